@@ -1,0 +1,226 @@
+"""The configuration as frozen dataclasses: every key a user may write, with its default and meaning.
+
+Derived values (hop length, frame rate, bitrate, ...) are properties, never keys. `check()` holds the
+cross-checks and returns every problem at once as (dotted key, message) pairs; `load.py` adds file and line.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+DISCRIMINATOR_KINDS = ("ms_stft", "mpd")
+MAX_CODEBOOK_SIZE = 262_144
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """SEANet encoder (arXiv 2009.02095, 2210.13438)."""
+
+    strides: tuple[int, ...] = (2, 4, 5, 8)  # downsampling factors, input side first; product = hop length
+    base_channels: int = 32  # width at the full rate; doubles at each stride
+    residual_layers: int = 1  # residual units before each stride
+    dilation_base: int = 2
+    kernel_size: int = 7
+    residual_kernel_size: int = 3
+    last_kernel_size: int = 7
+    compress: int = 2  # narrowing inside a residual unit
+    true_skip: bool = False  # identity instead of a 1x1 convolution on the skip path
+    lstm_layers: int = 0  # > 0 gives up chunked coding: files are coded whole
+    convnext_layers: int = 0  # ConvNeXt blocks at the frame rate, after the strides
+    activation: str = "elu"  # elu | leaky_relu
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """SEANet decoder, or ConvNeXt backbone with an inverse-STFT head (Vocos, arXiv 2306.00814)."""
+
+    kind: str = "istft"  # istft | seanet
+    # seanet (its strides are the encoder's, in reverse)
+    base_channels: int = 32
+    residual_layers: int = 1
+    lstm_layers: int = 0
+    # istft
+    dim: int = 384
+    layers: int = 8
+    expansion: int = 3  # width inside a block / dim
+    kernel_size: int = 7
+    overlap: int = 4  # n_fft = overlap * hop length
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What the codec is; with `audio` this decides the tokens."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    causal: bool = False
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """SimVQ (arXiv 2411.02038): frozen Gaussian codebook, learned linear map."""
+
+    kind: str = "simvq"
+    num_codebooks: int = 1
+    codebook_size: int = 4096
+    codebook_dim: int = 128  # width of the latents and of a code
+    start: str = "waterfill"  # waterfill | isotropic: how the linear map starts
+    distribution: str = "gaussian"  # gaussian | uniform: what the frozen codebook is drawn from
+    train_codebook: bool = False
+    train_map: bool = True
+    bias: bool = True
+    dropout: float = 0.0  # share of training items that use fewer codebooks than there are
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the generator's losses; 0 switches one off and it is not computed."""
+
+    mel: float = 15.0
+    stft: float = 1.0
+    waveform: float = 0.0
+    adversarial: float = 1.0
+    feature_matching: float = 2.0
+    codebook: float = 1.0
+    commitment: float = 0.25
+    mel_windows: tuple[int, ...] = (256, 512, 1024, 2048)
+    mel_bands: tuple[int, ...] = (40, 64, 80, 128)
+    stft_windows: tuple[int, ...] = (512, 1024, 2048)
+    balancer: bool = False  # weights become shares of the gradient at the waveform
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Discriminators: multi-scale STFT (arXiv 2210.13438) and multi-period (arXiv 2010.05646)."""
+
+    kinds: tuple[str, ...] = ("ms_stft",)
+    channels: int = 32
+    stft_windows: tuple[int, ...] = (2048, 1024, 512)
+    mpd_periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    mpd_channels: int = 32
+    start_step: int = 0  # first step that trains against the discriminators
+    interval: int = 1  # discriminator steps are taken every so many steps
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Training audio: Kaldi-style folders."""
+
+    train: str = ""
+    valid: str = ""
+    segment_seconds: float = 1.0
+    level_db: float = -24.0  # RMS of every utterance, dB full scale; what encoding uses too
+    level_jitter_db: float = 6.0
+    memory_gb: float = 8.0  # audio decoded once into memory when it fits in this
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation."""
+
+    steps: int = 100_000
+    warmup_autoencoder_steps: int = 1000  # unquantised before quantization is switched on
+    batch_size: int = 16  # segments per process and micro-batch
+    gradient_accumulation: int = 1
+    precision: str = "float32"  # float32 | bf16
+    learning_rate: float = 5e-4
+    discriminator_learning_rate: float = 5e-4
+    lr_warmup_steps: int = 500
+    lr_final_ratio: float = 0.05  # cosine decays to this share
+    betas: tuple[float, float] = (0.8, 0.99)
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    discriminator_clip_norm: float = 10.0
+    ema_decay: float = 0.999
+    checkpoint_interval: int = 1000
+    keep_checkpoints: int = 3
+    valid_interval: int = 1000
+    valid_utterances: int = 16
+    log_interval: int = 50
+    bad_steps_before_cut: int = 3  # consecutive non-finite steps before the learning rate is halved
+    bad_steps_before_rollback: int = 6
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    name: str = "simvq"
+    seed: int = 1234
+    sample_rate: int = 24_000
+    model: ModelConfig = field(default_factory=ModelConfig)
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame: the product of the encoder's strides."""
+        return math.prod(self.model.encoder.strides)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def bits_per_frame(self) -> int:
+        """Bits the token file spends on a frame, all codebooks."""
+        return self.quantizer.num_codebooks * (self.quantizer.codebook_size - 1).bit_length()
+
+    @property
+    def bitrate_bps(self) -> float:
+        """Payload bits per second."""
+        return self.frame_rate * self.bits_per_frame
+
+    @property
+    def segment_samples(self) -> int:
+        """Samples of a training segment: `data.segment_seconds` rounded up to whole frames."""
+        samples = round(self.data.segment_seconds * self.sample_rate)
+        return -(-samples // self.hop_length) * self.hop_length
+
+    def check(self) -> list[tuple[str, str]]:
+        """Every contradiction in the configuration as (dotted key, message); empty when sound."""
+        return [problem for problem in self._problems() if problem]  # type: ignore[misc]
+
+    def _problems(self) -> list[tuple[str, str] | None]:
+        enc, dec, q, loss, tr = self.model.encoder, self.model.decoder, self.quantizer, self.loss, self.train
+        disc = self.discriminator
+        return [
+            _at_least("sample_rate", self.sample_rate, 1000),
+            None if enc.strides and all(s >= 1 for s in enc.strides) else ("model.encoder.strides", "need at least one stride, each 1 or more"),
+            _at_least("model.encoder.base_channels", enc.base_channels, 1),
+            _one_of("model.encoder.activation", enc.activation, ("elu", "leaky_relu")),
+            _one_of("model.decoder.kind", dec.kind, ("istft", "seanet")),
+            _at_least("model.decoder.overlap", dec.overlap, 2),
+            _one_of("quantizer.kind", q.kind, ("simvq",)),
+            _at_least("quantizer.num_codebooks", q.num_codebooks, 1),
+            None if 2 <= q.codebook_size <= MAX_CODEBOOK_SIZE else ("quantizer.codebook_size", f"got {q.codebook_size}, need 2 to {MAX_CODEBOOK_SIZE}"),
+            _at_least("quantizer.codebook_dim", q.codebook_dim, 1),
+            _one_of("quantizer.start", q.start, ("waterfill", "isotropic")),
+            _one_of("quantizer.distribution", q.distribution, ("gaussian", "uniform")),
+            None if 0 <= q.dropout <= 1 else ("quantizer.dropout", f"got {q.dropout}, need 0 to 1"),
+            None if q.dropout == 0 or q.num_codebooks > 1 else ("quantizer.dropout", "needs more than one codebook"),
+            None if len(loss.mel_windows) == len(loss.mel_bands) else ("loss.mel_bands", f"{len(loss.mel_bands)} entries for {len(loss.mel_windows)} mel_windows"),
+            None if max(loss.mel_windows, default=0) <= 2 * self.segment_samples else ("data.segment_seconds", "shorter than half the longest mel window"),
+            *[_one_of("discriminator.kinds", kind, DISCRIMINATOR_KINDS) for kind in disc.kinds],
+            _at_least("discriminator.interval", disc.interval, 1),
+            _at_least("train.batch_size", tr.batch_size, 1),
+            _at_least("train.steps", tr.steps, 1),
+            _at_least("train.gradient_accumulation", tr.gradient_accumulation, 1),
+            _one_of("train.precision", tr.precision, ("float32", "bf16")),
+            None if 0 <= tr.ema_decay < 1 else ("train.ema_decay", f"got {tr.ema_decay}, need 0 to below 1"),
+            None if 1 <= tr.bad_steps_before_cut < tr.bad_steps_before_rollback else ("train.bad_steps_before_rollback", "must be above bad_steps_before_cut, which must be 1 or more"),
+        ]
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> tuple[str, str] | None:
+    return None if value in allowed else (key, f"got {value!r}, need one of {', '.join(allowed)}")
+
+
+def _at_least(key: str, value: int, minimum: int) -> tuple[str, str] | None:
+    return None if value >= minimum else (key, f"got {value}, need at least {minimum}")

@@ -1,0 +1,57 @@
+"""The exception tree: every failure a user can cause or meet has a class here.
+
+A message says where, what is wrong, what was found against what was expected, and what to do.
+The command line turns any `AudioCodecError` into one line on stderr and a non-zero exit status.
+"""
+
+
+class AudioCodecError(Exception):
+    """Base of all errors this package raises on purpose."""
+
+
+class ConfigError(AudioCodecError):
+    """A configuration that cannot be read or does not make sense."""
+
+
+class AudioError(AudioCodecError):
+    """Audio that cannot be read, written or encoded."""
+
+
+class ManifestError(AudioCodecError):
+    """A Kaldi-style data folder that is incomplete or inconsistent."""
+
+
+class TokenFileError(AudioCodecError):
+    """A token file that cannot be read or written."""
+
+
+class NotATokenFile(TokenFileError):
+    """The first bytes are not those of a token file."""
+
+
+class UnsupportedVersion(TokenFileError):
+    """A token file of a layout this version does not know."""
+
+
+class TruncatedFile(TokenFileError):
+    """A token file that ends before its header says it does."""
+
+
+class CorruptFile(TokenFileError):
+    """A token file whose fields or checksum contradict each other."""
+
+
+class CheckpointError(AudioCodecError):
+    """Weights that cannot be read or do not fit the model they are loaded into."""
+
+
+class FingerprintMismatch(CheckpointError):
+    """Tokens of one codec given to another."""
+
+
+class MetricUndefined(AudioCodecError):
+    """A metric that has no value for this pair of signals; never replaced by a number."""
+
+
+class TrainingError(AudioCodecError):
+    """Training that cannot start or cannot go on."""
