@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 DISCRIMINATOR_KINDS = ("ms_stft", "mpd")
 MAX_CODEBOOK_SIZE = 262_144
@@ -184,43 +186,157 @@ class Config:
         return -(-samples // self.hop_length) * self.hop_length
 
     def check(self) -> list[tuple[str, str]]:
-        """Every contradiction in the configuration as (dotted key, message); empty when sound."""
-        return [problem for problem in self._problems() if problem]  # type: ignore[misc]
+        """Every contradiction in the configuration as (dotted key, message); empty when sound.
 
-    def _problems(self) -> list[tuple[str, str] | None]:
-        enc, dec, q, loss, tr = self.model.encoder, self.model.decoder, self.quantizer, self.loss, self.train
-        disc = self.discriminator
-        return [
-            _at_least("sample_rate", self.sample_rate, 1000),
-            None if enc.strides and all(s >= 1 for s in enc.strides) else ("model.encoder.strides", "need at least one stride, each 1 or more"),
-            _at_least("model.encoder.base_channels", enc.base_channels, 1),
-            _one_of("model.encoder.activation", enc.activation, ("elu", "leaky_relu")),
-            _one_of("model.decoder.kind", dec.kind, ("istft", "seanet")),
-            _at_least("model.decoder.overlap", dec.overlap, 2),
-            _one_of("quantizer.kind", q.kind, ("simvq",)),
-            _at_least("quantizer.num_codebooks", q.num_codebooks, 1),
-            None if 2 <= q.codebook_size <= MAX_CODEBOOK_SIZE else ("quantizer.codebook_size", f"got {q.codebook_size}, need 2 to {MAX_CODEBOOK_SIZE}"),
-            _at_least("quantizer.codebook_dim", q.codebook_dim, 1),
-            _one_of("quantizer.start", q.start, ("waterfill", "isotropic")),
-            _one_of("quantizer.distribution", q.distribution, ("gaussian", "uniform")),
-            None if 0 <= q.dropout <= 1 else ("quantizer.dropout", f"got {q.dropout}, need 0 to 1"),
-            None if q.dropout == 0 or q.num_codebooks > 1 else ("quantizer.dropout", "needs more than one codebook"),
-            None if len(loss.mel_windows) == len(loss.mel_bands) else ("loss.mel_bands", f"{len(loss.mel_bands)} entries for {len(loss.mel_windows)} mel_windows"),
-            None if max(loss.mel_windows, default=0) <= 2 * self.segment_samples else ("data.segment_seconds", "shorter than half the longest mel window"),
-            *[_one_of("discriminator.kinds", kind, DISCRIMINATOR_KINDS) for kind in disc.kinds],
-            _at_least("discriminator.interval", disc.interval, 1),
-            _at_least("train.batch_size", tr.batch_size, 1),
-            _at_least("train.steps", tr.steps, 1),
-            _at_least("train.gradient_accumulation", tr.gradient_accumulation, 1),
-            _one_of("train.precision", tr.precision, ("float32", "bf16")),
-            None if 0 <= tr.ema_decay < 1 else ("train.ema_decay", f"got {tr.ema_decay}, need 0 to below 1"),
-            None if 1 <= tr.bad_steps_before_cut < tr.bad_steps_before_rollback else ("train.bad_steps_before_rollback", "must be above bad_steps_before_cut, which must be 1 or more"),
-        ]
+        A message about several keys names all of them: `load.py` relies on it to leave out
+        what only follows from a mistyped value.
+        """
+        problems = [_at_least(self, key, minimum) for key, minimum in _MINIMUMS.items()]
+        problems += [_one_of(self, key, allowed) for key, allowed in _CHOICES.items()]
+        problems += [_share(self, key) for key in _SHARES]
+        problems += _check_encoder(self) + _check_quantizer(self) + _check_losses(self) + _check_training(self)
+        return [problem for problem in problems if problem]
 
 
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> tuple[str, str] | None:
-    return None if value in allowed else (key, f"got {value!r}, need one of {', '.join(allowed)}")
+_Problem: TypeAlias = "tuple[str, str] | None"
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "model.encoder.activation": ("elu", "leaky_relu"),
+    "model.decoder.kind": ("istft", "seanet"),
+    "quantizer.kind": ("simvq",),
+    "quantizer.start": ("waterfill", "isotropic"),
+    "quantizer.distribution": ("gaussian", "uniform"),
+    "discriminator.kinds": DISCRIMINATOR_KINDS,
+    "train.precision": ("float32", "bf16"),
+}
+_MINIMUMS: dict[str, float] = {
+    "seed": 0,
+    "sample_rate": 1000,
+    "model.encoder.strides": 1,
+    "model.encoder.base_channels": 1,
+    "model.encoder.residual_layers": 0,
+    "model.encoder.dilation_base": 1,
+    "model.encoder.kernel_size": 1,
+    "model.encoder.residual_kernel_size": 1,
+    "model.encoder.last_kernel_size": 1,
+    "model.encoder.compress": 1,
+    "model.encoder.lstm_layers": 0,
+    "model.encoder.convnext_layers": 0,
+    "model.decoder.base_channels": 1,
+    "model.decoder.residual_layers": 0,
+    "model.decoder.lstm_layers": 0,
+    "model.decoder.dim": 1,
+    "model.decoder.layers": 0,
+    "model.decoder.expansion": 1,
+    "model.decoder.kernel_size": 1,
+    "model.decoder.overlap": 2,
+    "quantizer.num_codebooks": 1,
+    "quantizer.codebook_dim": 1,
+    "loss.mel": 0,
+    "loss.stft": 0,
+    "loss.waveform": 0,
+    "loss.adversarial": 0,
+    "loss.feature_matching": 0,
+    "loss.codebook": 0,
+    "loss.commitment": 0,
+    "loss.mel_windows": 4,
+    "loss.mel_bands": 1,
+    "loss.stft_windows": 4,
+    "discriminator.channels": 1,
+    "discriminator.stft_windows": 4,
+    "discriminator.mpd_periods": 1,
+    "discriminator.mpd_channels": 1,
+    "discriminator.start_step": 0,
+    "discriminator.interval": 1,
+    "data.level_jitter_db": 0,
+    "data.memory_gb": 0,
+    "data.workers": 0,
+    "train.steps": 1,
+    "train.warmup_autoencoder_steps": 0,
+    "train.batch_size": 1,
+    "train.gradient_accumulation": 1,
+    "train.learning_rate": 0,
+    "train.discriminator_learning_rate": 0,
+    "train.lr_warmup_steps": 0,
+    "train.weight_decay": 0,
+    "train.clip_norm": 0,
+    "train.discriminator_clip_norm": 0,
+    "train.checkpoint_interval": 1,
+    "train.keep_checkpoints": 1,
+    "train.valid_interval": 1,
+    "train.valid_utterances": 0,
+    "train.log_interval": 1,
+    "train.bad_steps_before_cut": 1,
+}
+_SHARES = ("quantizer.dropout", "train.lr_final_ratio")
 
 
-def _at_least(key: str, value: int, minimum: int) -> tuple[str, str] | None:
-    return None if value >= minimum else (key, f"got {value}, need at least {minimum}")
+def _check_encoder(config: Config) -> list[_Problem]:
+    return [None if config.model.encoder.strides else ("model.encoder.strides", "need at least one stride")]
+
+
+def _check_quantizer(config: Config) -> list[_Problem]:
+    size, dropout = config.quantizer.codebook_size, config.quantizer.dropout
+    return [
+        None
+        if 2 <= size <= MAX_CODEBOOK_SIZE
+        else ("quantizer.codebook_size", f"got {size}, need 2 to {MAX_CODEBOOK_SIZE}"),
+        None
+        if dropout == 0 or config.quantizer.num_codebooks > 1
+        else ("quantizer.dropout", f"got {dropout}, but num_codebooks is 1: there is none to drop"),
+    ]
+
+
+def _check_losses(config: Config) -> list[_Problem]:
+    windows, bands, data = config.loss.mel_windows, config.loss.mel_bands, config.data
+    problems: list[_Problem] = []
+    if len(windows) != len(bands):
+        problems.append(("loss.mel_bands", f"got {len(bands)} entries for {len(windows)} mel_windows"))
+    for window, band in zip(windows, bands):
+        if band > window // 2:
+            problems.append(("loss.mel_bands", f"got {band}, more than half of its entry in mel_windows, {window}"))
+    if data.segment_seconds <= 0:
+        problems.append(("data.segment_seconds", f"got {data.segment_seconds}, need more than 0"))
+    elif config.hop_length > 0 and max(windows, default=0) > 2 * config.segment_samples:
+        problems.append(
+            ("data.segment_seconds", f"{config.segment_samples} samples, under half of {max(windows)} in mel_windows")
+        )
+    if data.level_db > 0:
+        problems.append(("data.level_db", f"got {data.level_db}, need 0 (full scale) or less"))
+    return problems
+
+
+def _check_training(config: Config) -> list[_Problem]:
+    train = config.train
+    return [
+        None if 0 <= train.ema_decay < 1 else ("train.ema_decay", f"got {train.ema_decay}, need 0 to below 1"),
+        None
+        if all(0 <= beta < 1 for beta in train.betas)
+        else ("train.betas", f"got {list(train.betas)}, need 0 to below 1"),
+        None
+        if train.bad_steps_before_cut < train.bad_steps_before_rollback
+        else (
+            "train.bad_steps_before_rollback",
+            f"got {train.bad_steps_before_rollback}, need more than bad_steps_before_cut, {train.bad_steps_before_cut}",
+        ),
+    ]
+
+
+def _values(config: Config, key: str) -> tuple[Any, ...]:
+    value = attrgetter(key)(config)
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _one_of(config: Config, key: str, allowed: tuple[str, ...]) -> _Problem:
+    wrong = [value for value in _values(config, key) if value not in allowed]
+    return (key, f"got {wrong[0]!r}, need one of {', '.join(allowed)}") if wrong else None
+
+
+def _at_least(config: Config, key: str, minimum: float) -> _Problem:
+    wrong = [value for value in _values(config, key) if value < minimum]
+    return (key, f"got {wrong[0]}, need at least {minimum}") if wrong else None
+
+
+def _share(config: Config, key: str) -> _Problem:
+    value = _values(config, key)[0]
+    return None if 0 <= value <= 1 else (key, f"got {value}, need 0 to 1")
