@@ -22,6 +22,7 @@ from audiocodec.audio.container import length_is_stated, missing_bytes
 from audiocodec.errors import AudioError
 
 MIN_RATE, MAX_RATE = 1_000, 1_000_000
+MAX_GAIN = 64.0  # 36 dB: below that a file is taken for noise that should stay quiet
 READ_VALUES = 1 << 18  # samples times channels held at once while reading
 
 
@@ -36,7 +37,7 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class LevelStats:
-    """Level of a mono mix over a whole file, full scale = 1, and how many samples were measured."""
+    """Level of a mono mix over a whole file, full scale = 1, and how many samples the file has at its own rate."""
 
     rms: float
     peak: float
@@ -104,19 +105,45 @@ def read_part(path: str | os.PathLike[str], start: int, num_samples: int) -> np.
     return _mono(_finite(path, part))
 
 
-def level(path: str | os.PathLike[str]) -> LevelStats:
-    """RMS and peak of the downmixed file at its own rate, in bounded memory.
+def level(path: str | os.PathLike[str], sample_rate: int | None = None) -> LevelStats:
+    """RMS and peak of the whole downmixed file, in bounded memory.
+
+    Args:
+        sample_rate: measure after resampling to this rate, as a codec of that rate hears it; None: the file's own.
 
     Raises:
         AudioError: naming the file and the cause; also for NaN and infinite samples.
     """
+    with _open(path) as f:
+        rate = f.samplerate
+    lengths: list[int] = []
+
+    def mono() -> Iterator[np.ndarray]:
+        for block in _native_blocks(path):
+            lengths.append(len(block))
+            yield _mono(block)
+
     energy, peak, count = 0.0, 0.0, 0
-    for block in _native_blocks(path):
-        mono = _mono(block)
-        energy += float(np.square(mono, dtype=np.float64).sum())
-        peak = max(peak, float(np.abs(mono).max()))
-        count += len(mono)
-    return LevelStats((energy / count) ** 0.5, peak, count)
+    for block in resample_blocks(mono(), rate, sample_rate or rate):
+        energy += float(np.square(block, dtype=np.float64).sum())
+        peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        count += len(block)
+    return LevelStats((energy / count) ** 0.5, peak, sum(lengths))
+
+
+def level_gain(stats: LevelStats, level_db: float) -> float:
+    """Factor that brings a file to the RMS a codec expects.
+
+    Args:
+        level_db: wanted RMS, dB full scale.
+
+    Returns:
+        1 for digital silence; else within 1/64 to 64, and lower where the peak would pass 1. Exact in float32.
+    """
+    if stats.rms == 0.0:
+        return 1.0
+    gain = min(max(10 ** (level_db / 20) / stats.rms, 1 / MAX_GAIN), MAX_GAIN, 1 / stats.peak)
+    return float(np.float32(gain))
 
 
 def read_blocks(path: str | os.PathLike[str], sample_rate: int, block_samples: int) -> Iterator[np.ndarray]:

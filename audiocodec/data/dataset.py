@@ -1,0 +1,197 @@
+"""Random training segments that are a pure function of (seed, epoch, index).
+
+Every utterance has one slot per whole segment it holds, so long ones are heard in proportion; an epoch visits all
+slots once in a random order. Decoded audio is kept in memory as int16 where it fits, else the needed part is read
+from disk each time. The two differ by int16 rounding, and where a lossy format seeks inexactly (MP3).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from audiocodec.audio import io
+from audiocodec.data.manifest import Utterance, audio_file
+from audiocodec.errors import AudioError, ManifestError
+
+SILENCE_DB = -70.0  # RMS below this has nothing to learn from
+_BLOCK_SAMPLES = 1 << 18
+_MARGIN = 2048  # samples on both sides of a part that is resampled alone: longer than soxr's filter
+_PERMUTATION = (0, 1)  # keeps the shuffle's random stream apart from every (seed, epoch, index) stream
+_SHOWN = 10
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """An utterance as measured: length at the dataset's rate, level, and its samples if they are kept."""
+
+    utterance: Utterance
+    rate: int
+    num_samples: int
+    stats: io.LevelStats
+    samples: np.ndarray | None  # int16 [num_samples], peak at full scale
+
+
+class SegmentDataset:
+    """Segments of equal length from a data folder's utterances.
+
+    Args:
+        utterances: as `read_folder` returns them.
+        sample_rate: rate of the segments, Hz.
+        segment_samples: samples per segment.
+        seed: not negative.
+        level_db: RMS every utterance is scaled to, dB full scale.
+        level_jitter_db: the scale then varies by up to this much, per segment.
+        memory_gb: keep decoded audio when all of it fits in this many 10^9 bytes.
+        allow_pipes: run commands from `wav.scp`.
+
+    Attributes:
+        silent: ids of utterances left out because their RMS is below -70 dB full scale (after `preload`).
+        in_memory: whether decoded audio is kept (after `preload`).
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        sample_rate: int,
+        segment_samples: int,
+        seed: int,
+        level_db: float = -24.0,
+        level_jitter_db: float = 6.0,
+        memory_gb: float = 8.0,
+        allow_pipes: bool = False,
+    ) -> None:
+        self.sample_rate, self.segment_samples, self.seed = sample_rate, segment_samples, seed
+        self.level_db, self.level_jitter_db = level_db, level_jitter_db
+        self.silent: list[str] = []
+        self.in_memory = False
+        self._utterances, self._memory_gb, self._allow_pipes = list(utterances), memory_gb, allow_pipes
+        self._loaded: list[_Loaded] | None = None
+        self._slots = np.zeros(0, np.int64)
+        self._order: tuple[int, np.ndarray] = (-1, self._slots)
+
+    def preload(self, progress: Callable[[int, int], None] | None = None, threads: int | None = None) -> None:
+        """Measure (and keep, where they fit) all utterances; done on first use if not called.
+
+        Args:
+            progress: called with (utterances done, of how many).
+            threads: decoders at work; default one per available core, at most 8.
+
+        Raises:
+            ManifestError: naming the utterances that cannot be read, or that nothing is left to train on.
+        """
+        if self._loaded is not None:
+            return
+        threads = threads or min(8, os.cpu_count() or 1)
+        with ThreadPoolExecutor(threads) as pool:
+            headers = _gather([pool.submit(self._header, u) for u in self._utterances], self._utterances)
+            total = sum(io.resampled_length(h.num_samples, h.sample_rate, self.sample_rate) for h in headers)
+            self.in_memory = 2 * total <= self._memory_gb * 1e9
+            work = [pool.submit(self._load, u, h) for u, h in zip(self._utterances, headers)]
+            try:
+                loaded = _gather(work, self._utterances, progress)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        floor = 10 ** (SILENCE_DB / 20)
+        self.silent = [item.utterance.id for item in loaded if item.stats.rms < floor]
+        self._loaded = [item for item in loaded if item.stats.rms >= floor]
+        if not self._loaded:
+            raise ManifestError(f"no audio to train on: {len(loaded)} utterances, {len(self.silent)} of them silent")
+        counts = [max(1, item.num_samples // self.segment_samples) for item in self._loaded]
+        self._slots = np.repeat(np.arange(len(counts)), counts)
+
+    def __len__(self) -> int:
+        """Segments in an epoch: the sum over utterances of max(1, num_samples // segment_samples)."""
+        self.preload()
+        return len(self._slots)
+
+    def segment(self, epoch: int, index: int) -> np.ndarray:
+        """One segment, the same for the same (seed, epoch, index) in any process.
+
+        Returns:
+            float32 [segment_samples]; a shorter utterance is followed by zeros.
+        """
+        item, start, gain = self._draw(epoch, index)
+        length = min(self.segment_samples, item.num_samples)
+        out = np.zeros(self.segment_samples, np.float32)
+        if item.samples is not None:
+            part = item.samples[start : start + length].astype(np.float32) * np.float32(item.stats.peak / 32767)
+        else:
+            part = self._read_part(item, start, length)
+        out[: len(part)] = part * np.float32(gain)
+        return out
+
+    def locate(self, epoch: int, index: int) -> tuple[str, int]:
+        """Where a segment comes from: (utterance id, first sample at the dataset's rate)."""
+        item, start, _ = self._draw(epoch, index)
+        return item.utterance.id, start
+
+    def _draw(self, epoch: int, index: int) -> tuple[_Loaded, int, float]:
+        """The utterance, crop start and gain of (epoch, index)."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"segment {index} of {len(self)}")
+        assert self._loaded is not None
+        if self._order[0] != epoch:
+            rng = np.random.default_rng((self.seed, epoch, *_PERMUTATION))
+            self._order = (epoch, rng.permutation(len(self._slots)))
+        item = self._loaded[self._slots[self._order[1][index]]]
+        rng = np.random.default_rng((self.seed, epoch, index))
+        start = int(rng.integers(0, max(0, item.num_samples - self.segment_samples) + 1))
+        jitter = 10 ** (rng.uniform(-self.level_jitter_db, self.level_jitter_db) / 20)
+        gain = io.level_gain(item.stats, self.level_db) * jitter
+        return item, start, min(gain, 1 / item.stats.peak)
+
+    def _header(self, utterance: Utterance) -> io.AudioInfo:
+        with audio_file(utterance.path, self._allow_pipes) as path:
+            return io.info(path)
+
+    def _load(self, utterance: Utterance, header: io.AudioInfo) -> _Loaded:
+        length = io.resampled_length(header.num_samples, header.sample_rate, self.sample_rate)
+        with audio_file(utterance.path, self._allow_pipes) as path:
+            if not self.in_memory:
+                return _Loaded(utterance, header.sample_rate, length, io.level(path, self.sample_rate), None)
+            wav = np.concatenate(list(io.read_blocks(path, self.sample_rate, _BLOCK_SAMPLES)))
+        peak = float(np.abs(wav).max())
+        rms = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64))))
+        samples = np.rint(wav * (32767 / max(peak, 1e-30))).astype(np.int16)
+        return _Loaded(utterance, header.sample_rate, length, io.LevelStats(rms, peak, header.num_samples), samples)
+
+    def _read_part(self, item: _Loaded, start: int, length: int) -> np.ndarray:
+        """Samples [start, start + length) at the dataset's rate, decoding little more than that."""
+        with audio_file(item.utterance.path, self._allow_pipes) as path:
+            if item.rate == self.sample_rate:
+                return io.read_part(path, start, length)
+            divisor = math.gcd(item.rate, self.sample_rate)
+            own, ours = item.rate // divisor, self.sample_rate // divisor  # the grids meet every `ours` of our samples
+            first = max(0, start - _MARGIN) // ours
+            last = -(-(start + length + _MARGIN) // ours)
+            part = io.resample(io.read_part(path, first * own, (last - first) * own), item.rate, self.sample_rate)
+        return part[start - first * ours :][:length]
+
+
+def _gather(
+    work: Iterable[Future[_T]], utterances: Sequence[Utterance], progress: Callable[[int, int], None] | None = None
+) -> list[_T]:
+    """Results in order of the utterances; everything that failed is named in one error."""
+    results: list[_T] = []
+    problems: list[str] = []
+    for done, (future, utterance) in enumerate(zip(work, utterances), 1):
+        try:
+            results.append(future.result())
+        except (AudioError, ManifestError) as error:
+            problems.append(f"{utterance.id}: {error}")
+        if progress is not None:
+            progress(done, len(utterances))
+    if problems:
+        more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise ManifestError("\n".join(problems[:_SHOWN] + more))
+    return results
