@@ -140,10 +140,11 @@ class SegmentDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"segment {index} of {len(self)}")
         assert self._loaded is not None
-        if self._order[0] != epoch:
+        order = self._order  # one read: other threads may be at another epoch
+        if order[0] != epoch:
             rng = np.random.default_rng((self.seed, epoch, *_PERMUTATION))
-            self._order = (epoch, rng.permutation(len(self._slots)))
-        item = self._loaded[self._slots[self._order[1][index]]]
+            self._order = order = (epoch, rng.permutation(len(self._slots)))
+        item = self._loaded[self._slots[order[1][index]]]
         rng = np.random.default_rng((self.seed, epoch, index))
         start = int(rng.integers(0, max(0, item.num_samples - self.segment_samples) + 1))
         jitter = 10 ** (rng.uniform(-self.level_jitter_db, self.level_jitter_db) / 20)
