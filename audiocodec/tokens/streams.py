@@ -1,0 +1,115 @@
+"""Token bytes from and to files, pipes, stdin and stdout; a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from audiocodec.errors import TokenFileError
+from audiocodec.tokens import layout
+
+_CHUNK_BYTES = 1 << 20
+
+
+def read_source(source: Path | str | BinaryIO) -> tuple[bytes, str]:
+    """Read one token file, no further than its header says and one byte more.
+
+    Args:
+        source: a path, `-` for stdin, or a binary file object.
+
+    Returns:
+        The bytes and the source's name for messages.
+
+    Raises:
+        TokenFileError: it cannot be read, or its header is wrong (the subclasses say how).
+    """
+    if not isinstance(source, (str, Path)):
+        return _read_named(source, str(getattr(source, "name", "<stream>")))
+    if str(source) == "-":
+        return _read_named(sys.stdin.buffer, "<stdin>")
+    try:
+        with open(source, "rb") as stream:
+            return _read_named(stream, str(source))
+    except (OSError, ValueError) as error:
+        raise TokenFileError(f"{source}: cannot be read: {_cause(error)}") from error
+
+
+def _read_named(stream: BinaryIO, name: str) -> tuple[bytes, str]:
+    data = _read(stream, layout.FIXED_BYTES)
+    data += _read(stream, 4 * layout.count_codebooks(data, name))
+    header = layout.parse_header(data, name)
+    size = _regular_size(stream)
+    if size is not None and size < header.file_bytes:
+        layout.check_size(header, size, name)
+    return data + _read(stream, header.file_bytes + 1 - len(data)), name
+
+
+def _read(stream: BinaryIO, count: int) -> bytes:
+    """Up to `count` bytes; asked for in chunks, since `read(n)` may allocate `n` first."""
+    chunks = []
+    while count > 0 and (chunk := stream.read(min(count, _CHUNK_BYTES))):
+        chunks.append(chunk)
+        count -= len(chunk)
+    return b"".join(chunks)
+
+
+def _regular_size(stream: BinaryIO) -> int | None:
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, AttributeError):  # io.UnsupportedOperation is an OSError
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+@contextmanager
+def open_target(target: Path | str | BinaryIO) -> Iterator[BinaryIO]:
+    """Open for writing; a file is written under a temporary name and renamed when all went well.
+
+    Args:
+        target: a path, `-` for stdout, or a binary file object (the last two are left open).
+
+    Yields:
+        The stream to write to.
+
+    Raises:
+        TokenFileError: it cannot be written; nothing new is left behind, an older file is untouched.
+    """
+    name = str(target) if isinstance(target, (str, Path)) else str(getattr(target, "name", "<stream>"))
+    try:
+        if not isinstance(target, (str, Path)):
+            yield target
+            target.flush()
+        elif name == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target):
+            with open(target, "wb") as stream:  # a pipe or a device must not be replaced by a file
+                yield stream
+        else:
+            with _renamed(os.path.realpath(target)) as stream:  # through a symbolic link, not over it
+                yield stream
+    except (OSError, ValueError) as error:
+        raise TokenFileError(f"{name}: cannot be written: {_cause(error)}") from error
+
+
+@contextmanager
+def _renamed(path: str) -> Iterator[BinaryIO]:
+    temporary = os.path.join(os.path.dirname(path), f".act-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            yield stream
+        os.replace(temporary, path)
+    except BaseException:  # Ctrl-C too
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def _cause(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

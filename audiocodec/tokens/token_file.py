@@ -1,0 +1,256 @@
+"""A token file as a value: codes and all that is needed to turn them back into audio.
+
+The layout is in `docs/token_format.md`; this module knows no model. Without loss: what was written is
+read back equal, and a file of which a single bit was changed or a single byte cut is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from audiocodec.errors import CorruptFile, TokenFileError
+from audiocodec.tokens import layout, streams
+from audiocodec.tokens.bitpack import pack_frames, unpack_frames
+
+EXTENSION = ".act"
+
+
+@dataclass(frozen=True, eq=False)
+class TokenFile:
+    """Codes of one piece of audio; checked when made, unchangeable afterwards.
+
+    Args:
+        codes: integers [K, T], row `k` below `codebook_sizes[k]`; T = ceil(num_samples / hop_length) >= 1.
+        codebook_sizes: entries of each codebook [K], 2 to 2**24.
+        sample_rate: Hz of the codec.
+        hop_length: samples per frame.
+        num_samples: exact length at `sample_rate`, 1 or more.
+        original_sample_rate: Hz of the audio before it was resampled for the codec.
+        original_channels: its channels before they were mixed to one.
+        original_num_samples: its samples per channel.
+        gain: the audio was multiplied by this before encoding; decoding divides by it.
+        fingerprint: 8 bytes that name the codec's weights.
+        notes: a JSON object for anything else.
+
+    Raises:
+        TokenFileError: a field is out of range, of the wrong kind, or contradicts another.
+    """
+
+    codes: npt.NDArray[np.int32]
+    codebook_sizes: tuple[int, ...]
+    sample_rate: int
+    hop_length: int
+    num_samples: int
+    original_sample_rate: int
+    original_channels: int
+    original_num_samples: int
+    gain: float
+    fingerprint: bytes
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            for name in _INTEGERS:
+                object.__setattr__(self, name, operator.index(getattr(self, name)))
+            sizes = tuple(operator.index(size) for size in self.codebook_sizes)
+            object.__setattr__(self, "codebook_sizes", sizes)
+            object.__setattr__(self, "gain", float(self.gain))
+            object.__setattr__(self, "fingerprint", memoryview(self.fingerprint).tobytes())
+            object.__setattr__(self, "notes", json.loads(_notes_text(self.notes)))
+            codes = np.array(self.codes)  # a copy: the caller's array stays writable
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise TokenFileError(f"a field is of the wrong kind: {error}") from error
+        if codes.ndim != 2 or codes.dtype.kind not in "iu":
+            raise TokenFileError(f"codes are {codes.dtype} {list(codes.shape)}, must be integers [codebooks, frames]")
+        if codes.shape[0] != len(sizes):
+            raise TokenFileError(f"{codes.shape[0]} rows of codes for {len(sizes)} codebook sizes")
+        object.__setattr__(self, "codes", codes)
+        self._header().check()
+        _check_codes(codes, sizes)
+        codes = np.ascontiguousarray(codes, dtype=np.int32)
+        codes.flags.writeable = False
+        object.__setattr__(self, "codes", codes)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TokenFile):
+            return NotImplemented
+        names = [item.name for item in fields(self) if item.name != "codes"]
+        same = all(getattr(self, name) == getattr(other, name) for name in names)
+        return same and np.array_equal(self.codes, other.codes)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # --- bytes
+
+    def to_bytes(self) -> bytes:
+        """The whole file; equal token files give equal bytes.
+
+        Returns:
+            Header, notes, packed codes, CRC32.
+        """
+        notes = _notes_text(self.notes).encode() if self.notes else b""
+        header = self._header()
+        body = header.to_bytes() + notes + pack_frames(self.codes, header.widths)
+        return body + layout.CHECKSUM.pack(zlib.crc32(body))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: str = "<bytes>") -> TokenFile:
+        """Read a whole file.
+
+        Args:
+            data: its bytes.
+            source: what error messages call it.
+
+        Returns:
+            The token file.
+
+        Raises:
+            NotATokenFile, UnsupportedVersion, TruncatedFile, CorruptFile: as they say.
+        """
+        data = bytes(data)
+        header = layout.parse_header(data, source)
+        layout.check_size(header, len(data), source)
+        end = len(data) - layout.CHECKSUM.size
+        if zlib.crc32(memoryview(data)[:end]) != layout.CHECKSUM.unpack_from(data, end)[0]:
+            raise CorruptFile(f"{source}: damaged: the checksum does not match")
+        codes_at = header.header_bytes + header.notes_bytes
+        values = {name: getattr(header, name) for name in (*_INTEGERS, "codebook_sizes", "gain", "fingerprint")}
+        try:
+            notes = _parse_notes(data[header.header_bytes : codes_at])
+            codes = unpack_frames(data[codes_at:end], header.widths, header.frames)
+            return cls(codes=codes, notes=notes, **values)
+        except TokenFileError as error:
+            raise CorruptFile(f"{source}: {error}") from None
+
+    @classmethod
+    def read(cls, source: Path | str | BinaryIO) -> TokenFile:
+        """Read a file.
+
+        Args:
+            source: a path, `-` for stdin, or a binary file object.
+
+        Returns:
+            The token file.
+
+        Raises:
+            TokenFileError: it cannot be read, or is not a sound token file (the subclasses say how).
+        """
+        return cls.from_bytes(*streams.read_source(source))
+
+    def write(self, target: Path | str | BinaryIO) -> None:
+        """Write the file, under a temporary name first; an existing one is replaced.
+
+        Args:
+            target: a path, `-` for stdout, or a binary file object.
+
+        Raises:
+            TokenFileError: it cannot be written; the message names file and cause.
+        """
+        data = self.to_bytes()
+        with streams.open_target(target) as stream:
+            stream.write(data)
+
+    # --- views
+
+    @property
+    def payload_bits(self) -> int:
+        """Bits the codes take, without the bits that fill the last byte."""
+        header = self._header()
+        return sum(header.widths) * header.frames
+
+    def truncate(self, num_codebooks: int) -> TokenFile:
+        """The same audio in its first codebooks only: fewer bits, coarser sound.
+
+        Args:
+            num_codebooks: how many to keep, 1 to K.
+
+        Returns:
+            A token file with codes [num_codebooks, T], everything else unchanged.
+
+        Raises:
+            TokenFileError: there are not so many.
+        """
+        if not 1 <= num_codebooks <= len(self.codebook_sizes):
+            raise TokenFileError(f"cannot keep {num_codebooks} codebooks of {len(self.codebook_sizes)}")
+        return replace(self, codes=self.codes[:num_codebooks], codebook_sizes=self.codebook_sizes[:num_codebooks])
+
+    def describe(self) -> dict[str, Any]:
+        """What is in the file, ready for JSON; kbps are 1000 bits per second of audio.
+
+        Returns:
+            Field name -> value, `seconds` at the codec's rate.
+        """
+        seconds = self.num_samples / self.sample_rate
+        header = self._header()
+        return {
+            "version": layout.VERSION,
+            "seconds": seconds,
+            "frames": header.frames,
+            "frame_rate": self.sample_rate / self.hop_length,
+            "num_codebooks": len(self.codebook_sizes),
+            "codebook_sizes": list(self.codebook_sizes),
+            "bits_per_frame": sum(header.widths),
+            "payload_bits": self.payload_bits,
+            "file_bytes": header.file_bytes,
+            "kbps_payload": self.payload_bits / seconds / 1000,
+            "kbps_file": 8 * header.file_bytes / seconds / 1000,
+            **{name: getattr(self, name) for name in (*_INTEGERS, "gain")},
+            "fingerprint": self.fingerprint.hex(),
+            "notes": dict(self.notes),
+        }
+
+    def _header(self) -> layout.Header:
+        values = {name: getattr(self, name) for name in (*_INTEGERS, "codebook_sizes", "gain", "fingerprint")}
+        notes_bytes = len(_notes_text(self.notes).encode()) if self.notes else 0
+        return layout.Header(frames=int(self.codes.shape[1]), notes_bytes=notes_bytes, **values)
+
+
+_INTEGERS = (
+    "sample_rate",
+    "hop_length",
+    "num_samples",
+    "original_sample_rate",
+    "original_channels",
+    "original_num_samples",
+)
+
+
+def _check_codes(codes: npt.NDArray[np.integer], sizes: tuple[int, ...]) -> None:
+    for index, (row, size) in enumerate(zip(codes, sizes)):
+        low, high = int(row.min()), int(row.max())
+        if low < 0 or high >= size:
+            bad = high if high >= size else low
+            raise TokenFileError(f"codebook {index} has {size} entries, a code is {bad}; must be 0 to {size - 1}")
+
+
+def _notes_text(notes: Mapping[str, Any]) -> str:
+    if not isinstance(notes, Mapping):
+        raise TypeError(f"notes must be a mapping, got {type(notes).__name__}")
+    text = json.dumps(dict(notes), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    text.encode()  # a lone surrogate is text that no file can hold
+    return text
+
+
+def _parse_notes(data: bytes) -> dict[str, Any]:
+    if not data:
+        return {}
+    try:
+        notes = json.loads(data.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise CorruptFile(f"the notes are not JSON: {error}") from None
+    if not isinstance(notes, dict) or not notes:
+        raise CorruptFile("the notes are not a JSON object with entries")
+    return notes
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
