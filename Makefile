@@ -1,0 +1,72 @@
+# make demo            speech -> token files -> speech, with the model inside the package
+# make test            lint and the whole test suite
+# make lint            ruff, mypy --strict, shellcheck
+# make test-baselines  parity against encodec and torchaudio, in an environment of its own (5 GB)
+# make clean           remove what the targets above wrote, except the environments and anyone's exp/
+# make distclean       ... and the environments
+#
+# PYTHON=python3.12 chooses the interpreter; PIP_ARGS goes to every pip install; PYTEST_ARGS to pytest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+BASELINES_VENV ?= .venv-baselines
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+SCRIPTS = $(shell find recipes egs -name '*.sh' -type f | sort) .ci/run
+DEMO_AUDIO := egs/mini/codec/local/audio
+
+# OpenMP threads that spin while they wait cost more than they gain where cores are few.
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
+export GOMP_SPINCOUNT ?= 1000
+# No run of ours may depend on what the caller's Python path holds.
+unexport PYTHONPATH
+
+.PHONY: demo test lint test-baselines environment clean distclean
+
+environment: $(VENV)/.ready
+
+# torch first: the one big download fails or succeeds before anything else is done.
+$(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than Python 3.10; say PYTHON=..."; exit 1; }
+	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing the pinned packages into $(VENV)"
+	@$(BIN)/python $(INSTALL) -c constraints.txt torch
+	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.ready
+	@rm -rf demo_out
+	$(BIN)/audiocodec encode $(DEMO_AUDIO) -d demo_out/tokens
+	$(BIN)/audiocodec decode demo_out/tokens -d demo_out/wav
+	$(BIN)/audiocodec evaluate --reference $(DEMO_AUDIO) --estimate demo_out/wav --tokens demo_out/tokens -d demo_out/scores --per-file
+
+test: lint
+	$(BIN)/python -m pytest -rs -m 'not baselines' --ignore=tests/parity/baselines $(PYTEST_ARGS)
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/shellcheck -x $(SCRIPTS)
+
+$(BASELINES_VENV)/.ready: setup.cfg pyproject.toml
+	@[ -x $(BASELINES_VENV)/bin/python ] && $(BASELINES_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(BASELINES_VENV)
+	@echo "installing torch 2.11, torchaudio and encodec into $(BASELINES_VENV)"
+	@$(BASELINES_VENV)/bin/python $(INSTALL) -e '.[baselines]' pytest pytest-timeout hypothesis librosa
+	@touch $@
+
+test-baselines: $(BASELINES_VENV)/.ready
+	$(BASELINES_VENV)/bin/python -m pytest -rs -m baselines tests/parity/baselines $(PYTEST_ARGS)
+
+clean:
+	rm -rf demo_out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis egs/mini/codec/data egs/mini/codec/exp
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV) $(BASELINES_VENV)
