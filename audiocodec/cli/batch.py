@@ -1,0 +1,199 @@
+"""What `encode` and `decode` share: their options, the model they load once, and the loop over jobs."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, final
+
+from audiocodec.cli.jobs import Job, Plan, refuse_existing, refuse_overwritten_inputs
+from audiocodec.cli.usage import UsageError
+from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, FingerprintMismatch
+
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec
+
+Report = dict[str, Any]
+Work = Callable[[Job, Callable[[float], None]], "Report | None"]  # (job, progress) -> report; None: finished before
+
+
+def add_arguments(parser: argparse.ArgumentParser, inputs: str) -> None:
+    """Add the options that `encode` and `decode` have in common."""
+    parser.add_argument("inputs", nargs="+", metavar="IN", help=inputs)
+    parser.add_argument(
+        "-m", "--model", help="shipped model, .safetensors file or experiment folder (default: shipped)"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("-o", "--output", metavar="OUT", help="output file, - for stdout")
+    where.add_argument("-d", "--output-dir", metavar="DIR", help="folder for outputs; the input's tree is kept")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--force", action="store_true", help="overwrite existing outputs")
+    again.add_argument("--resume", action="store_true", help="skip outputs that are finished and sound")
+    parser.add_argument("--num-codebooks", type=positive, metavar="N", help="use only the first N codebooks")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
+    parser.add_argument("--json", action="store_true", help="one line of JSON per file on stdout")
+    parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
+
+
+def positive(text: str) -> int:
+    """An argument that is an integer of 1 or more."""
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return value
+
+
+class Model:
+    """The model of a command: its header at once, its weights when the first job needs them."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from audiocodec import checkpoint
+        from audiocodec.config.load import config_from_text
+
+        self._args = args
+        described = checkpoint.describe(args.model)
+        self.path: str = described["path"]
+        self.fingerprint = bytes.fromhex(described["fingerprint"])
+        self.config = config_from_text(described["config"], f"{self.path} (header)")
+        held = self.config.quantizer.num_codebooks
+        if args.num_codebooks is not None and args.num_codebooks > held:
+            raise UsageError(f"--num-codebooks {args.num_codebooks}: {self.path} has {held}")
+
+    @functools.cached_property
+    def codec(self) -> Codec:
+        """The codec on the device that was asked for; says which one unless quiet."""
+        import torch
+
+        from audiocodec import checkpoint
+
+        device = self._args.device
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UsageError("--device cuda: no CUDA device is available; use --device cpu")
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if self._args.threads is not None:
+            torch.set_num_threads(self._args.threads)
+        if not self._args.quiet:
+            print(f"audiocodec: model {self.path} on {device}", file=sys.stderr)
+        return checkpoint.load(self.path, device)
+
+
+def run_plan(plan: Plan, args: argparse.Namespace, work: Work) -> int:
+    """Do every job, go on after a bad one, and count.
+
+    Returns:
+        0; 1 when some input failed; 2 when the model was the wrong one for every input.
+    """
+    failures = [_report_failure(Job(name, ""), message, args, None) for name, message in plan.failed]
+    wrong_model = finished = skipped = 0
+    with _Bar(plan.jobs, args.quiet) as bar:
+        for job in plan.jobs:
+            try:
+                report = work(job, bar.advance)
+            except FingerprintMismatch as error:
+                wrong_model += 1
+                failures.append(_report_failure(job, f"{job.source}: {error}", args, bar))
+            except (UsageError, CheckpointError, ConfigError):  # not this file's fault: none would work
+                raise
+            except _JOB_ERRORS as error:
+                failures.append(_report_failure(job, str(error) or type(error).__name__, args, bar))
+            else:
+                finished += report is not None
+                skipped += report is None
+                if report is not None:
+                    _report_success(job, report, args, bar)
+            bar.done()
+    total = len(plan.jobs) + len(plan.failed)
+    if not args.quiet and (total > 1 or skipped):
+        tail = f", {skipped} were finished before" if skipped else ""
+        print(f"audiocodec: {finished} of {total} done, {len(failures)} failed{tail}", file=sys.stderr)
+    if total and wrong_model == total:
+        return 2
+    return 1 if failures else 0
+
+
+def check_outputs(plan: Plan, args: argparse.Namespace) -> None:
+    """Refuse what would be lost, before any work: outputs that exist, inputs that are outputs."""
+    if args.json and args.output == "-":
+        raise UsageError("--json and -o - both want stdout")
+    if not args.force and not args.resume:
+        refuse_existing(plan.jobs)
+    refuse_overwritten_inputs(plan.jobs)
+
+
+def make_folder_of(target: str) -> None:
+    """Make the folder an output goes into."""
+    if os.path.dirname(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+
+
+_JOB_ERRORS = (AudioCodecError, OSError, MemoryError)
+
+
+def _report_failure(job: Job, message: str, args: argparse.Namespace, bar: _Bar | None) -> str:
+    text = message if job.source in message or job.source == "-" else f"{job.source}: {message}"
+    _say(f"audiocodec: error: {text}", bar)
+    if args.json:
+        print(json.dumps({"input": job.source, "output": job.target, "error": text}), flush=True)
+    return text
+
+
+def _report_success(job: Job, report: Report, args: argparse.Namespace, bar: _Bar) -> None:
+    if args.json:
+        line = {"input": job.source, "output": job.target, **report}
+        print(json.dumps(line), flush=True)
+    if report.get("clipped"):
+        _say(f"audiocodec: {job.target}: {report['clipped']} samples clipped at full scale", bar)
+    if not args.quiet and not args.json:
+        rate = f"{report['kbps_payload']:.3f} kbps ({report['kbps_file']:.3f} on disk)"
+        _say(
+            f"{job.source} -> {job.target}: {report['seconds']:.2f} s, {rate}, {report['wall_seconds']:.2f} s of work",
+            bar,
+        )
+
+
+def _say(text: str, bar: _Bar | None) -> None:
+    if bar is None:
+        print(text, file=sys.stderr)
+    else:
+        bar.write(text)
+
+
+@final
+class _Bar:
+    """A progress bar on stderr, only on a terminal: files, or seconds of audio when there is one file."""
+
+    def __init__(self, jobs: list[Job], quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self._single = len(jobs) == 1
+        unit = "s of audio" if self._single else "file"
+        total = None if self._single else len(jobs)
+        off = True if quiet or not jobs else None  # None: off unless stderr is a terminal
+        self._bar: Any = tqdm(total=total, unit=unit, disable=off, file=sys.stderr, leave=False, delay=1.0)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def advance(self, seconds: float) -> None:
+        """A piece of one file is done."""
+        if self._single:
+            self._bar.update(round(seconds, 2))
+
+    def done(self) -> None:
+        """One file is done."""
+        if not self._single:
+            self._bar.update(1)
+
+    def write(self, text: str) -> None:
+        """Print a line without tearing the bar."""
+        self._bar.write(text, file=sys.stderr)

@@ -1,0 +1,60 @@
+"""`audiocodec encode`: audio to token files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+from audiocodec.audio import io
+from audiocodec.cli import batch
+from audiocodec.cli.jobs import STREAM, Job, local_audio, make_plan
+from audiocodec.data.manifest import AUDIO_EXTENSIONS
+from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.inference import encode_file
+from audiocodec.tokens.token_file import EXTENSION, TokenFile
+
+SUMMARY = "audio to token files"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    batch.add_arguments(parser, "audio file, folder of audio (searched recursively), wav.scp, or - for stdin")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode all inputs; returns the exit status."""
+    plan = make_plan(args.inputs, args.output, args.output_dir, AUDIO_EXTENSIONS, EXTENSION, args.allow_pipes)
+    batch.check_outputs(plan, args)
+    model = batch.Model(args)
+
+    def work(job: Job, progress: Callable[[float], None]) -> batch.Report | None:
+        if args.resume and _is_finished(job.target, model, args.num_codebooks):
+            return None
+        with local_audio(job.source, args.allow_pipes) as path:
+            io.info(path)  # bad files are refused before the weights are loaded
+            codec, started = model.codec, time.perf_counter()
+            tokens = encode_file(codec, path, args.num_codebooks, progress=progress)
+        if job.target != STREAM:
+            batch.make_folder_of(job.target)
+        tokens.write(job.target)
+        described = tokens.describe()
+        report = {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload", "kbps_file")}
+        return {**report, "wall_seconds": time.perf_counter() - started}
+
+    return batch.run_plan(plan, args, work)
+
+
+def _is_finished(target: str, model: batch.Model, num_codebooks: int | None) -> bool:
+    """Whether an output is there and sound; one of another model is an error, a damaged one is made again."""
+    if not os.path.isfile(target):
+        return False
+    try:
+        tokens = TokenFile.read(target)
+    except TokenFileError:
+        return False
+    wanted = num_codebooks or model.config.quantizer.num_codebooks
+    if tokens.fingerprint != model.fingerprint or len(tokens.codes) != wanted:
+        raise AudioError(f"{target}: was made by another model or with other codebooks; --force overwrites it")
+    return True

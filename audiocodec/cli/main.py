@@ -1,0 +1,103 @@
+"""The command `audiocodec`: finds the verb, runs it, turns errors into one message and an exit status.
+
+Status: 0 all done, 1 some input failed, 2 usage, configuration or checkpoint, 130 interrupted. A verb's module is
+imported only when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import audiocodec
+from audiocodec.cli.usage import UsageError
+from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError
+
+VERBS = {
+    "encode": "audio to token files",
+    "decode": "token files to audio",
+    "info": "what a token file, model or audio file holds; without arguments, the models in the package",
+    "train": "train a codec from a configuration",
+    "evaluate": "score reconstructions against their references",
+    "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",
+}
+DONE, SOME_FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; None: those of the process.
+
+    Returns:
+        The exit status.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    restore = _catch_termination()
+    try:
+        args = _parse(words)
+        status: int = args.run(args)
+        sys.stdout.flush()
+        return status
+    except SystemExit as stop:  # argparse, or a termination signal
+        return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else USAGE
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone; a flush at exit would complain again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
+    except (UsageError, ConfigError, CheckpointError) as error:
+        return _fail(str(error), USAGE)
+    except (AudioCodecError, OSError) as error:
+        return _fail(str(error), SOME_FAILED)
+    finally:
+        restore()
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="audiocodec",
+        description="Discrete speech tokens: audio to SimVQ codes and back.",
+        epilog="`audiocodec VERB --help` explains a verb.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"audiocodec {audiocodec.__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    for verb, summary in VERBS.items():
+        sub = verbs.add_parser(
+            verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+        )
+        if verb == chosen:
+            module: Any = import_module(f"audiocodec.cli.{verb.replace('-', '_')}")
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    return parser.parse_args(words)
+
+
+def _catch_termination() -> Any:
+    """Let a termination signal unwind the stack, so that temporary files go; returns what puts the old handler back."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+
+    def stop(*_: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    old = signal.signal(signal.SIGTERM, stop)
+    return lambda: signal.signal(signal.SIGTERM, old)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"audiocodec: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

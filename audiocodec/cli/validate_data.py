@@ -1,0 +1,36 @@
+"""`audiocodec validate-data`: check data folders before hours are spent on them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from audiocodec.data.manifest import validate
+
+SUMMARY = "check data folders (wav.scp, utt2spk, utt2num_samples)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder with wav.scp, utt2spk, utt2num_samples")
+    parser.add_argument("--deep", action="store_true", help="decode every file to its end instead of reading headers")
+    parser.add_argument(
+        "--allow-pipes", action="store_true", help="accept commands in wav.scp (and run them with --deep)"
+    )
+    parser.add_argument("--json", action="store_true", help="one line of JSON per problem on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check every folder; returns 1 when one has a problem."""
+    found = 0
+    for folder in args.folders:
+        problems = validate(folder, args.deep, args.allow_pipes)
+        found += len(problems)
+        for problem in problems:
+            print(f"audiocodec: error: {folder}: {problem}", file=sys.stderr)
+            if args.json:
+                print(json.dumps({"folder": folder, "where": problem.where, "problem": problem.message}))
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "sound"
+        print(f"audiocodec: {folder}: {count}", file=sys.stderr)
+    return 1 if found else 0

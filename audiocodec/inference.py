@@ -1,0 +1,135 @@
+"""Whole files through a codec, in memory that does not grow with their length (but for the codes themselves)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from audiocodec.audio import io
+from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
+from audiocodec.tokens.token_file import TokenFile
+
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec
+
+BLOCK_SECONDS = 5.0
+
+Progress = Callable[[float], None]  # called with seconds of audio done since the last call
+
+
+def encode_file(
+    codec: Codec,
+    path: str | os.PathLike[str],
+    num_codebooks: int | None = None,
+    normalize: bool = True,
+    progress: Progress | None = None,
+) -> TokenFile:
+    """Encode an audio file of any rate and channel count; it is downmixed and resampled to the codec's rate.
+
+    Args:
+        num_codebooks: use only the first so many; None: all.
+        normalize: bring the file to the level the codec expects; the factor is kept in the token file.
+        progress: called with seconds of audio done since its last call.
+
+    Returns:
+        Codes [K, ceil(S / hop_length)] with all that decoding needs, S = samples at the codec's rate.
+
+    Raises:
+        AudioError: naming the file and the cause.
+    """
+    header = io.info(path)
+    stats = io.level(path, codec.sample_rate)
+    gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
+    blocks = io.read_blocks(path, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
+    scaled = (block * np.float32(gain) for block in blocks)
+    codes = np.concatenate(list(codec.encode_blocks(_watched(scaled, codec.sample_rate, progress), num_codebooks)), 1)
+    return TokenFile(
+        codes=codes,
+        codebook_sizes=codec.codebook_sizes[: len(codes)],
+        sample_rate=codec.sample_rate,
+        hop_length=codec.hop_length,
+        num_samples=io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate),
+        original_sample_rate=header.sample_rate,
+        original_channels=header.channels,
+        original_num_samples=stats.num_samples,
+        gain=gain,
+        fingerprint=codec.fingerprint,
+    )
+
+
+def decode_file(
+    codec: Codec,
+    tokens: TokenFile,
+    path: str | os.PathLike[str],
+    sample_rate: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Decode to a mono audio file of exactly the original length and level; the file appears only when complete.
+
+    Args:
+        path: the extension decides the format.
+        sample_rate: Hz of the file; None: the original's.
+        progress: called with seconds of audio done since its last call.
+
+    Returns:
+        How many samples passed full scale and were clipped.
+
+    Raises:
+        FingerprintMismatch: the tokens are of another codec.
+        AudioError: the file cannot be written.
+        TokenFileError: the lengths in the token file contradict each other.
+    """
+    check_fingerprint(tokens, codec.fingerprint)
+    rate = tokens.original_sample_rate if sample_rate is None else sample_rate
+    if not io.MIN_RATE <= rate <= io.MAX_RATE:
+        raise AudioError(f"{path}: sample rate {rate} Hz is outside {io.MIN_RATE} to {io.MAX_RATE}")
+    length = decoded_length(tokens, rate)
+    blocks = codec.decode_blocks(tokens.codes, tokens.num_samples)
+    scaled = (_divided(block, tokens.gain) for block in _watched(blocks, codec.sample_rate, progress))
+    with io.Writer(path, rate) as writer:
+        for block in io.resample_blocks(scaled, codec.sample_rate, rate):
+            writer.write(block[: length - writer.num_samples])
+    return writer.clipped
+
+
+def decoded_length(tokens: TokenFile, sample_rate: int) -> int:
+    """Samples that decoding writes at `sample_rate`: the original's length, ceil(S * sample_rate / original rate).
+
+    Raises:
+        TokenFileError: the codes do not hold so many.
+    """
+    length = io.resampled_length(tokens.original_num_samples, tokens.original_sample_rate, sample_rate)
+    held = io.resampled_length(tokens.num_samples, tokens.sample_rate, sample_rate)
+    if length > held:
+        raise TokenFileError(
+            f"claims {tokens.original_num_samples} samples at {tokens.original_sample_rate} Hz, "
+            f"but its codes hold {tokens.num_samples} at {tokens.sample_rate} Hz"
+        )
+    return length
+
+
+def check_fingerprint(tokens: TokenFile, fingerprint: bytes) -> None:
+    """Refuse tokens that another codec made.
+
+    Raises:
+        FingerprintMismatch: naming both fingerprints.
+    """
+    if tokens.fingerprint != fingerprint:
+        raise FingerprintMismatch(
+            f"was encoded by model {tokens.fingerprint.hex()}, this is model {fingerprint.hex()}; give the right one with -m"
+        )
+
+
+def _divided(block: np.ndarray, gain: float) -> np.ndarray:
+    with np.errstate(all="ignore"):  # an absurd gain gives infinities, which the writer refuses
+        return (block / np.float64(gain)).astype(np.float32)
+
+
+def _watched(blocks: Iterable[np.ndarray], rate: int, progress: Progress | None) -> Iterator[np.ndarray]:
+    for block in blocks:
+        yield block
+        if progress is not None:
+            progress(len(block) / rate)

@@ -1,0 +1,39 @@
+"""Fixtures that several kinds of tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of a very small codec with random weights: 24 kHz, hop 320, 2 codebooks of 64."""
+    return _save_tiny_model(tmp_path_factory.mktemp("tiny"), seed=1)
+
+
+@pytest.fixture(scope="session")
+def other_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another codec of the same shape: its tokens must not be decoded by the first."""
+    return _save_tiny_model(tmp_path_factory.mktemp("other"), seed=2)
+
+
+def _save_tiny_model(folder: Path, seed: int) -> Path:
+    import torch
+
+    from audiocodec.build import build_codec
+    from audiocodec.checkpoint import save
+    from audiocodec.config.schema import Config, DecoderConfig, EncoderConfig, ModelConfig, QuantizerConfig
+
+    config = Config(
+        name="tiny",
+        model=ModelConfig(encoder=EncoderConfig(base_channels=4), decoder=DecoderConfig(dim=16, layers=1)),
+        quantizer=QuantizerConfig(num_codebooks=2, codebook_size=64, codebook_dim=16),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        codec = build_codec(config)
+    path = folder / "model.safetensors"
+    save(codec, config, path)
+    return path
