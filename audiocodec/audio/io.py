@@ -1,4 +1,4 @@
-"""Audio files in and out: read, downmix, resample, write; the only place that uses soundfile and soxr.
+"""Audio files in and out: read, downmix, measure; resampling and writing are found here too.
 
 Files are recognised by their content, never by their name. A file that ends before its own header says is an
 error, not a shorter file. Everything with "blocks" in its name works in bounded memory and gives exactly what
@@ -11,15 +11,32 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import soundfile
-import soxr
 
 from audiocodec.audio.container import length_is_stated, missing_bytes
+from audiocodec.audio.resampling import resample, resample_blocks, resampled_length
+from audiocodec.audio.writer import Writer, finite, write
 from audiocodec.errors import AudioError
+
+__all__ = [
+    "AudioInfo",
+    "LevelStats",
+    "Writer",
+    "info",
+    "level",
+    "level_gain",
+    "read",
+    "read_blocks",
+    "read_part",
+    "reblock",
+    "resample",
+    "resample_blocks",
+    "resampled_length",
+    "write",
+]
 
 MIN_RATE, MAX_RATE = 1_000, 1_000_000
 MAX_GAIN = 64.0  # 36 dB: below that a file is taken for noise that should stay quiet
@@ -49,11 +66,6 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
-
-
-def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
-    """Length after resampling: ceil(S * to / from), in integers."""
-    return -(-num_samples * to_rate // from_rate)
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
@@ -102,7 +114,7 @@ def read_part(path: str | os.PathLike[str], start: int, num_samples: int) -> np.
             part: np.ndarray = f.read(num_samples, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{path}: damaged or truncated near sample {start} ({error.error_string})") from None
-    return _mono(_finite(path, part))
+    return _mono(finite(path, part))
 
 
 def level(path: str | os.PathLike[str], sample_rate: int | None = None) -> LevelStats:
@@ -182,176 +194,9 @@ def reblock(blocks: Iterable[np.ndarray], block_samples: int) -> Iterator[np.nda
         yield np.concatenate(held)
 
 
-def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Resample with soxr (HQ).
-
-    Args:
-        wav: [S] or [C, S].
-        from_rate, to_rate: Hz.
-
-    Returns:
-        float32, same leading shape, last axis exactly ceil(S * to_rate / from_rate).
-    """
-    wav = np.asarray(wav, dtype=np.float32)
-    if from_rate == to_rate or wav.shape[-1] == 0:
-        return wav
-    length = resampled_length(wav.shape[-1], from_rate, to_rate)
-    pad = [(0, 0)] * (wav.ndim - 1) + [(0, _tail(from_rate, to_rate))]
-    padded = np.ascontiguousarray(np.pad(wav, pad).T)  # soxr rounds its length; the zeros give the last sample of ceil
-    return np.ascontiguousarray(soxr.resample(padded, from_rate, to_rate)[:length].T)
-
-
-def resample_blocks(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Resample a stream of float32 [n] blocks; together they equal `resample` of the whole, sample for sample."""
-    if from_rate == to_rate:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
-    taken = given = 0
-    for block in blocks:
-        taken += len(block)
-        out = stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32))
-        given += len(out)
-        if len(out):
-            yield out
-    if taken:
-        out = stream.resample_chunk(np.zeros(_tail(from_rate, to_rate), np.float32), last=True)
-        yield out[: resampled_length(taken, from_rate, to_rate) - given]
-
-
-def write(path: str | os.PathLike[str], wav: np.ndarray, sample_rate: int, subtype: str = "PCM_16") -> int:
-    """Write a whole signal through `Writer`.
-
-    Args:
-        wav: float [S] or [C, S], full scale 1.
-
-    Returns:
-        How many samples were clipped.
-    """
-    wav = np.asarray(wav, dtype=np.float32)
-    channels = 1 if wav.ndim == 1 else wav.shape[0]
-    with Writer(path, sample_rate, channels, subtype) as writer:
-        writer.write(wav)
-    return writer.clipped
-
-
-_FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3"}
-_LOSSY = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
-_SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}
-_WAV_LIMIT = (1 << 32) - 4096  # bytes of samples a RIFF file can hold, less room for its headers
-
-
-@final
-class Writer:
-    """Writes blocks to a temporary file that takes the final name only when all went well.
-
-    Args:
-        path: the extension (.wav, .flac, .ogg, .opus, .mp3) decides the format.
-        sample_rate: Hz.
-        channels: of every block.
-        subtype: sample format of .wav and .flac.
-
-    Attributes:
-        clipped: samples outside [-1, 1] so far; they are written as full scale.
-        num_samples: samples per channel so far.
-    """
-
-    def __init__(
-        self, path: str | os.PathLike[str], sample_rate: int, channels: int = 1, subtype: str = "PCM_16"
-    ) -> None:
-        self.path = Path(path)
-        self.clipped = self.num_samples = 0
-        suffix = self.path.suffix.lower()
-        if suffix not in _FORMATS:
-            raise AudioError(f"{path}: cannot write audio with extension {suffix!r}; use one of {', '.join(_FORMATS)}")
-        self._lossless = suffix not in _LOSSY
-        self._format, self._subtype = _FORMATS[suffix], _LOSSY.get(suffix, subtype)
-        self._sample_rate, self._channels = sample_rate, channels
-        self._temporary = self.path.with_name(f".{self.path.name[:40]}.{os.getpid()}-{id(self):x}.tmp")
-        self._file: Any = None
-
-    def __enter__(self) -> Writer:
-        try:
-            self._temporary.touch()
-            self._file = soundfile.SoundFile(
-                self._temporary, "w", self._sample_rate, self._channels, self._subtype, format=self._format
-            )
-        except (soundfile.LibsndfileError, OSError, ValueError) as error:
-            self._remove()
-            raise AudioError(f"{self.path}: cannot write: {_reason(error)}") from None
-        return self
-
-    def write(self, block: np.ndarray) -> None:
-        """Append samples [n] or [C, n]; values outside [-1, 1] are clipped and counted.
-
-        Raises:
-            AudioError: the disk is full, or the block holds NaN or infinite samples.
-        """
-        block = np.asarray(block, dtype=np.float32)
-        self.clipped += int(np.count_nonzero(np.abs(_finite(self.path, block)) > 1))
-        self.num_samples += block.shape[-1]
-        bytes_per_sample = self._channels * _SAMPLE_BYTES.get(self._subtype, 4)
-        if self._format == "WAV" and self.num_samples * bytes_per_sample > _WAV_LIMIT:
-            raise AudioError(f"{self.path}: a .wav file cannot hold more than 4 GiB; write .flac instead")
-        try:
-            self._file.write(np.clip(block, -1.0, 1.0).T)
-        except (soundfile.LibsndfileError, OSError, AssertionError) as error:
-            raise self._failure(error) from None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            self._close(check=kind is None)
-            if kind is None:
-                os.replace(self._temporary, self.path)
-        except OSError as error:
-            raise AudioError(f"{self.path}: cannot write: {_reason(error)}") from None
-        finally:
-            self._remove()
-
-    def _close(self, check: bool) -> None:
-        try:
-            self._file.close()
-            if check and self._lossless and soundfile.info(self._temporary).frames != self.num_samples:
-                raise self._failure(AssertionError())
-        except (soundfile.LibsndfileError, AssertionError) as error:
-            if check:
-                raise self._failure(error) from None
-
-    def _failure(self, error: BaseException) -> AudioError:
-        """The error to raise for a write that failed; libsndfile hides errno, so the disk is asked again."""
-        try:
-            with open(self._temporary, "ab") as probe:
-                probe.write(bytes(1 << 16))
-                probe.flush()
-        except OSError as cause:
-            error = cause
-        return AudioError(f"{self.path}: cannot write: {_reason(error)}")
-
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):
-            self._temporary.unlink()
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(getattr(error, "error_string", error)) or "not all samples were taken"
-
-
-def _tail(from_rate: int, to_rate: int) -> int:
-    """Zeros after the signal that guarantee one more output sample than soxr's rounded length."""
-    return from_rate // to_rate + 2
-
-
 def _mono(block: np.ndarray) -> np.ndarray:
     """[n, C] -> [n], the mean of the channels."""
     return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
-
-
-def _finite(path: str | os.PathLike[str], block: np.ndarray) -> np.ndarray:
-    if not np.isfinite(block).all():
-        raise AudioError(f"{path}: holds samples that are NaN or infinite")
-    return block
 
 
 @contextlib.contextmanager
@@ -393,7 +238,7 @@ def _native_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
             if len(block) == 0:
                 break
             count += len(block)
-            yield _finite(path, block)
+            yield finite(path, block)
     if count < declared and length_is_stated(path, declared):
         raise AudioError(f"{path}: truncated: {count} of {declared} samples")
     if count == 0:

@@ -99,7 +99,7 @@ def run_plan(plan: Plan, args: argparse.Namespace, work: Work) -> int:
             except FingerprintMismatch as error:
                 wrong_model += 1
                 failures.append(_report_failure(job, f"{job.source}: {error}", args, bar))
-            except (UsageError, CheckpointError, ConfigError):  # not this file's fault: none would work
+            except (UsageError, CheckpointError, ConfigError, BrokenPipeError):  # not this file's fault
                 raise
             except _JOB_ERRORS as error:
                 failures.append(_report_failure(job, str(error) or type(error).__name__, args, bar))

@@ -10,6 +10,7 @@ from typing import Any
 
 from audiocodec import checkpoint
 from audiocodec.audio import io
+from audiocodec.cli.jobs import STREAM, local_audio
 from audiocodec.config.load import config_from_text
 from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.tokens.layout import MAGIC
@@ -47,8 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(path: str) -> dict[str, Any]:
     """What a file holds, by its content: `path`, `kind` (tokens, model, audio) and its values."""
-    if path == "-":
-        return {"path": path, "kind": "tokens", **TokenFile.read(path).describe()}
+    if path == STREAM:
+        with local_audio(path, allow_pipes=False) as spooled:
+            return {**describe(spooled), "path": path}
     if path in checkpoint.available() or os.path.isdir(path):
         return _describe_model(path)
     with open(path, "rb") as file:

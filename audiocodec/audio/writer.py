@@ -1,0 +1,142 @@
+"""Audio files that appear only when they are complete; what goes past full scale is clipped and counted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import soundfile
+
+from audiocodec.errors import AudioError
+
+_FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3"}
+_LOSSY = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
+_SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}
+_WAV_LIMIT = (1 << 32) - 4096  # bytes of samples a RIFF file can hold, less room for its headers
+
+
+@final
+class Writer:
+    """Writes blocks to a temporary file that takes the final name only when all went well.
+
+    Args:
+        path: the extension (.wav, .flac, .ogg, .opus, .mp3) decides the format.
+        sample_rate: Hz.
+        channels: of every block.
+        subtype: sample format of .wav and .flac.
+
+    Attributes:
+        clipped: samples outside [-1, 1] so far; they are written as full scale.
+        num_samples: samples per channel so far.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], sample_rate: int, channels: int = 1, subtype: str = "PCM_16"
+    ) -> None:
+        self.path = Path(path)
+        target = Path(os.path.realpath(path))  # through a symbolic link, not over it
+        self.clipped = self.num_samples = 0
+        suffix = self.path.suffix.lower()
+        if suffix not in _FORMATS:
+            raise AudioError(f"{path}: cannot write audio with extension {suffix!r}; use one of {', '.join(_FORMATS)}")
+        self._lossless = suffix not in _LOSSY
+        self._format, self._subtype = _FORMATS[suffix], _LOSSY.get(suffix, subtype)
+        self._sample_rate, self._channels = sample_rate, channels
+        self._target, self._temporary = target, target.with_name(f".{target.name[:40]}.{os.getpid()}-{id(self):x}.tmp")
+        self._file: Any = None
+
+    def __enter__(self) -> Writer:
+        try:
+            self._temporary.touch()
+            self._file = soundfile.SoundFile(
+                self._temporary, "w", self._sample_rate, self._channels, self._subtype, format=self._format
+            )
+        except (soundfile.LibsndfileError, OSError, ValueError) as error:
+            self._remove()
+            raise AudioError(f"{self.path}: cannot write: {_reason(error)}") from None
+        except BaseException:  # Ctrl-C: a `with` that was not entered is not left either
+            self._remove()
+            raise
+        return self
+
+    def write(self, block: np.ndarray) -> None:
+        """Append samples [n] or [C, n]; values outside [-1, 1] are clipped and counted.
+
+        Raises:
+            AudioError: the disk is full, or the block holds NaN or infinite samples.
+        """
+        block = np.asarray(block, dtype=np.float32)
+        self.clipped += int(np.count_nonzero(np.abs(finite(self.path, block)) > 1))
+        self.num_samples += block.shape[-1]
+        bytes_per_sample = self._channels * _SAMPLE_BYTES.get(self._subtype, 4)
+        if self._format == "WAV" and self.num_samples * bytes_per_sample > _WAV_LIMIT:
+            raise AudioError(f"{self.path}: a .wav file cannot hold more than 4 GiB; write .flac instead")
+        try:
+            self._file.write(np.clip(block, -1.0, 1.0).T)
+        except (soundfile.LibsndfileError, OSError, AssertionError) as error:
+            raise self._failure(error) from None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._close(check=kind is None)
+            if kind is None:
+                os.replace(self._temporary, self._target)
+        except OSError as error:
+            raise AudioError(f"{self.path}: cannot write: {_reason(error)}") from None
+        finally:
+            self._remove()
+
+    def _close(self, check: bool) -> None:
+        try:
+            self._file.close()
+            if check and self._lossless and soundfile.info(self._temporary).frames != self.num_samples:
+                raise self._failure(AssertionError())
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            if check:
+                raise self._failure(error) from None
+
+    def _failure(self, error: BaseException) -> AudioError:
+        """The error to raise for a write that failed; libsndfile hides errno, so the disk is asked again."""
+        try:
+            with open(self._temporary, "ab") as probe:
+                probe.write(bytes(1 << 16))
+                probe.flush()
+        except OSError as cause:
+            error = cause
+        return AudioError(f"{self.path}: cannot write: {_reason(error)}")
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
+
+
+def write(path: str | os.PathLike[str], wav: np.ndarray, sample_rate: int, subtype: str = "PCM_16") -> int:
+    """Write a whole signal through `Writer`.
+
+    Args:
+        wav: float [S] or [C, S], full scale 1.
+
+    Returns:
+        How many samples were clipped.
+    """
+    wav = np.asarray(wav, dtype=np.float32)
+    channels = 1 if wav.ndim == 1 else wav.shape[0]
+    with Writer(path, sample_rate, channels, subtype) as writer:
+        writer.write(wav)
+    return writer.clipped
+
+
+def finite(path: str | os.PathLike[str], block: np.ndarray) -> np.ndarray:
+    """The block itself; raises AudioError naming the file when it holds NaN or infinite samples."""
+    if not np.isfinite(block).all():
+        raise AudioError(f"{path}: holds samples that are NaN or infinite")
+    return block
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(getattr(error, "error_string", error)) or "not all samples were taken"
