@@ -120,7 +120,7 @@ class _Reader:
             real = os.path.realpath(path)
             if real in children:
                 return self.problem(blame, "extends itself, through " + " <- ".join(_names(children, real)))
-            text = path.read_bytes().decode("utf-8-sig")
+            text = path.read_bytes().decode()
         except UnicodeDecodeError as error:
             return self.problem(blame, f"not UTF-8 text (byte {error.start}: {error.reason})")
         except (OSError, ValueError) as error:
