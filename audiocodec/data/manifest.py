@@ -217,8 +217,6 @@ def validate(folder: AnyPath, deep: bool = False, allow_pipes: bool = False) -> 
             if os.fsencode(before) > os.fsencode(after):
                 problems.append(Problem(str(base / name), f"not sorted (LC_ALL=C): {after} comes after {before}"))
                 break
-    if not utterances and not problems:
-        problems.append(Problem(str(base / "wav.scp"), "has no utterances"))
     for u in utterances:
         if not is_pipe(u.path) or (deep and allow_pipes):
             problems += _audio_problems(u, deep, allow_pipes)
@@ -276,6 +274,8 @@ def _read_tables(folder: Path, allow_pipes: bool) -> tuple[list[Utterance], list
         return [], [Problem(str(folder), "no such folder")]
     problems: list[Problem] = []
     paths, speakers, lengths = (dict(_read_table(folder / name, problems)) for name in FILES)
+    if not paths and not problems:
+        return [], [Problem(str(folder / "wav.scp"), "has no utterances")]
     problems += _pipe_problems(folder / "wav.scp", paths.items(), allow_pipes)
     for name, table in (("utt2spk", speakers), ("utt2num_samples", lengths)):
         if (folder / name).is_file():
