@@ -1,0 +1,91 @@
+"""How a codebook is used, from counts of its codes over a set of token files.
+
+Usage: share of the entries that occur, 0 to 1. Entropy: of the codes' frequencies, bits per code, 0 to log2(V).
+Perplexity: 2^entropy, the number of equally likely entries that would be as hard to guess, 1 to V. Dead codes:
+entries that never occur. Direction: more usage and more entropy mean that more of the bits paid for carry something;
+neither is quality. All depend on how much audio was counted: entries cannot occur more often than there are frames,
+so `frames` belongs to the numbers.
+
+Undefined: nothing was counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from audiocodec.errors import MetricUndefined
+
+
+@dataclass(frozen=True)
+class CodebookUse:
+    """Use of one codebook over `frames` codes; `entropy` in bits."""
+
+    codebook_size: int
+    frames: int
+    usage: float
+    perplexity: float
+    entropy: float
+    dead_codes: int
+
+
+def codebook_use(counts: npt.NDArray[np.integer]) -> CodebookUse:
+    """Describe one codebook.
+
+    Args:
+        counts: how often each entry occurred [V].
+
+    Raises:
+        MetricUndefined: all counts are zero.
+    """
+    total = int(counts.sum())
+    if total == 0:
+        raise MetricUndefined("no codes were counted")
+    seen = counts[counts > 0]
+    shares = seen / total
+    entropy = max(0.0, float(-(shares * np.log2(shares)).sum()))
+    return CodebookUse(
+        codebook_size=len(counts),
+        frames=total,
+        usage=len(seen) / len(counts),
+        perplexity=float(2.0**entropy),
+        entropy=entropy,
+        dead_codes=len(counts) - len(seen),
+    )
+
+
+@final
+class CodeCounter:
+    """Adds up codes file by file; files may use fewer codebooks than others.
+
+    Attributes:
+        counts: per codebook, how often each entry occurred [V].
+    """
+
+    def __init__(self) -> None:
+        self.counts: list[npt.NDArray[np.int64]] = []
+
+    def add(self, codes: npt.NDArray[np.integer], codebook_sizes: Sequence[int]) -> None:
+        """Count the codes of one file.
+
+        Args:
+            codes: [K, T].
+            codebook_sizes: entries of each codebook [K].
+
+        Raises:
+            MetricUndefined: a codebook has another size than in the files before.
+        """
+        for index, (row, size) in enumerate(zip(codes, codebook_sizes, strict=True)):
+            if index == len(self.counts):
+                self.counts.append(np.zeros(size, np.int64))
+            if len(self.counts[index]) != size:
+                raise MetricUndefined(f"codebook {index} has {size} entries here, {len(self.counts[index])} before")
+            self.counts[index] += np.bincount(row, minlength=size)
+
+    def describe(self) -> list[CodebookUse]:
+        """Use of each codebook, coarsest first."""
+        return [codebook_use(counts) for counts in self.counts]
