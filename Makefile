@@ -53,7 +53,7 @@ test: lint
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck -x $(SCRIPTS)
+	$(BIN)/shellcheck $(SCRIPTS)
 
 $(BASELINES_VENV)/.ready: setup.cfg pyproject.toml
 	@[ -x $(BASELINES_VENV)/bin/python ] && $(BASELINES_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(BASELINES_VENV)

@@ -48,6 +48,11 @@ class Problem:
         return f"{self.where}: {self.message}"
 
 
+@dataclass(frozen=True)
+class TooShort(Problem):
+    """A recording left out because it is shorter than was asked for."""
+
+
 def is_pipe(path: str) -> bool:
     """Whether a `wav.scp` value is a command whose output is the audio."""
     return path.endswith("|")
@@ -130,7 +135,8 @@ def make_folder(
     """
     root = Path(audio_root)
     files = find_files(root, extensions)
-    utterances, left_out = [], []
+    utterances: list[Utterance] = []
+    left_out: list[Problem] = []
     for name, utterance_id in _unique_ids(files).items():
         path = os.path.abspath(root / name)
         try:
@@ -139,7 +145,7 @@ def make_folder(
             left_out.append(Problem(path, str(error).removeprefix(f"{path}: ")))
             continue
         if found.num_samples < min_seconds * found.sample_rate:
-            left_out.append(Problem(path, f"shorter than {min_seconds} s"))
+            left_out.append(TooShort(path, f"shorter than {min_seconds} s"))
             continue
         folders = name.split("/")[:-1]
         known = 1 <= speaker_level <= len(folders)

@@ -1,0 +1,78 @@
+"""`audiocodec make-data`: a data folder (wav.scp, utt2spk, utt2num_samples) from a folder of audio."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from audiocodec.data.manifest import TooShort, Utterance, make_folder, split, write_folder
+from audiocodec.errors import ManifestError
+
+SUMMARY = "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("audio", metavar="AUDIO", help="folder of wav, flac, ogg, opus or mp3, searched recursively")
+    parser.add_argument("out", metavar="OUT", help="data folder to write; with --split OUT/{all,train,dev,test}")
+    parser.add_argument(
+        "--speaker-level", type=_count, default=1, metavar="N", help="which folder below AUDIO names the speaker, 0: none"
+    )
+    parser.add_argument("--min-seconds", type=_seconds, default=0.0, metavar="S", help="leave out shorter recordings")
+    parser.add_argument("--split", action="store_true", help="divide into train, dev and test by a hash of the ids")
+    parser.add_argument("--dev-share", type=_share, default=0.05, metavar="SHARE", help="default: %(default)s")
+    parser.add_argument("--test-share", type=_share, default=0.05, metavar="SHARE", help="default: %(default)s")
+    parser.add_argument("--by-speaker", action="store_true", help="keep all recordings of a speaker in one part")
+    parser.add_argument("--skip-bad", action="store_true", help="exit status 0 although files cannot be used")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the folders; returns 1 when files had to be left out."""
+    out = Path(args.out)
+    whole = out / "all" if args.split else out
+    utterances, left_out = make_folder(
+        args.audio, whole, speaker_level=args.speaker_level, min_seconds=args.min_seconds
+    )
+    for problem in left_out:
+        print(f"audiocodec: left out: {problem}", file=sys.stderr)
+    _report(whole, utterances)
+    if args.split:
+        parts = split(utterances, args.dev_share, args.test_share, args.by_speaker)
+        for name, part in parts.items():
+            if not part:
+                raise ManifestError(f"{out / name}: nothing left for it; more recordings or other shares are needed")
+        for name, part in parts.items():
+            write_folder(part, out / name)
+            _report(out / name, part)
+    bad = sum(not isinstance(problem, TooShort) for problem in left_out)
+    return 1 if bad and not args.skip_bad else 0
+
+
+def _report(folder: Path, utterances: list[Utterance]) -> None:
+    speakers = len({u.speaker for u in utterances})
+    print(f"audiocodec: {folder}: {len(utterances)} utterances, {speakers} speakers", file=sys.stderr)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0.0, float("inf"), "a number of seconds")
+
+
+def _share(text: str) -> float:
+    return _number(text, 0.0, 1.0, "a share from 0 to 1")
+
+
+def _number(text: str, low: float, high: float, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return value
