@@ -34,6 +34,13 @@ def _save_tiny_model(folder: Path, seed: int) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         codec = build_codec(config)
+        with torch.no_grad():  # random biases would drown the input; then scale and codebooks are fitted to noise
+            for name, parameter in codec.encoder.named_parameters():
+                if name.endswith("bias"):
+                    parameter.zero_()
+            latents = codec.encoder(0.1 * torch.randn(4, 1, 32_000))
+            codec.scale.calibrate([latents])
+            codec.eval().quantizer.start(codec.scale(latents).transpose(1, 2).flatten(0, 1))
     path = folder / "model.safetensors"
     save(codec, config, path)
     return path

@@ -40,6 +40,7 @@ __all__ = [
 
 MIN_RATE, MAX_RATE = 1_000, 1_000_000
 MAX_GAIN = 64.0  # 36 dB: below that a file is taken for noise that should stay quiet
+_MP3_LEAD = 10 * 1152  # an MP3 frame borrows bits from earlier ones: decode these too, and drop them
 READ_VALUES = 1 << 18  # samples times channels held at once while reading
 
 
@@ -62,7 +63,7 @@ class LevelStats:
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]
-    """A file read strictly forward: soundfile seeks after every read of a seekable file and re-primes lossy decoders."""
+    """A file read strictly forward: soundfile seeks after every read of a seekable file, which breaks an MP3 at each."""
 
     def seekable(self) -> bool:
         return False
@@ -110,8 +111,9 @@ def read_part(path: str | os.PathLike[str], start: int, num_samples: int) -> np.
     """
     with _open(path, forward=False) as f:
         try:
-            f.seek(min(start, f.frames))
-            part: np.ndarray = f.read(num_samples, dtype="float32", always_2d=True)
+            lead = min(start, _MP3_LEAD) if f.format == "MP3" else 0
+            f.seek(min(start, f.frames) - lead)
+            part: np.ndarray = f.read(lead + num_samples, dtype="float32", always_2d=True)[lead:]
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{path}: damaged or truncated near sample {start} ({error.error_string})") from None
     return _mono(finite(path, part))

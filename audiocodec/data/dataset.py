@@ -2,7 +2,7 @@
 
 Every utterance has one slot per whole segment it holds, so long ones are heard in proportion; an epoch visits all
 slots once in a random order. Decoded audio is kept in memory as int16 where it fits, else the needed part is read
-from disk each time. The two differ by int16 rounding, and where a lossy format seeks inexactly (MP3).
+from disk each time; the two differ by int16 rounding.
 """
 
 from __future__ import annotations
