@@ -1,0 +1,209 @@
+"""`audiocodec evaluate`: score reconstructions, or a model, against references; make a results page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiocodec.cli import batch, tables
+from audiocodec.cli.usage import UsageError
+
+if TYPE_CHECKING:
+    from audiocodec.evaluation.pairing import Entry
+    from audiocodec.evaluation.rows import Row
+
+SUMMARY = "score reconstructions against their references"
+METRICS = {"pesq": "pesq", "stoi": "stoi", "mel": "mel_distance"}  # word on the command line -> name in the rows
+_ALIASES = {**METRICS, "mel_distance": "mel_distance"}
+_OPTIONS_OF = {
+    "--estimate": ("tokens", "timings"),
+    "--model": ("device", "threads", "num_codebooks"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--reference", metavar="PATH", help="originals: folder of audio, data folder or wav.scp")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--estimate", metavar="PATH", help="reconstructions, named as the references but for extensions")
+    what.add_argument("-m", "--model", help="encode to OUT/tokens and decode to OUT/wav with this model, then score")
+    what.add_argument("--results-md", metavar="FILE", help="write a results page about finished EVAL_DIRs instead")
+    parser.add_argument("-d", "--output-dir", metavar="OUT", help="folder for rows.jsonl and summary.json")
+    parser.add_argument("--tokens", metavar="DIR", help="token files of the estimates: bitrate and codebook use")
+    parser.add_argument("--timings", nargs="+", default=[], metavar="FILE", help="output of encode and decode --json")
+    parser.add_argument("--metrics", type=_metrics, default=tuple(METRICS.values()), metavar="LIST", help=_METRICS_HELP)
+    parser.add_argument("--jobs", type=batch.positive, metavar="N", help="processes that score (default: one per CPU)")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--force", action="store_true", help="overwrite an earlier evaluation in OUT")
+    again.add_argument("--resume", action="store_true", help="keep what is coded and scored already")
+    parser.add_argument("--per-file", action="store_true", help="print a line per utterance before the summary")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of a table")
+    parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
+    parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="with -m; default: auto")
+    parser.add_argument("--threads", type=batch.positive, metavar="N", help="with -m: CPU threads that code")
+    parser.add_argument("--num-codebooks", type=batch.positive, metavar="N", help="with -m: only the first N codebooks")
+    parser.add_argument(
+        "--results-command", default="", metavar="TEXT", help="with --results-md: what the page opens with"
+    )
+    parser.add_argument("eval_dirs", nargs="*", metavar="EVAL_DIR", help="with --results-md: folders to report")
+
+
+_METRICS_HELP = f"comma-separated, out of {','.join(METRICS)} (default: all)"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate; returns 1 when something has no score."""
+    if args.results_md is not None:
+        return _write_results(args)
+    _check_usage(args)
+    from audiocodec.evaluation.scoring import missing_libraries
+
+    if problems := missing_libraries(args.metrics):
+        raise UsageError(f"{'; '.join(problems)}; install audiocodec[eval], or leave it out of --metrics")
+    entries, timings = (_code if args.model is not None else _pair)(args)
+    rows, summary = _score(args, entries, timings)
+    _report(args, rows, summary)
+    return 1 if any(row.failures for row in rows) else 0
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    """Everything that can be refused before any work."""
+    if args.reference is None or args.output_dir is None:
+        raise UsageError("evaluate needs --reference PATH and -d OUT (or --results-md FILE EVAL_DIR...)")
+    if args.estimate is None and args.model is None:
+        raise UsageError("say --estimate PATH to score what is there, or -m MODEL to code the references first")
+    if args.eval_dirs or args.results_command:
+        raise UsageError(f"only --results-md takes {args.eval_dirs[0] if args.eval_dirs else '--results-command'}")
+    other = "--model" if args.estimate is not None else "--estimate"
+    for name in _OPTIONS_OF[other]:
+        if getattr(args, name) not in (None, [], "auto"):
+            raise UsageError(f"--{name.replace('_', '-')} goes with {other}")
+    for path in (args.reference, args.estimate, args.tokens, *args.timings):
+        if path is not None and not os.path.exists(path):
+            raise UsageError(f"{path}: No such file or directory")
+    _refuse_existing(args)
+
+
+def _refuse_existing(args: argparse.Namespace) -> None:
+    from audiocodec.evaluation.reconstruct import TIMINGS
+    from audiocodec.evaluation.rows import FINISHED, GROWING
+
+    names = (FINISHED, GROWING, *([TIMINGS] if args.model is not None else []))
+    there = [name for name in names if (Path(args.output_dir) / name).exists()]
+    if there and not args.force and not args.resume:
+        raise UsageError(
+            f"{Path(args.output_dir) / there[0]} already exists; --force overwrites, --resume keeps what is finished"
+        )
+    inside = os.path.join(os.path.realpath(args.reference), "")
+    if args.model is not None and (os.path.realpath(args.output_dir) + os.sep).startswith(inside):
+        raise UsageError(f"{args.output_dir} is inside {args.reference}: its audio would count as references")
+
+
+def _pair(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
+    from audiocodec.evaluation.pairing import pair
+
+    return pair(args.reference, args.estimate, args.tokens, args.allow_pipes), tuple(args.timings)
+
+
+def _code(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
+    from audiocodec.evaluation.pairing import list_audio
+    from audiocodec.evaluation.reconstruct import TIMINGS, reconstruct
+
+    references = list_audio(args.reference, args.allow_pipes)
+    codec = batch.Model(args).codec
+    with _bar(len(references), "coding", args.quiet) as advance:
+        entries = reconstruct(
+            codec, references, args.output_dir, args.num_codebooks, args.resume, args.allow_pipes, advance
+        )
+    return entries, (str(Path(args.output_dir) / TIMINGS),)
+
+
+def _score(
+    args: argparse.Namespace, entries: list[Entry], timings: tuple[str, ...]
+) -> tuple[list[Row], dict[str, Any]]:
+    from audiocodec.evaluation.run import Options, evaluate
+
+    options = Options(
+        metrics=args.metrics,
+        jobs=args.jobs or _cpus(),
+        bitrate=args.model is not None or args.tokens is not None,
+        timings=timings,
+        resume=args.resume,
+        allow_pipes=args.allow_pipes,
+        command=_command(args),
+    )
+    with _bar(len(entries), "scoring", args.quiet) as advance:
+        return evaluate(entries, args.output_dir, options, advance)
+
+
+def _report(args: argparse.Namespace, rows: list[Row], summary: dict[str, Any]) -> None:
+    for row in rows:
+        for reason in dict.fromkeys(row.failures.values()):
+            names = [name for name, why in row.failures.items() if why == reason]
+            print(f"audiocodec: error: {row.id}: {reason} ({', '.join(names)})", file=sys.stderr)
+    if args.json:
+        print(json.dumps(summary, allow_nan=False))
+        return
+    if args.per_file:
+        print(tables.per_file(rows, summary), end="\n\n")
+    print(tables.overall(summary))
+
+
+def _write_results(args: argparse.Namespace) -> int:
+    from audiocodec.evaluation.results import write_results_md
+
+    if not args.eval_dirs:
+        raise UsageError("--results-md needs the folders to report: evaluate --results-md FILE EVAL_DIR...")
+    if args.reference is not None or args.output_dir is not None:
+        raise UsageError("--results-md only reports finished evaluations; leave --reference and -d out")
+    write_results_md(args.eval_dirs, args.results_command, args.results_md)
+    if not args.quiet:
+        print(f"audiocodec: wrote {args.results_md}", file=sys.stderr)
+    return 0
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    words = [word.strip() for word in text.split(",")]
+    wrong = [word for word in words if word not in _ALIASES]
+    if wrong:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is no metric; there are {', '.join(METRICS)}")
+    asked = {_ALIASES[word] for word in words}
+    return tuple(name for name in METRICS.values() if name in asked)
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command as one would type it, without what does not change the numbers."""
+    words = ["audiocodec", "evaluate", "--reference", args.reference, "-d", args.output_dir]
+    for name in ("estimate", "model", "tokens", "threads", "num_codebooks"):
+        if (value := getattr(args, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    if args.timings:
+        words += ["--timings", *args.timings]
+    if args.metrics != tuple(METRICS.values()):
+        words += ["--metrics", ",".join(word for word, name in METRICS.items() if name in args.metrics)]
+    return shlex.join(words)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _bar(total: int, what: str, quiet: bool) -> Iterator[Callable[[], None]]:
+    from tqdm import tqdm
+
+    off = True if quiet else None  # None: off unless stderr is a terminal
+    with tqdm(total=total, desc=what, unit="file", disable=off, file=sys.stderr, leave=False, delay=1.0) as bar:
+
+        def advance() -> None:
+            bar.update(1)
+
+        yield advance

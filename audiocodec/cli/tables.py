@@ -1,0 +1,87 @@
+"""Scores as plain text tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiocodec.evaluation.rows import Row
+
+_FORMATS = {"mel_distance": ".2f"}
+_UNITS = {"mel_distance": "mel distance, dB", "encode_rtf": "encode, s per s", "decode_rtf": "decode, s per s"}
+
+
+def per_file(rows: Iterable[Row], summary: dict[str, Any]) -> str:
+    """One line per utterance: seconds, every measure of the summary, the file.
+
+    Args:
+        rows: the rows.
+        summary: of the same evaluation.
+    """
+    names = list(summary["measures"])
+    lines = [["id", "seconds", *(_heading(name) for name in names), "file"]]
+    for row in rows:
+        values = [_number(getattr(row, name), name) for name in names]
+        lines.append([row.id, _number(row.seconds, "mel_distance"), *values, row.estimate or "-"])
+    return align(lines, right=range(1, len(names) + 2))
+
+
+def overall(summary: dict[str, Any]) -> str:
+    """The summary: a line per measure, a line per codebook, the totals.
+
+    Args:
+        summary: as in summary.json.
+    """
+    lines = [["measure", "mean", "95 % interval", "median", "scored", "failed"]]
+    for name, found in summary["measures"].items():
+        bounds = [_number(bound, name) for bound in found["interval"] or ()]
+        interval = f"{bounds[0]} to {bounds[1]}" if bounds else "-"
+        numbers = [_number(found["mean"], name), interval, _number(found["median"], name)]
+        lines.append([_heading(name), *numbers, str(found["n_scored"]), str(found["n_failed"])])
+    return "\n".join([align(lines, right=range(1, 6)), *_codebooks(summary["tokens"]), _totals(summary)])
+
+
+def align(lines: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """Columns of equal width.
+
+    Args:
+        lines: cells, the same number in each line.
+        right: columns to align at their right.
+    """
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    to_right = set(right)
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if column in to_right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _codebooks(tokens: dict[str, Any]) -> list[str]:
+    if reason := tokens.get("codebooks_undefined"):
+        return [f"codebook use undefined: {reason}"]
+    return [
+        f"codebook {index}: {100 * use['usage']:.1f} % of {use['codebook_size']} entries used, perplexity "
+        f"{use['perplexity']:.0f}, entropy {use['entropy']:.2f} bits, {use['frames']} frames"
+        for index, use in enumerate(tokens.get("codebooks", []))
+    ]
+
+
+def _totals(summary: dict[str, Any]) -> str:
+    parts = [f"{summary['n_rows']} utterances, {summary['seconds']:.1f} s"]
+    if "kbps_file" in summary["tokens"]:
+        tokens = summary["tokens"]
+        parts.append(f"{tokens['kbps_file']:.3f} kbps on disk ({tokens['kbps_payload']:.3f} of codes) overall")
+    parts.append(f"{summary['n_rows_with_failures']} with failures")
+    return ", ".join(parts)
+
+
+def _heading(name: str) -> str:
+    return _UNITS.get(name, name.replace("_", " "))
+
+
+def _number(value: float | None, name: str) -> str:
+    return "-" if value is None else format(value, _FORMATS.get(name, ".3f"))

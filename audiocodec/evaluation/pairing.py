@@ -1,0 +1,108 @@
+"""Which reference belongs to which estimate and which token file: by name.
+
+Files of two folders belong together when their paths below the folder are equal but for the extension; the entries of
+a data folder or a `wav.scp` go by their utterance id. That is how `encode` and `decode` name what they write. Nothing
+is dropped: what has no counterpart becomes an entry that says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiocodec.data.manifest import AUDIO_EXTENSIONS, find_files, read_folder, read_scp
+from audiocodec.errors import ManifestError
+from audiocodec.tokens.token_file import EXTENSION
+
+AnyPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance: `reference` is a path or a command ending in `|`; `problem` says why it cannot be scored."""
+
+    id: str
+    reference: str | None
+    estimate: str | None
+    tokens: str | None = None
+    problem: str = ""
+
+
+def list_audio(source: AnyPath, allow_pipes: bool = False) -> dict[str, list[str]]:
+    """The audio of a folder, a data folder (one with a `wav.scp`) or a `wav.scp`.
+
+    Args:
+        source: where it is.
+        allow_pipes: accept commands in `wav.scp`.
+
+    Returns:
+        Name -> paths; more than one where files differ in their extension only.
+
+    Raises:
+        ManifestError: there is no audio, or a table is wrong.
+    """
+    path = Path(source)
+    if path.is_dir() and (path / "wav.scp").is_file():
+        return {u.id: [u.path] for u in read_folder(path, allow_pipes)}
+    if path.is_file() and path.suffix == ".scp":
+        return {key: [value] for key, value in read_scp(path, allow_pipes)}
+    if path.is_file():
+        raise ManifestError(f"{source}: is neither a folder nor a list of audio (.scp)")
+    found = _by_name(path, find_files(path, AUDIO_EXTENSIONS))
+    if not found:
+        raise ManifestError(f"{source}: holds no {', '.join(AUDIO_EXTENSIONS)} files")
+    return found
+
+
+def pair(
+    reference: AnyPath, estimate: AnyPath, tokens: AnyPath | None = None, allow_pipes: bool = False
+) -> list[Entry]:
+    """Pair what is in two places.
+
+    Args:
+        reference: the originals: folder, data folder or `wav.scp`.
+        estimate: the reconstructions, the same.
+        tokens: folder of token files.
+        allow_pipes: accept commands in `wav.scp`.
+
+    Returns:
+        An entry for every name in any of the three, sorted by bytes.
+
+    Raises:
+        ManifestError: one of the places holds nothing, or its table is wrong.
+    """
+    references, estimates = list_audio(reference, allow_pipes), list_audio(estimate, allow_pipes)
+    coded = {} if tokens is None else _by_name(Path(tokens), find_files(tokens, (EXTENSION,)))
+    names = references.keys() | estimates.keys() | coded.keys()
+    return [_entry(name, references, estimates, coded) for name in sorted(names, key=os.fsencode)]
+
+
+def _entry(
+    name: str, references: dict[str, list[str]], estimates: dict[str, list[str]], coded: dict[str, list[str]]
+) -> Entry:
+    found = {"reference": references.get(name, []), "estimate": estimates.get(name, [])}
+    return Entry(
+        id=name,
+        reference=next(iter(found["reference"]), None),
+        estimate=next(iter(found["estimate"]), None),
+        tokens=next(iter(coded.get(name, [])), None),
+        problem="; ".join(_problems(found.items())),
+    )
+
+
+def _problems(found: Iterable[tuple[str, list[str]]]) -> Iterator[str]:
+    for role, paths in found:
+        if not paths:
+            yield f"no {role}"
+        elif len(paths) > 1:
+            extensions = ", ".join(sorted(os.path.splitext(path)[1] for path in paths))
+            yield f"more than one {role} of that name ({extensions})"
+
+
+def _by_name(root: Path, files: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in files:
+        found.setdefault(os.path.splitext(name)[0], []).append(str(root / name))
+    return found

@@ -1,0 +1,162 @@
+"""RESULTS.md from finished evaluations: first the command, then what it ran on, then the numbers.
+
+Reads only what `evaluate` wrote, so the page can be made again at any time and is the same each time. It is also on the
+command line: `audiocodec evaluate --results-md RESULTS.md [--results-command TEXT] EVAL_DIR...`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from audiocodec.errors import AudioCodecError
+from audiocodec.evaluation.rows import write_atomically
+from audiocodec.evaluation.run import SUMMARY
+
+# measure -> (heading, format of its numbers)
+HEADINGS = {
+    "kbps_file": ("kbps on disk", ".3f"),
+    "kbps_payload": ("kbps of codes", ".3f"),
+    "pesq": ("PESQ-WB", ".3f"),
+    "stoi": ("STOI", ".3f"),
+    "mel_distance": ("mel distance, dB", ".2f"),
+    "encode_rtf": ("encode, s per s", ".3f"),
+    "decode_rtf": ("decode, s per s", ".3f"),
+}
+
+_FOOTNOTE = (
+    "Means over utterances; in brackets 95 % intervals by bootstrap over utterances. "
+    "What has no score counts as failed, never as a number."
+)
+
+
+def write_results_md(
+    eval_dirs: Sequence[str | os.PathLike[str]], command: str, path: str | os.PathLike[str]
+) -> list[dict[str, Any]]:
+    """Write the page.
+
+    Args:
+        eval_dirs: folders in which `evaluate` has finished.
+        command: what a reader types to get these numbers; empty: the commands that made the folders.
+        path: the file; not touched when it would stay the same.
+
+    Returns:
+        The summaries of the folders.
+
+    Raises:
+        AudioCodecError: a folder holds no finished evaluation.
+    """
+    summaries = [read_summary(folder) for folder in eval_dirs]
+    text = results_md([_label(Path(folder)) for folder in eval_dirs], summaries, command)
+    target = Path(path)
+    if not target.is_file() or target.read_text(encoding="utf-8") != text:
+        write_atomically(target, text)
+    return summaries
+
+
+def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The summary in an evaluation's folder.
+
+    Raises:
+        AudioCodecError: there is none, or it is not one.
+    """
+    path = Path(folder) / SUMMARY
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AudioCodecError(f"{path}: cannot read the summary: {error}") from None
+    if not isinstance(summary, dict) or not {"measures", "versions", "command"} <= summary.keys():
+        raise AudioCodecError(f"{path}: is not a summary of `audiocodec evaluate`")
+    return summary
+
+
+def results_md(labels: Sequence[str], summaries: Sequence[dict[str, Any]], command: str) -> str:
+    """The page as text.
+
+    Args:
+        labels: what to call each evaluation.
+        summaries: their summaries.
+        command: see `write_results_md`.
+    """
+    commands = [command] if command else _unique(summary["command"] for summary in summaries)
+    lines = ["# Results", "", "```", *commands, "```", "", *_origin(summaries), "", *_scores(labels, summaries)]
+    codebooks = _codebooks(labels, summaries)
+    if codebooks:
+        lines += ["", *codebooks]
+    return "\n".join([*lines, "", _FOOTNOTE]) + "\n"
+
+
+def cell(measure: dict[str, Any] | None, form: str) -> str:
+    """Mean, interval and failures of one measure in a few characters; `-` when it was not measured."""
+    if measure is None:
+        return "-"
+    text = "none" if measure["mean"] is None else format(measure["mean"], form)
+    if measure["interval"] is not None:
+        low, high = (format(bound, form) for bound in measure["interval"])
+        text += f" [{low}, {high}]"
+    return f"{text}, {measure['n_failed']} failed" if measure["n_failed"] else text
+
+
+def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """Commit, codec and machine, each only once."""
+    versions = [summary["versions"] for summary in summaries]
+    facts = {
+        "commit": _unique(found["commit"] for found in versions if "commit" in found),
+        "codec": _unique(codec for summary in summaries for codec in summary.get("tokens", {}).get("codecs", [])),
+        "audiocodec": _unique(found["audiocodec"] for found in versions),
+        "torch": _unique(found["torch"] for found in versions),
+        "machine": _unique(found["machine"] for found in versions),
+    }
+    return [f"- {name}: {', '.join(values)}" for name, values in facts.items() if values]
+
+
+def _scores(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:
+    used = [name for name in HEADINGS if any(name in summary["measures"] for summary in summaries)]
+    lines = _table_head(["evaluation", "utterances", *(HEADINGS[name][0] for name in used)])
+    for label, summary in zip(labels, summaries):
+        cells = [cell(summary["measures"].get(name), HEADINGS[name][1]) for name in used]
+        lines.append(_table_row([label, str(summary["n_rows"]), *cells]))
+    return lines
+
+
+def _codebooks(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [
+        [
+            label,
+            str(index),
+            f"{use['codebook_size']:,}",
+            f"{100 * use['usage']:.1f} %",
+            f"{use['perplexity']:.0f}",
+            f"{use['entropy']:.2f}",
+            f"{use['frames']:,}",
+        ]
+        for label, summary in zip(labels, summaries)
+        for index, use in enumerate(summary.get("tokens", {}).get("codebooks", []))
+    ]
+    if not rows:
+        return []
+    head = _table_head(["evaluation", "codebook", "entries", "used", "perplexity", "entropy, bits", "frames counted"])
+    return head + [_table_row(row) for row in rows]
+
+
+def _table_head(names: Sequence[str]) -> list[str]:
+    return [_table_row(names), "|" + "---|" * len(names)]
+
+
+def _table_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
+
+
+def _label(folder: Path) -> str:
+    """`<experiment>/<set>` for a recipe's `exp/<experiment>/eval/<set>`, else the folder as it was given."""
+    parts = folder.parts
+    if len(parts) >= 3 and parts[-2] == "eval":
+        return f"{parts[-3]}/{parts[-1]}"
+    return str(folder)
+
+
+def _unique(values: Any) -> list[str]:
+    return list(dict.fromkeys(values))

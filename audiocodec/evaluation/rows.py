@@ -1,0 +1,142 @@
+"""One row per utterance, kept as JSON lines: appended while scoring goes on, written whole and sorted at its end.
+
+A value that is not there is null. `failures` says for each measure that was asked for and has no value why; a null that
+is not in `failures` was not asked for or, as with times, is not known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TextIO, final
+
+from audiocodec.errors import AudioCodecError
+
+FINISHED, GROWING = "rows.jsonl", "rows.jsonl.partial"
+METRICS = ("pesq", "stoi", "mel_distance")
+MEASURES = (*METRICS, "kbps_file", "kbps_payload", "encode_rtf", "decode_rtf")
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one utterance.
+
+    Attributes:
+        id: name of the pair.
+        seconds: length of the reference.
+        pesq, stoi, mel_distance: see `audiocodec.metrics`.
+        kbps_file: 1000 bits of the token file per second of audio; `kbps_payload`: of the codes alone.
+        encode_rtf, decode_rtf: seconds of work per second of audio.
+        failures: measure -> why it has no value.
+        reference, estimate, tokens: the files.
+        stamp: changes when the reference or the estimate does.
+    """
+
+    id: str
+    seconds: float | None = None
+    pesq: float | None = None
+    stoi: float | None = None
+    mel_distance: float | None = None
+    kbps_file: float | None = None
+    kbps_payload: float | None = None
+    encode_rtf: float | None = None
+    decode_rtf: float | None = None
+    failures: dict[str, str] = field(default_factory=dict)
+    reference: str | None = None
+    estimate: str | None = None
+    tokens: str | None = None
+    stamp: str = ""
+
+    def to_json(self) -> str:
+        """One line, without the line break."""
+        return json.dumps(asdict(self), ensure_ascii=True, allow_nan=False)
+
+    def has(self, metrics: Iterable[str]) -> bool:
+        """Whether it has a value for all of `metrics`."""
+        return all(getattr(self, name) is not None for name in metrics)
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+    """Read rows; a last line that was cut off while being written is left out.
+
+    Raises:
+        AudioCodecError: the file cannot be read, or another line is not a row.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise AudioCodecError(f"{path}: cannot read rows: {error}") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if line:
+                rows.append(_parse(line))
+        except (ValueError, TypeError) as error:
+            if number < len(lines):
+                raise AudioCodecError(f"{path}:{number}: not a row: {error}") from None
+    return rows
+
+
+def scored_before(folder: Path) -> dict[str, Row]:
+    """The rows of an earlier run in `folder`, finished or not, by id."""
+    paths = [folder / FINISHED, folder / GROWING]
+    return {row.id: row for path in paths if path.is_file() for row in read_rows(path)}
+
+
+@final
+class RowWriter:
+    """Appends rows to a growing file; `finish` replaces it by the finished one.
+
+    Use as a context; when it is left early, the growing file stays for `--resume`.
+    """
+
+    def __init__(self, folder: Path, kept: Iterable[Row] = ()) -> None:
+        """Prepare to write in `folder`, beginning with the rows `kept` from an earlier run."""
+        self._folder, self._kept = folder, kept
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> RowWriter:
+        path = self._folder / GROWING
+        write_atomically(path, _lines(self._kept))
+        self._file = open(path, "a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def append(self, row: Row) -> None:
+        """Add a row; it is on disk when this returns."""
+        assert self._file is not None
+        self._file.write(_lines([row]))
+        self._file.flush()
+
+    def finish(self, rows: Iterable[Row]) -> None:
+        """Write the finished file, all at once, and remove the growing one."""
+        write_atomically(self._folder / FINISHED, _lines(rows))
+        (self._folder / GROWING).unlink()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then move it; on failure nothing is left."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _lines(rows: Iterable[Row]) -> str:
+    return "".join(row.to_json() + "\n" for row in rows)
+
+
+def _parse(line: str) -> Row:
+    values: Any = json.loads(line)
+    known = {item.name for item in fields(Row)}
+    if not isinstance(values, dict) or not isinstance(values.get("id"), str):
+        raise TypeError("expected an object with an id")
+    return Row(**{key: value for key, value in values.items() if key in known})

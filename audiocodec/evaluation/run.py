@@ -1,0 +1,172 @@
+"""An evaluation from entries to rows and a summary: score what is not scored yet, measure the coding, write it down."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from audiocodec.errors import AudioCodecError, TokenFileError
+from audiocodec.evaluation.coding import Timings, TokenSet, read_timings
+from audiocodec.evaluation.pairing import Entry
+from audiocodec.evaluation.rows import METRICS, Row, RowWriter, scored_before, write_atomically
+from audiocodec.evaluation.scoring import Scores, Task, missing_libraries, score
+from audiocodec.evaluation.summary import summarize
+from audiocodec.evaluation.workers import Lost, run_all
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to evaluate.
+
+    Attributes:
+        metrics: names out of `rows.METRICS`.
+        jobs: processes that score.
+        bitrate: token files are expected; one that is not there is a failure.
+        timings: files with lines of `encode --json` and `decode --json`.
+        resume: keep what an earlier run in the same folder has scored, unless the audio changed.
+        allow_pipes: run commands found in `wav.scp`.
+        command: what to write down as the command.
+    """
+
+    metrics: tuple[str, ...] = METRICS
+    jobs: int = 1
+    bitrate: bool = False
+    timings: tuple[str, ...] = ()
+    resume: bool = False
+    allow_pipes: bool = False
+    command: str = ""
+
+
+def _ignore() -> None:
+    pass
+
+
+def evaluate(
+    entries: Sequence[Entry], out_dir: str | os.PathLike[str], options: Options, progress: Callable[[], None] = _ignore
+) -> tuple[list[Row], dict[str, Any]]:
+    """Score all entries; writes `rows.jsonl` and `summary.json` into `out_dir`.
+
+    Args:
+        entries: what to score, in the order the rows shall have.
+        out_dir: folder; made when it is not there.
+        options: how.
+        progress: called once for every entry done.
+
+    Returns:
+        (the rows, the summary).
+
+    Raises:
+        AudioCodecError: a metric cannot run here, there is nothing to score, or timings cannot be read.
+    """
+    if problems := missing_libraries(options.metrics):
+        raise AudioCodecError(f"{'; '.join(problems)}; install audiocodec[eval]")
+    if not entries:
+        raise AudioCodecError("nothing to evaluate")
+    timings = read_timings(options.timings)
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = _kept(entries, folder, options)
+    tokens = TokenSet()
+    with RowWriter(folder, kept.values()) as writer:
+        scored = dict(kept)
+        for _ in kept:
+            progress()
+        for row in _score_all([entry for entry in entries if entry.id not in kept], options):
+            writer.append(row)
+            scored[row.id] = row
+            progress()
+        rows = [_with_coding(scored[entry.id], entry, tokens, timings, options.bitrate) for entry in entries]
+        writer.finish(rows)
+    summary = summarize(rows, _measures(rows, options), tokens.describe() if options.bitrate else {}, options.command)
+    write_atomically(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    return rows, summary
+
+
+def _score_all(entries: Sequence[Entry], options: Options) -> Iterator[Row]:
+    """Rows with metrics, as they get done."""
+    stamps = [_stamp(entry) for entry in entries]  # before the files are read: a change meanwhile must show
+    tasks = [Task(entry, options.metrics, options.allow_pipes) for entry in entries]
+    with contextlib.closing(run_all(score, tasks, options.jobs)) as results:
+        for index, result in results:
+            scores = result
+            if isinstance(result, Lost):
+                scores = Scores(failures=dict.fromkeys(options.metrics, result.reason))
+            entry = entries[index]
+            yield Row(
+                id=entry.id,
+                seconds=scores.seconds,
+                failures=scores.failures,
+                reference=entry.reference,
+                estimate=entry.estimate,
+                tokens=entry.tokens,
+                stamp=stamps[index],
+                **scores.values,
+            )
+
+
+def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str, Row]:
+    """Rows of an earlier run that hold: same audio, and a value for every metric that is asked for now."""
+    if not options.resume:
+        return {}
+    before = scored_before(folder)
+    kept = {}
+    for entry in entries:
+        row = before.get(entry.id)
+        if row is not None and not entry.problem and row.has(options.metrics) and row.stamp == _stamp(entry):
+            asked = {name: getattr(row, name) for name in options.metrics}
+            kept[entry.id] = Row(
+                entry.id,
+                row.seconds,
+                reference=entry.reference,
+                estimate=entry.estimate,
+                tokens=entry.tokens,
+                stamp=row.stamp,
+                **asked,
+            )
+    return kept
+
+
+def _with_coding(row: Row, entry: Entry, tokens: TokenSet, timings: Timings, bitrate: bool) -> Row:
+    """The row with what is known of the coding; always from the files there are now."""
+    encode_rtf, decode_rtf = timings.of(entry)
+    row = replace(row, encode_rtf=encode_rtf, decode_rtf=decode_rtf)
+    if not bitrate:
+        return row
+    try:
+        if entry.tokens is None:
+            raise TokenFileError("no token file")
+        found = tokens.add(entry.tokens)
+    except TokenFileError as error:
+        reason = str(error).removeprefix(f"{entry.tokens}: ")
+        return replace(row, failures={**row.failures, "kbps_file": reason, "kbps_payload": reason})
+    return replace(
+        row,
+        kbps_file=found.file_bits / found.seconds / 1000,
+        kbps_payload=found.payload_bits / found.seconds / 1000,
+    )
+
+
+def _measures(rows: Sequence[Row], options: Options) -> list[str]:
+    """What the summary describes: what was asked for, and times where some are known."""
+    timed = [name for name in ("encode_rtf", "decode_rtf") if any(getattr(row, name) is not None for row in rows)]
+    return [*options.metrics, *(("kbps_file", "kbps_payload") if options.bitrate else ()), *timed]
+
+
+def _stamp(entry: Entry) -> str:
+    """Changes when a file of the pair does (name, size or time); a command's output is taken to stay the same."""
+    parts: list[object] = []
+    for path in (entry.reference, entry.estimate):
+        try:
+            found = os.stat(path) if path is not None else None
+        except OSError:
+            found = None
+        parts.append([path, found and found.st_size, found and found.st_mtime_ns])
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

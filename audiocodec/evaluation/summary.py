@@ -1,0 +1,128 @@
+"""A summary of rows: mean, median, 95 % bootstrap interval of the mean, counts of what has no value and why.
+
+The interval is the percentile bootstrap over utterances (Efron 1979), seeded, so that equal rows give equal numbers.
+It says how much the mean would move with other utterances of the same kind; utterances of one speaker or book are taken
+as independent, which they are not quite.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import audiocodec
+from audiocodec.evaluation.rows import Row
+
+LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
+_PACKAGES = ("numpy", "torch", "soxr", "soundfile", "pesq", "pystoi", "librosa")
+_AT_ONCE = 1 << 22  # indices drawn at a time
+
+
+def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of the mean, at `LEVEL`.
+
+    Args:
+        values: one per utterance.
+        seed: of the resampling.
+
+    Returns:
+        (low, high); None for fewer than two values, which say nothing about their spread.
+    """
+    if len(values) < 2:
+        return None
+    sample, random = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
+    at_once = max(1, _AT_ONCE // len(sample))
+    means = [
+        sample[random.integers(len(sample), size=(min(at_once, RESAMPLES - done), len(sample)))].mean(axis=1)
+        for done in range(0, RESAMPLES, at_once)
+    ]
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def describe_measure(rows: Iterable[Row], name: str) -> dict[str, Any]:
+    """One measure over all rows.
+
+    Args:
+        rows: the rows.
+        name: of the measure, one of `rows.MEASURES`.
+
+    Returns:
+        `mean`, `median`, `interval` (None where undefined), `n_scored`, `n_failed`, `reasons` (reason -> count).
+    """
+    pairs = [(getattr(row, name), row.failures.get(name)) for row in rows]
+    values = [value for value, _ in pairs if value is not None]
+    reasons = Counter(reason for _, reason in pairs if reason is not None)
+    return {
+        "mean": float(np.mean(values)) if values else None,
+        "median": float(np.median(values)) if values else None,
+        "interval": bootstrap_interval(values),
+        "n_scored": len(values),
+        "n_failed": sum(reasons.values()),
+        "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+    }
+
+
+def summarize(rows: Sequence[Row], measures: Iterable[str], tokens: dict[str, Any], command: str) -> dict[str, Any]:
+    """The whole summary, ready for JSON.
+
+    Args:
+        rows: one per utterance.
+        measures: those to describe.
+        tokens: what `TokenSet.describe` gave; empty without token files.
+        command: that made the rows.
+    """
+    return {
+        "command": command,
+        "n_rows": len(rows),
+        "n_rows_with_failures": sum(bool(row.failures) for row in rows),
+        "seconds": sum(row.seconds or 0.0 for row in rows),
+        "measures": {name: describe_measure(rows, name) for name in measures},
+        "tokens": tokens,
+        "bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What the numbers depend on besides the audio: this package and its commit, libraries, machine."""
+    found = {"audiocodec": audiocodec.__version__, "python": platform.python_version()}
+    if commit := _commit():
+        found["commit"] = commit
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return {**found, "machine": f"{_processor()}, {os.cpu_count()} logical CPUs"}
+
+
+def _commit() -> str:
+    """Commit of the source tree this package runs from; empty when it is not one."""
+    source = Path(audiocodec.__file__).parent
+    commands = (["ls-files", "--error-unmatch", "__init__.py"], ["describe", "--always", "--dirty", "--exclude", "*"])
+    said = ""
+    for command in commands:
+        try:
+            done = subprocess.run(["git", *command], cwd=source, capture_output=True, text=True, check=True, timeout=20)
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        said = done.stdout.strip()
+    return said
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
