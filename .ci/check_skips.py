@@ -6,9 +6,9 @@ Exits 1 when a test was skipped that no line of the list allows, or when no test
 from __future__ import annotations
 
 import sys
-import xml.etree.ElementTree as ElementTree
 from fnmatch import fnmatchcase
 from pathlib import Path
+from xml.etree import ElementTree
 
 
 def skipped_tests(report: Path) -> tuple[int, list[tuple[str, str]]]:

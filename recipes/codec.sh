@@ -14,6 +14,7 @@
 # changes nothing when it runs again. What is older than what it was made from is made again.
 
 RECIPES=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck disable=SC2034  # read by utils/parse_options.sh
 OPTION_FILES=("${BASH_SOURCE[0]}")
 
 stage=0                                # first stage to run
@@ -29,6 +30,7 @@ num_gpus=0                             # GPUs to ask the cluster for
 device=auto                            # where encoding and decoding run: auto, cpu or cuda
 num_codebooks=                         # score with fewer codebooks than the model has
 metrics=                               # what to score, separated by commas (default: all of audiocodec evaluate)
+allow_unscored=false                   # exit status 0 although some utterances have no score in some metric
 
 # Arguments of local/download.sh, and of local/data.sh after its output folder; run.sh fills them from its own options.
 DOWNLOAD_OPTIONS=()
@@ -78,7 +80,7 @@ stage_2() {
         command=(python -m torch.distributed.run --standalone --nproc_per_node "$num_processes" -m audiocodec.cli.main train)
     fi
     read -ra more <<<"$train_options"
-    "$TRAIN_CMD" --gpus "$num_gpus" "$EXP/logs/train.log" "${command[@]}" --config "$config" --exp "$EXP" --resume \
+    "$TRAIN_CMD" --gpus "$num_gpus" --log "$EXP/logs/train.log" "${command[@]}" --config "$config" --exp "$EXP" --resume \
         --set "data.train=data/$train_set" --set "data.valid=data/$valid_set" "${more[@]}"
 }
 
@@ -89,8 +91,8 @@ stage_3() {
     [ -z "$num_codebooks" ] || options+=(--num-codebooks "$num_codebooks")
     for set in $test_sets; do
         say "stage 3: encode $set"
-        make_folder "$EXP/tokens/$set" "$weights" "data/$set" -- \
-            audiocodec encode "data/$set/wav.scp" "${options[@]}" --resume -d
+        make_folder "$EXP/tokens/$set" "$weights" "data/$set" -- --out "$EXP/tokens/$set.tmp/timings.jsonl" \
+            audiocodec encode "data/$set/wav.scp" "${options[@]}" --resume --json -d
     done
 }
 
@@ -98,8 +100,8 @@ stage_4() {
     local set
     for set in $test_sets; do
         say "stage 4: decode $set"
-        make_folder "$EXP/wav/$set" "$EXP/tokens/$set" -- \
-            audiocodec decode "$EXP/tokens/$set" --model "$EXP" --device "$device" --resume -d
+        make_folder "$EXP/wav/$set" "$EXP/tokens/$set" -- --out "$EXP/wav/$set.tmp/timings.jsonl" \
+            audiocodec decode "$EXP/tokens/$set" --model "$EXP" --device "$device" --resume --json -d
     done
 }
 
@@ -110,25 +112,32 @@ stage_5() {
         say "stage 5: score $set"
         make_folder "$EXP/eval/$set" "$EXP/wav/$set" -- \
             audiocodec evaluate --reference "data/$set/wav.scp" --estimate "$EXP/wav/$set" --tokens "$EXP/tokens/$set" \
-            "${options[@]}" -d
+            --timings "$EXP/tokens/$set/timings.jsonl" "$EXP/wav/$set/timings.jsonl" "${options[@]}" --resume -d
     done
 }
 
 stage_6() {
     say "stage 6: results"
-    local summaries=() set
+    local folders=() set unscored=0
     for set in $test_sets; do
-        summaries+=("$EXP/eval/$set/summary.json")
+        folders+=("$EXP/eval/$set")
     done
-    python "$RECIPES/utils/results.py" "${summaries[@]}" >"$EXP/RESULTS.md.tmp"
-    mv "$EXP/RESULTS.md.tmp" "$EXP/RESULTS.md"
+    audiocodec evaluate --quiet --results-md "$EXP/RESULTS.md" --results-command "./run.sh${GIVEN_OPTIONS[*]:+ ${GIVEN_OPTIONS[*]}}" \
+        "${folders[@]}"
     cat "$EXP/RESULTS.md"
+    for set in $test_sets; do
+        grep -q '"n_rows_with_failures": 0' "$EXP/eval/$set/summary.json" || unscored=1
+    done
+    [ "$unscored" = 0 ] || [ "$allow_unscored" = true ] ||
+        stop 1 "some utterances have no score (rows.jsonl says why); --allow-unscored true accepts that"
 }
 
-# make_folder OUT SOURCE... -- COMMAND...: runs COMMAND OUT.tmp and renames it, unless OUT is there and newer than
-# every SOURCE. An unfinished OUT.tmp that is newer than the sources is continued.
+# make_folder OUT SOURCE... -- JOB...: runs JOB OUT.tmp and renames that to OUT, unless OUT is there and newer than every
+# SOURCE. An unfinished OUT.tmp that is newer than the sources is continued. Only an evaluation may end with an exit status
+# other than 0: one that wrote its summary is finished, though some utterances have no score.
 make_folder() {
-    local out=$1 sources=() source
+    local out=$1 sources=() source log
+    log=$EXP/logs/$(basename "$(dirname "$out")")-$(basename "$out").log
     shift
     while [ "$1" != -- ]; do
         sources+=("$1")
@@ -145,7 +154,7 @@ make_folder() {
         return
     fi
     mkdir -p "$(dirname "$out")"
-    "$JOB_CMD" --gpus "$num_gpus" "$EXP/logs/$(basename "$(dirname "$out")")-$(basename "$out").log" "$@" "$out.tmp"
+    "$JOB_CMD" --gpus "$num_gpus" --log "$log" "$@" "$out.tmp" || [ -e "$out.tmp/summary.json" ] || exit 1
     [ -n "$(ls -A "$out.tmp" 2>/dev/null)" ] || stop 1 "$out.tmp: the command wrote nothing"
     mv "$out.tmp" "$out"
 }

@@ -34,8 +34,11 @@ def run(args: argparse.Namespace) -> int:
     utterances, left_out = make_folder(
         args.audio, whole, speaker_level=args.speaker_level, min_seconds=args.min_seconds
     )
-    for problem in left_out:
-        print(f"audiocodec: left out: {problem}", file=sys.stderr)
+    bad = [problem for problem in left_out if not isinstance(problem, TooShort)]
+    for problem in bad:
+        print(f"audiocodec: error: left out: {problem}", file=sys.stderr)
+    if short := len(left_out) - len(bad):
+        print(f"audiocodec: left out: {short} shorter than {args.min_seconds:g} s", file=sys.stderr)
     _report(whole, utterances)
     if args.split:
         parts = split(utterances, args.dev_share, args.test_share, args.by_speaker)
@@ -45,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
         for name, part in parts.items():
             write_folder(part, out / name)
             _report(out / name, part)
-    bad = sum(not isinstance(problem, TooShort) for problem in left_out)
     return 1 if bad and not args.skip_bad else 0
 
 

@@ -8,7 +8,7 @@
 # Every assignment at the beginning of a line above this point, in the script itself and in the files listed in the
 # array `OPTION_FILES`, is an option: --nj 8, --nj=8; `-` and `_` are the same in a name; upper-case names are not
 # options. An unknown option is fatal, and so is anything but true or false for an option that is one of them.
-# What follows the options stays in "$@". --help prints the options, the comments behind them and their values.
+# What follows the options stays in "$@"; the array GIVEN_OPTIONS holds what was given, but for the stages. --help prints the options, the comments behind them and their values.
 
 _po_script=$(basename "$0")
 
@@ -39,6 +39,7 @@ _po_help() {
 _po_files=("${BASH_SOURCE[1]}")
 # shellcheck disable=SC2154  # a script that lists no files has its own options only
 [ -z "${OPTION_FILES+set}" ] || _po_files+=("${OPTION_FILES[@]}")
+GIVEN_OPTIONS=()
 mapfile -t _po_names < <(_po_declared "${_po_files[@]}" | sed 's/=.*//')
 
 while [ $# -gt 0 ]; do
@@ -76,6 +77,10 @@ while [ $# -gt 0 ]; do
         true:* | false:*) _po_fail "option --${_po_name//_/-} is true or false, got '$_po_value'" ;;
     esac
     printf -v "$_po_name" '%s' "$_po_value"
+    case $_po_name in
+        stage | stop_stage) ;;
+        *) GIVEN_OPTIONS+=("--${_po_name//_/-}" "$(printf '%q' "$_po_value")") ;;
+    esac
 done
 unset _po_files _po_name _po_names _po_script _po_value
 unset -f _po_declared _po_fail _po_help

@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 . ./cmd.sh
 
 config=$RECIPES/conf/mini.yaml
-metrics=stoi,mel_distance
+metrics=stoi,mel
 . ../../../recipes/utils/parse_options.sh
 
 run_stages "$@"

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Unpack one folder of a tar archive: unpack.py ARCHIVE FOLDER OUT puts FOLDER of the archive at OUT.
+
+An archive is not trusted: absolute names, names with `..`, links, devices and anything else that is not a plain file or
+a folder make it refused as a whole. OUT appears only when all of it is there; until then it is OUT.tmp. Modes, owners and
+times of the archive are not kept. Every member is checked just before it is written, so that large archives are read once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+
+class Refused(Exception):
+    """The archive is damaged or holds something it should not."""
+
+
+def unpack(archive: Path, folder: str, out: Path) -> int:
+    """Unpack `folder` of `archive` to `out`.
+
+    Returns:
+        The number of files; 0 when `out` was there already.
+
+    Raises:
+        Refused: an unsafe member, a damaged archive, or no such folder in it.
+    """
+    if out.exists():
+        print(f"{out}: is there", file=sys.stderr)
+        return 0
+    temporary = out.with_name(f"{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        count = _extract(archive, PurePosixPath(folder), temporary)
+        if not count:
+            raise Refused(f"{archive}: holds no files below {folder}")
+        os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return count
+
+
+def _extract(archive: Path, folder: PurePosixPath, target: Path) -> int:
+    count = 0
+    try:
+        with tarfile.open(archive, "r|*") as tar:
+            for member in tar:
+                name = _checked(archive, member)
+                if not member.isfile() or folder not in name.parents:
+                    continue
+                path = target / name.relative_to(folder)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                source = tar.extractfile(member)
+                assert source is not None  # it is a file
+                with source, open(path, "xb") as file:
+                    shutil.copyfileobj(source, file, 1 << 20)
+                count += 1
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise Refused(f"{archive}: damaged: {error}") from error
+    except FileExistsError as error:
+        raise Refused(f"{archive}: holds {error.filename} twice") from error
+    return count
+
+
+def _checked(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts or "\\" in member.name:
+        raise Refused(f"{archive}: refused, {member.name!r} leads out of the archive")
+    if not (member.isfile() or member.isdir()):
+        raise Refused(f"{archive}: refused, {member.name!r} is neither a file nor a folder")
+    return name
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; the exit status."""
+    if len(arguments) != 3:
+        print("usage: unpack.py ARCHIVE FOLDER OUT", file=sys.stderr)
+        return 2
+    archive, folder, out = arguments
+    try:
+        count = unpack(Path(archive), folder, Path(out))
+    except (Refused, OSError) as error:
+        print(f"unpack.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if count:
+        print(f"{out}: {count} files", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
