@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BLOCK_SECONDS = 5.0
 
-Progress = Callable[[float], None]  # called with seconds of audio done since the last call
+Progress = Callable[[float, float], None]  # called with seconds of audio done, of how many
 
 
 def encode_file(
@@ -32,7 +32,7 @@ def encode_file(
     Args:
         num_codebooks: use only the first so many; None: all.
         normalize: bring the file to the level the codec expects; the factor is kept in the token file.
-        progress: called with seconds of audio done since its last call.
+        progress: called with seconds of audio done, of how many.
 
     Returns:
         Codes [K, ceil(S / hop_length)] with all that decoding needs, S = samples at the codec's rate.
@@ -45,13 +45,15 @@ def encode_file(
     gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
     blocks = io.read_blocks(path, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
     scaled = (block * np.float32(gain) for block in blocks)
-    codes = np.concatenate(list(codec.encode_blocks(_watched(scaled, codec.sample_rate, progress), num_codebooks)), 1)
+    num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
+    watched = _watched(scaled, num_samples, codec.sample_rate, progress)
+    codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks)), 1)
     return TokenFile(
         codes=codes,
         codebook_sizes=codec.codebook_sizes[: len(codes)],
         sample_rate=codec.sample_rate,
         hop_length=codec.hop_length,
-        num_samples=io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate),
+        num_samples=num_samples,
         original_sample_rate=header.sample_rate,
         original_channels=header.channels,
         original_num_samples=stats.num_samples,
@@ -72,7 +74,7 @@ def decode_file(
     Args:
         path: the extension decides the format.
         sample_rate: Hz of the file; None: the original's.
-        progress: called with seconds of audio done since its last call.
+        progress: called with seconds of audio done, of how many.
 
     Returns:
         How many samples passed full scale and were clipped.
@@ -88,7 +90,8 @@ def decode_file(
         raise AudioError(f"{path}: sample rate {rate} Hz is outside {io.MIN_RATE} to {io.MAX_RATE}")
     length = decoded_length(tokens, rate)
     blocks = codec.decode_blocks(tokens.codes, tokens.num_samples)
-    scaled = (_divided(block, tokens.gain) for block in _watched(blocks, codec.sample_rate, progress))
+    watched = _watched(blocks, tokens.num_samples, codec.sample_rate, progress)
+    scaled = (_divided(block, tokens.gain) for block in watched)
     with io.Writer(path, rate) as writer:
         for block in io.resample_blocks(scaled, codec.sample_rate, rate):
             writer.write(block[: length - writer.num_samples])
@@ -128,8 +131,12 @@ def _divided(block: np.ndarray, gain: float) -> np.ndarray:
         return (block / np.float64(gain)).astype(np.float32)
 
 
-def _watched(blocks: Iterable[np.ndarray], rate: int, progress: Progress | None) -> Iterator[np.ndarray]:
+def _watched(
+    blocks: Iterable[np.ndarray], num_samples: int, sample_rate: int, progress: Progress | None
+) -> Iterator[np.ndarray]:
+    done = 0
     for block in blocks:
         yield block
+        done += len(block)
         if progress is not None:
-            progress(len(block) / rate)
+            progress(done / sample_rate, num_samples / sample_rate)

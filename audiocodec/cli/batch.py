@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, final
 from audiocodec.cli.jobs import Job, Plan, refuse_existing, refuse_overwritten_inputs
 from audiocodec.cli.usage import UsageError
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, FingerprintMismatch
+from audiocodec.inference import Progress
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
 
 Report = dict[str, Any]
-Work = Callable[[Job, Callable[[float], None]], "Report | None"]  # (job, progress) -> report; None: finished before
+Work = Callable[[Job, Progress], "Report | None"]  # (job, progress) -> report; None: finished before
 
 
 def add_arguments(parser: argparse.ArgumentParser, inputs: str) -> None:
@@ -184,10 +185,11 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def advance(self, seconds: float) -> None:
-        """A piece of one file is done."""
+    def advance(self, done: float, total: float) -> None:
+        """A piece of one file is done: seconds of audio, of how many."""
         if self._single:
-            self._bar.update(round(seconds, 2))
+            self._bar.total = round(total, 1)
+            self._bar.update(round(done, 1) - self._bar.n)
 
     def done(self) -> None:
         """One file is done."""

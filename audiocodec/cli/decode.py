@@ -8,14 +8,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from audiocodec.audio import io
 from audiocodec.cli import batch
 from audiocodec.cli.jobs import STREAM, Job, make_plan
 from audiocodec.errors import AudioError
-from audiocodec.inference import check_fingerprint, decode_file, decoded_length
+from audiocodec.inference import Progress, check_fingerprint, decode_file, decoded_length
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     batch.check_outputs(plan, args)
     model = batch.Model(args)
 
-    def work(job: Job, progress: Callable[[float], None]) -> batch.Report | None:
+    def work(job: Job, progress: Progress) -> batch.Report | None:
         tokens = TokenFile.read(job.source)
         if args.num_codebooks is not None:
             tokens = tokens.truncate(args.num_codebooks)
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     return batch.run_plan(plan, args, work)
 
 
-def _decode(codec: Codec, tokens: TokenFile, target: str, rate: int, progress: Callable[[float], None]) -> int:
+def _decode(codec: Codec, tokens: TokenFile, target: str, rate: int, progress: Progress) -> int:
     if target != STREAM:
         batch.make_folder_of(target)
         return decode_file(codec, tokens, target, rate, progress)

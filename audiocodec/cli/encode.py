@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
 
 from audiocodec.audio import io
 from audiocodec.cli import batch
 from audiocodec.cli.jobs import STREAM, Job, local_audio, make_plan
 from audiocodec.data.manifest import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError, TokenFileError
-from audiocodec.inference import encode_file
+from audiocodec.inference import Progress, encode_file
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 SUMMARY = "audio to token files"
@@ -29,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     batch.check_outputs(plan, args)
     model = batch.Model(args)
 
-    def work(job: Job, progress: Callable[[float], None]) -> batch.Report | None:
+    def work(job: Job, progress: Progress) -> batch.Report | None:
         if args.resume and _is_finished(job.target, model, args.num_codebooks):
             return None
         with local_audio(job.source, args.allow_pipes) as path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -171,9 +170,10 @@ def test_contradicting_lengths(tmp_path: Path, tiny_model_path: Path, capsys: py
 # --- a full disk, an interruption
 
 
-def limited(size: int) -> Callable[[], None]:
-    """Let a child write files of at most `size` bytes: what a full disk does, for a test that owns no disk."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+def limited(size: int) -> list[str]:
+    """Run the command that follows with files of at most `size` bytes: a full disk, for a test that owns no disk."""
+    script = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
+    return [sys.executable, "-c", script + "os.execv(sys.argv[1], sys.argv[1:])"]
 
 
 @pytest.mark.parametrize("verb", ["encode", "decode"])
@@ -185,8 +185,8 @@ def test_full_disk(tmp_path: Path, tiny_model_path: Path, verb: str) -> None:
         assert main(["encode", str(tmp_path / f"{name}.wav"), "-o", str(tmp_path / f"{name}.act"), *model]) == 0
     extension, limit = {"encode": (".wav", 200), "decode": (".act", 10_000)}[verb]
     inputs = [str(tmp_path / f"{name}{extension}") for name in ("long", "short")]
-    words = [*COMMAND, verb, *inputs, "-d", str(tmp_path / "out"), *model]
-    done = subprocess.run(words, preexec_fn=limited(limit), capture_output=True, text=True, timeout=120, check=False)
+    words = [*limited(limit), *COMMAND, verb, *inputs, "-d", str(tmp_path / "out"), *model]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stderr
     assert "File too large" in done.stderr and "long." in done.stderr and "Traceback" not in done.stderr
     assert [Path(name).stem for name in os.listdir(tmp_path / "out")] == ["short"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -345,11 +347,46 @@ def test_help_and_info_do_without_torch(tmp_path: Path, tiny_model_path: Path) -
         "sys.exit(status or 100 * ('torch' in sys.modules))"
     )
     for words in (["--help"], ["--version"], ["info", str(tiny_model_path)], *([verb, "--help"] for verb in VERBS)):
-        module = Path(checkpoint.__file__).parent / "cli" / f"{words[0].replace('-', '_')}.py"
-        if words[0] in VERBS and not module.exists():
-            continue
         done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, (words, done.stderr)
+
+
+def test_every_verb_says_what_the_list_says() -> None:
+    for verb, summary in VERBS.items():
+        assert import_module(f"audiocodec.cli.{verb.replace('-', '_')}").SUMMARY == summary
+
+
+def test_cuda_that_is_not_there(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run("encode", save(tmp_path / "in.wav"), "--device", "cuda") == 2
+    assert "no CUDA device" in capsys.readouterr().err and not (tmp_path / "in.act").exists()
+
+
+def test_a_bar_on_a_terminal_only(tmp_path: Path, tiny_model_path: Path) -> None:
+    """The bar of one long file counts seconds of audio and the time left."""
+    import pty
+
+    source = save(tmp_path / "in.wav", 240 * RATE)
+    shell = 'stty cols 100 rows 30; exec "$@"'  # a new terminal has no size, and a bar no room
+    words = [*COMMAND, "encode", str(source), "-m", str(tiny_model_path), "-o"]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        ["sh", "-c", shell, "sh", *words, str(tmp_path / "a.act")], stdin=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # the end of a terminal is an error
+            while piece := os.read(ours, 4_096):
+                seen += piece
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"/240.0 [" in seen and b"s of audio/s" in seen
+    done = subprocess.run([*words, str(tmp_path / "b.act")], capture_output=True, check=True, timeout=120)
+    assert b"[" not in done.stderr and done.stdout == b""
 
 
 def test_unknown_verb(capsys: pytest.CaptureFixture[str]) -> None:
