@@ -1,0 +1,89 @@
+"""Metrics and spectrograms against the libraries called directly; swapped arguments would fail every one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pesq as itu
+import pystoi
+import pytest
+import soundfile
+import soxr
+import torch
+
+from audiocodec.dsp.mel import LogMel, filterbank
+from audiocodec.dsp.stft import magnitude
+from audiocodec.metrics.mel_distance import mel_distance
+from audiocodec.metrics.pesq import pesq
+from audiocodec.metrics.stoi import stoi
+
+AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
+
+
+@pytest.fixture(scope="module", params=[16_000, 24_000])
+def pair(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray, int]:
+    """(clean, degraded, rate): another loudness, noise that comes and goes, clipping; nothing about it is symmetric."""
+    wav, rate = soundfile.read(max(AUDIO.rglob("*.flac")), dtype="float32")
+    clean = soxr.resample(wav[: 4 * rate], rate, request.param).astype(np.float32)
+    noise = np.random.default_rng(3).normal(0, 0.03, len(clean)) * (np.sin(np.arange(len(clean)) / 5000) > 0)
+    return clean, np.clip(0.7 * clean + noise, -0.2, 0.2).astype(np.float32), request.param
+
+
+def test_pesq(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
+    clean, degraded, rate = pair
+    at_16k = [soxr.resample(x, rate, 16_000) if rate != 16_000 else x for x in (clean, degraded)]
+    there, back = itu.pesq(16_000, *at_16k, "wb"), itu.pesq(16_000, *at_16k[::-1], "wb")
+    assert abs(there - back) > 0.05
+    # The same soxr, but not told to give exactly ceil(S * to / from) samples: the last few samples may differ.
+    assert pesq(reference=clean, estimate=degraded, sample_rate=rate) == pytest.approx(there, abs=2e-3)
+
+
+def test_stoi(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
+    clean, degraded, rate = pair
+    there, back = pystoi.stoi(clean, degraded, rate), pystoi.stoi(degraded, clean, rate)
+    assert abs(there - back) > 1e-3
+    # float64 here, float32 there
+    assert stoi(reference=clean, estimate=degraded, sample_rate=rate) == pytest.approx(there, abs=1e-6)
+
+
+def test_mel_distance(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
+    """The definition in its docstring, written with librosa. It is a distance: swapping changes nothing."""
+    clean, degraded, rate = pair
+    scales = []
+    for window, bands in ((512, 40), (1024, 80), (2048, 120)):
+        mels = [
+            librosa.feature.melspectrogram(
+                y=x, sr=rate, n_fft=window, hop_length=window // 4, n_mels=bands, power=1.0, pad_mode="reflect"
+            )
+            for x in (clean, degraded)
+        ]
+        hiss = np.random.default_rng(9).normal(0, 1e-4, 30 * rate)  # -80 dB
+        floor = librosa.feature.melspectrogram(
+            y=hiss, sr=rate, n_fft=window, hop_length=window // 4, n_mels=bands, power=1.0
+        ).mean()
+        decibels = [20 * np.log10(np.maximum(mel, floor)) for mel in mels]
+        scales.append(np.abs(decibels[0] - decibels[1]).mean())
+    # The floor is measured from noise here and computed there: they agree to about a hundredth.
+    assert mel_distance(reference=clean, estimate=degraded, sample_rate=rate) == pytest.approx(
+        np.mean(scales), rel=1e-4
+    )
+
+
+def test_stft_magnitude(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
+    clean = pair[0]
+    expected = np.abs(librosa.stft(clean, n_fft=1024, hop_length=256, pad_mode="reflect"))
+    actual = magnitude(torch.from_numpy(clean)[None], 1024, 256)[0]
+    np.testing.assert_allclose(actual, expected, atol=1e-4)  # of magnitudes up to about 100
+
+
+def test_log_mel(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
+    clean, _, rate = pair
+    np.testing.assert_array_equal(filterbank(rate, 1024, 80), librosa.filters.mel(sr=rate, n_fft=1024, n_mels=80))
+    mel = librosa.feature.melspectrogram(
+        y=clean, sr=rate, n_fft=1024, hop_length=256, n_mels=80, power=1.0, pad_mode="reflect"
+    )
+    expected = np.log10(np.maximum(mel, 1e-5))
+    # Beside a bin of magnitude 30 a float32 transform is off by some 1e-6: near the floor of 1e-5 that is 4e-3.
+    np.testing.assert_allclose(LogMel(rate, 1024, 256, 80)(torch.from_numpy(clean)[None])[0], expected, atol=4e-3)
