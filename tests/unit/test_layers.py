@@ -1,0 +1,243 @@
+"""The house's rooms: who may import whom, and what lives in one place only. Holds the table of CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "audiocodec"
+
+# Longest prefix counts. A file imports lower layers and its own folder; only for types it may also name another room of its
+# own layer. `inference` stands below the two that use it, training and evaluation.
+LAYERS = {
+    "errors": 0,
+    "config": 1,
+    "tokens": 1,
+    "audio": 1,
+    "tokens.export": 2,
+    "data.manifest": 2,
+    "dsp": 2,
+    "data": 3,
+    "nn": 3,
+    "quantization": 3,
+    "losses": 3,
+    "metrics": 3,
+    "codec": 4,
+    "build": 5,
+    "checkpoint": 5,
+    "pretrained": 5,
+    "inference": 5,
+    "training": 6,
+    "evaluation": 6,
+    "cli": 7,
+}
+
+# What only these may import, as prefixes of modules.
+OWNERS = {
+    "soundfile": ("audio",),
+    "soxr": ("audio",),
+    "yaml": ("config.load",),
+    "accelerate": ("training.trainer", "evaluation"),
+    "torch.distributed": ("training.trainer",),
+    "argparse": ("cli",),
+    "pickle": (),
+    "torchaudio": (),
+    "encodec": (),
+}
+WITHOUT_TORCH = ("errors", "config", "tokens", "audio", "data.manifest", "checkpoint", "cli")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: the module's dotted name, and whether it happens when the importing file is imported."""
+
+    target: str
+    line: int
+    at_import: bool
+    for_types_only: bool
+
+
+def test_every_module_has_a_layer() -> None:
+    homeless = [module for module, _ in _modules() if module and _layer(module) is None]
+    assert homeless == []
+
+
+def test_imports_go_down_or_stay_in_the_folder() -> None:
+    assert [line for module, tree in _modules() for line in _upward(module, tree)] == []
+
+
+def test_no_circles() -> None:
+    graph = {
+        module: {_own(i.target) for i in _imports(tree) if i.at_import and i.target.startswith("audiocodec.")}
+        for module, tree in _modules()
+    }
+    assert _circle(graph) is None
+
+
+def test_libraries_stay_with_their_owners() -> None:
+    assert [line for module, tree in _modules() for line in _strays(module, tree)] == []
+
+
+def test_no_torch_where_none_is_needed() -> None:
+    assert [line for module, tree in _modules() for line in _early_torch(module, tree)] == []
+
+
+def test_print_and_exit_only_in_the_command_line() -> None:
+    assert [line for module, tree in _modules() for line in _talk(module, tree)] == []
+
+
+def test_importing_the_package_imports_nothing_of_it() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    assert [i.target for i in _imports(tree) if i.at_import and i.target.split(".")[0] == "audiocodec"] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("nn.conv", "from audiocodec.codec import Codec", "nn.conv:1 imports codec"),
+        ("nn.conv", "from audiocodec.quantization import simvq", "nn.conv:1 imports quantization.simvq"),
+        ("tokens.token_file", "def f():\n    import audiocodec.cli.main", "tokens.token_file:2 imports cli.main"),
+        ("tokens.bitpack", "from ..codec import Codec", "tokens.bitpack:1 is a relative import"),
+    ],
+)
+def test_the_check_of_layers_sees(module: str, source: str, found: str) -> None:
+    assert list(_upward(module, ast.parse(source))) == [found]
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("data.dataset", "import soundfile as sf", "data.dataset:1 imports soundfile"),
+        ("nn.conv", "def f():\n    from torch import distributed", "nn.conv:2 imports torch.distributed"),
+        ("config.schema", "from yaml import safe_load", "config.schema:1 imports yaml.safe_load"),
+    ],
+)
+def test_the_check_of_owners_sees(module: str, source: str, found: str) -> None:
+    assert list(_strays(module, ast.parse(source))) == [found]
+
+
+def test_the_other_checks_see() -> None:
+    talk = ast.parse("import sys\nprint('x')\nsys.exit(1)\nraise SystemExit(2)")
+    assert list(_talk("codec", talk)) == ["codec:2 print", "codec:3 sys.exit", "codec:4 SystemExit"]
+    early = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\ndef f():\n    import torch\n"
+    assert list(_early_torch("cli.main", ast.parse(early))) == []
+    assert list(_early_torch("cli.main", ast.parse(early + "import torch.nn"))) == ["cli.main:6 imports torch.nn"]
+    assert _circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) is not None
+    assert _circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+
+
+def _modules() -> Iterator[tuple[str, ast.Module]]:
+    """(dotted name inside the package, syntax tree) of every file; the package itself is ''."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        yield name, ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _imports(tree: ast.AST, at_import: bool = True, types_only: bool = False) -> Iterator[Import]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, at_import and not types_only, types_only)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            for alias in node.names:
+                yield Import(f"{base}.{alias.name}", node.lineno, at_import and not types_only, types_only)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            for inner in node.body:
+                yield from _imports(ast.Module([inner], []), at_import, True)
+            for inner in node.orelse:
+                yield from _imports(ast.Module([inner], []), at_import, types_only)
+        else:
+            inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            yield from _imports(node, at_import and not inside, types_only)
+
+
+def _own(target: str) -> str:
+    """`audiocodec.a.b.Name` -> the module that it is in, without the package's name."""
+    parts = target.split(".")[1:]
+    while parts:
+        path = PACKAGE.joinpath(*parts)
+        if path.with_suffix(".py").is_file() or path.is_dir():
+            return ".".join(parts)
+        parts.pop()
+    return ""
+
+
+def _layer(module: str) -> int | None:
+    parts = module.split(".")
+    prefixes = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((LAYERS[prefix] for prefix in prefixes if prefix in LAYERS), None)
+
+
+def _upward(module: str, tree: ast.Module) -> Iterator[str]:
+    if not module:  # the package itself only names, for types, what it loads later
+        return
+    for found in _imports(tree):
+        if found.target.startswith("."):
+            yield f"{module}:{found.line} is a relative import"
+        if not found.target.startswith("audiocodec."):
+            continue
+        target = _own(found.target)
+        if target and not _may_import(module, target, found.for_types_only):
+            yield f"{module}:{found.line} imports {target}"
+
+
+def _may_import(module: str, target: str, for_types_only: bool) -> bool:
+    mine, theirs = _layer(module), _layer(target)
+    assert mine is not None and theirs is not None
+    same_folder = module.rpartition(".")[0] == target.rpartition(".")[0] or module.split(".")[0] == target.split(".")[0]
+    return theirs < mine or (theirs == mine and (same_folder or for_types_only))
+
+
+def _circle(graph: dict[str, set[str]]) -> list[str] | None:
+    """A circle in the graph, or None."""
+    finished: set[str] = set()
+
+    def visit(node: str, path: list[str]) -> list[str] | None:
+        if node in path:
+            return path[path.index(node) :]
+        if node in finished:
+            return None
+        for following in sorted(graph.get(node, ())):
+            if following != node and (circle := visit(following, [*path, node])):
+                return circle
+        finished.add(node)
+        return None
+
+    return next((circle for node in graph if (circle := visit(node, []))), None)
+
+
+def _starts(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def _strays(module: str, tree: ast.Module) -> Iterator[str]:
+    for found in _imports(tree):
+        for library, owners in OWNERS.items():
+            if _starts(found.target, library) and not any(_starts(module, owner) for owner in owners):
+                yield f"{module}:{found.line} imports {found.target}"
+
+
+def _early_torch(module: str, tree: ast.Module) -> Iterator[str]:
+    if not any(_starts(module, name) for name in WITHOUT_TORCH):
+        return
+    for found in _imports(tree):
+        if found.at_import and _starts(found.target, "torch"):
+            yield f"{module}:{found.line} imports {found.target}"
+
+
+def _talk(module: str, tree: ast.Module) -> Iterator[str]:
+    if _starts(module, "cli"):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "input", "exit"):
+            yield f"{module}:{node.lineno} {node.func.id}"
+        if isinstance(node, ast.Attribute) and node.attr == "exit" and ast.unparse(node.value) == "sys":
+            yield f"{module}:{node.lineno} sys.exit"
+        if isinstance(node, ast.Name) and node.id == "SystemExit":
+            yield f"{module}:{node.lineno} SystemExit"
