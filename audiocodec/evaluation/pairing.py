@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocodec.data.manifest import AUDIO_EXTENSIONS, find_files, read_folder, read_scp
+from audiocodec.data.manifest import AUDIO_EXTENSIONS, find_files, read_scp
 from audiocodec.errors import ManifestError
 from audiocodec.tokens.token_file import EXTENSION
 
@@ -31,7 +31,7 @@ class Entry:
 
 
 def list_audio(source: AnyPath, allow_pipes: bool = False) -> dict[str, list[str]]:
-    """The audio of a folder, a data folder (one with a `wav.scp`) or a `wav.scp`.
+    """The audio of a folder, a data folder (one with a `wav.scp`, all that counts of it) or a `wav.scp`.
 
     Args:
         source: where it is.
@@ -45,7 +45,7 @@ def list_audio(source: AnyPath, allow_pipes: bool = False) -> dict[str, list[str
     """
     path = Path(source)
     if path.is_dir() and (path / "wav.scp").is_file():
-        return {u.id: [u.path] for u in read_folder(path, allow_pipes)}
+        path /= "wav.scp"
     if path.is_file() and path.suffix == ".scp":
         return {key: [value] for key, value in read_scp(path, allow_pipes)}
     if path.is_file():

@@ -26,7 +26,7 @@ _PACKAGES = ("numpy", "torch", "soxr", "soundfile", "pesq", "pystoi", "librosa")
 _AT_ONCE = 1 << 22  # indices drawn at a time
 
 
-def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> tuple[float, float] | None:
+def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> list[float] | None:
     """Percentile bootstrap interval of the mean, at `LEVEL`.
 
     Args:
@@ -34,7 +34,7 @@ def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> tuple[float
         seed: of the resampling.
 
     Returns:
-        (low, high); None for fewer than two values, which say nothing about their spread.
+        [low, high]; None for fewer than two values, which say nothing about their spread.
     """
     if len(values) < 2:
         return None
@@ -44,8 +44,8 @@ def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> tuple[float
         sample[random.integers(len(sample), size=(min(at_once, RESAMPLES - done), len(sample)))].mean(axis=1)
         for done in range(0, RESAMPLES, at_once)
     ]
-    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    bounds = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return [float(bound) for bound in bounds]
 
 
 def describe_measure(rows: Iterable[Row], name: str) -> dict[str, Any]:

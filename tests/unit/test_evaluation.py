@@ -1,0 +1,532 @@
+"""Evaluation: pairing, rows, workers, summaries, coding measures, the results page."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from audiocodec.audio import io
+from audiocodec.errors import AudioCodecError, ManifestError, TokenFileError
+from audiocodec.evaluation import run as run_module
+from audiocodec.evaluation.coding import TokenSet, read_timings
+from audiocodec.evaluation.pairing import Entry, pair
+from audiocodec.evaluation.results import cell, results_md, write_results_md
+from audiocodec.evaluation.rows import Row, RowWriter, read_rows
+from audiocodec.evaluation.run import Options, evaluate
+from audiocodec.evaluation.scoring import Scores, Task, score
+from audiocodec.evaluation.summary import bootstrap_interval, describe_measure
+from audiocodec.evaluation.workers import Lost, run_all
+from audiocodec.tokens.token_file import TokenFile
+
+RATE = 16_000
+AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    """Two seconds of real speech at 16 kHz."""
+    return io.read(min(AUDIO.rglob("*.flac")))[0][0, RATE : 3 * RATE]
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Score in this process; gives the ids that were scored."""
+    scored: list[str] = []
+
+    def run_here(function: Callable[[Any], Any], items: list[Task], jobs: int) -> Iterator[tuple[int, Any]]:
+        for index, item in reversed(list(enumerate(items))):  # any order must do
+            scored.append(item.entry.id)
+            yield index, function(item)
+
+    monkeypatch.setattr(run_module, "run_all", run_here)
+    return scored
+
+
+def write_pair(folder: Path, name: str, reference: np.ndarray, estimate: np.ndarray) -> Entry:
+    paths = [folder / role / f"{name}.wav" for role in ("reference", "estimate")]
+    for path, wav in zip(paths, (reference, estimate)):
+        path.parent.mkdir(exist_ok=True)
+        io.write(path, wav, RATE, "FLOAT")
+    return Entry(name, str(paths[0]), str(paths[1]))
+
+
+def noisy(wav: np.ndarray, seed: int = 0) -> np.ndarray:
+    return (wav + np.random.default_rng(seed).normal(0, 0.005, len(wav))).astype(np.float32)
+
+
+def token_file(path: Path, frames: int = 75, fingerprint: bytes = b"8 bytes!", size: int = 1024) -> Path:
+    codes = np.arange(2 * frames).reshape(2, frames) % min(size, 8)
+    path.parent.mkdir(exist_ok=True, parents=True)
+    TokenFile(codes, (size, 8), 24_000, 320, 320 * frames, 24_000, 1, 320 * frames, 1.0, fingerprint).write(path)
+    return path
+
+
+# --- pairing
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_files_are_paired_by_path_without_extension_and_none_is_dropped(tmp_path: Path) -> None:
+    reference = touch(
+        tmp_path / "r", "a.flac", "sub/a.FLAC", "sub.x/b.wav", "alone.wav", "twice.wav", "twice.ogg", "t.md"
+    )
+    estimate = touch(tmp_path / "e", "a.wav", "sub/a.wav", "sub.x/b.wav", "twice.wav", "extra.wav", ".hidden.wav")
+    tokens = touch(tmp_path / "t", "a.act", "sub/a.act", "orphan.act")
+    entries = {entry.id: entry for entry in pair(reference, estimate, tokens)}
+    assert list(entries) == ["a", "alone", "extra", "orphan", "sub.x/b", "sub/a", "twice"]
+    assert entries["sub/a"] == Entry(
+        "sub/a", str(reference / "sub/a.FLAC"), str(estimate / "sub/a.wav"), str(tokens / "sub/a.act")
+    )
+    assert {name: entry.problem for name, entry in entries.items() if entry.problem} == {
+        "alone": "no estimate",
+        "extra": "no reference",
+        "orphan": "no reference; no estimate",
+        "twice": "more than one reference of that name (.ogg, .wav)",
+    }
+
+
+def test_a_data_folder_and_a_wav_scp_are_paired_by_utterance(tmp_path: Path) -> None:
+    estimate = touch(tmp_path / "e", "utt1.wav", "utt2.wav")
+    data = touch(tmp_path / "data", "notes.txt")
+    (data / "wav.scp").write_text("utt1 /x/first.flac\nutt2 /x/second.flac\n")
+    for reference in (data, data / "wav.scp"):
+        assert pair(reference, estimate) == [
+            Entry("utt1", "/x/first.flac", str(estimate / "utt1.wav")),
+            Entry("utt2", "/x/second.flac", str(estimate / "utt2.wav")),
+        ]
+
+
+def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:
+    empty, full = touch(tmp_path / "empty", "readme.txt"), touch(tmp_path / "full", "a.wav")
+    with pytest.raises(ManifestError, match=r"empty: holds no \.wav"):
+        pair(full, empty)
+    with pytest.raises(ManifestError, match="no such folder"):
+        pair(tmp_path / "nowhere", full)
+    with pytest.raises(ManifestError, match="neither a folder nor a list"):
+        pair(full / "a.wav", full)
+    (tmp_path / "wav.scp").write_text("utt1 cat x.wav |\n")
+    with pytest.raises(ManifestError, match="--allow-pipes"):
+        pair(tmp_path / "wav.scp", full)
+    assert pair(tmp_path / "wav.scp", full, allow_pipes=True)[1].reference == "cat x.wav |"
+
+
+# --- scoring
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("silent", "estimate is silent"),
+        ("nan", "estimate: holds samples that are NaN or infinite"),
+        ("rate", "sample rates differ: reference 16000 Hz, estimate 24000 Hz"),
+        ("short", "lengths differ: reference 32000 samples, estimate 31999"),
+        ("empty", r"estimate: is empty \(0 bytes\)"),
+        ("missing", "estimate: No such file or directory"),
+    ],
+)
+def test_a_bad_estimate_has_reasons_and_no_scores(name: str, reason: str, tmp_path: Path, speech: np.ndarray) -> None:
+    bad = speech.copy()
+    bad[7] = np.nan
+    entry = write_pair(
+        tmp_path, name, speech, 0 * speech if name == "silent" else speech[: 31999 if name == "short" else None]
+    )
+    assert entry.estimate is not None
+    if name == "nan":
+        import soundfile
+
+        soundfile.write(entry.estimate, bad, RATE, "FLOAT")
+    elif name == "rate":
+        io.write(entry.estimate, io.resample(speech, RATE, 24_000), 24_000)
+    elif name == "empty":
+        Path(entry.estimate).write_bytes(b"")
+    elif name == "missing":
+        os.unlink(entry.estimate)
+    scores = score(Task(entry, ("pesq", "stoi", "mel_distance")))
+    assert scores.values == {}
+    assert list(scores.failures) == ["pesq", "stoi", "mel_distance"]
+    for found in scores.failures.values():
+        assert re.fullmatch(reason, found), found
+    assert scores.seconds == 2.0
+
+
+def test_one_metric_without_a_score_does_not_cost_the_others(tmp_path: Path, speech: np.ndarray) -> None:
+    part = speech[RATE : RATE + 5000]  # 0.31 s: enough for PESQ, too short for STOI
+    scores = score(Task(write_pair(tmp_path, "a", part, noisy(part)), ("pesq", "stoi", "mel_distance")))
+    assert set(scores.values) == {"pesq", "mel_distance"}
+    assert scores.failures == {"stoi": "shorter than 0.4 s"}
+
+
+def test_many_channels_are_mixed_to_one(tmp_path: Path, speech: np.ndarray) -> None:
+    entry = write_pair(tmp_path, "a", speech, noisy(speech))
+    other = np.random.default_rng(1).normal(0, 0.01, len(speech)).astype(np.float32)
+    assert entry.reference is not None
+    mono = score(Task(entry, ("mel_distance",))).values
+    io.write(entry.reference, np.stack([speech + other, speech - other]), RATE, "FLOAT")
+    assert score(Task(entry, ("mel_distance",))).values == pytest.approx(mono, rel=1e-5)
+
+
+# --- evaluate
+
+
+def test_a_silent_estimate_adds_nothing_to_the_mean_and_one_to_the_failed(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str]
+) -> None:
+    entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
+    _, before = evaluate(entries, tmp_path / "before", Options(metrics=("pesq", "stoi")))
+    entries.append(write_pair(tmp_path, "d", speech, 0 * speech))
+    rows, after = evaluate(entries, tmp_path / "after", Options(metrics=("pesq", "stoi")))
+    for name in ("pesq", "stoi"):
+        expected = {**before["measures"][name], "n_failed": 1, "reasons": {"estimate is silent": 1}}
+        assert after["measures"][name] == expected
+        assert before["measures"][name]["n_scored"] == 3
+    assert [row.id for row in rows] == list("abcd")
+    assert rows[3].failures == {"pesq": "estimate is silent", "stoi": "estimate is silent"}
+    assert (rows[3].pesq, rows[3].mel_distance) == (None, None)
+    assert after["n_rows_with_failures"] == 1
+    assert read_rows(tmp_path / "after/rows.jsonl") == rows
+    assert json.loads((tmp_path / "after/summary.json").read_text()) == after
+    assert sorted(os.listdir(tmp_path / "after")) == ["rows.jsonl", "summary.json"]
+
+
+def test_resume_scores_only_what_is_missing_failed_or_changed(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str]
+) -> None:
+    out, options = tmp_path / "out", Options(metrics=("stoi",), resume=True)
+    entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
+    entries.append(write_pair(tmp_path, "d", speech, 0 * speech))
+    first, _ = evaluate(entries, out, options)
+    assert sorted(in_process) == list("abcd")
+    in_process.clear()
+    again, _ = evaluate(entries, out, options)
+    assert again == first
+    assert in_process == ["d"]  # it failed
+    write_pair(tmp_path, "b", speech, noisy(noisy(speech, 7), 8))
+    os.utime(entries[1].estimate or "", ns=(1, 1))
+    in_process.clear()
+    changed, _ = evaluate(entries, out, options)
+    assert sorted(in_process) == ["b", "d"]
+    assert changed[1].stoi is not None and changed[1].stoi < (first[1].stoi or 0)
+    in_process.clear()
+    evaluate(entries, out, Options(metrics=("stoi", "mel_distance"), resume=True))
+    assert sorted(in_process) == list("abcd")  # another metric is asked for
+    in_process.clear()
+    fewer, _ = evaluate(entries, out, options)
+    assert in_process == ["d"]
+    assert [row.mel_distance for row in fewer] == [None] * 4
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
+    calls = iter([None, None, KeyboardInterrupt()])
+
+    def stop() -> None:
+        if (error := next(calls)) is not None:
+            raise error
+
+    out, options = tmp_path / "out", Options(metrics=("stoi",), resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(entries, out, options, stop)
+    assert os.listdir(out) == ["rows.jsonl.partial"]
+    with open(out / "rows.jsonl.partial", "a") as file:
+        file.write('{"id": "a", "stoi": 0.')  # the power went while this line was written
+    in_process.clear()
+    rows, summary = evaluate(entries, out, options)
+    assert in_process == []
+    assert summary["measures"]["stoi"]["n_scored"] == 3
+    assert rows == evaluate(entries, tmp_path / "whole", Options(metrics=("stoi",)))[0]
+
+
+def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AudioCodecError, match="nothing to evaluate"):
+        evaluate([], tmp_path, Options())
+
+
+def crash_on_b(task: Task) -> Scores:
+    """In a worker: dies on one pair as C code does, raises on another."""
+    if task.entry.id == "b":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if task.entry.id == "c":
+        raise ZeroDivisionError("a bug")
+    return Scores(1.0, {"stoi": 0.5})
+
+
+def test_a_worker_that_dies_is_a_counted_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "score", crash_on_b)
+    entries = [Entry(name, "r.wav", "e.wav") for name in "abcd"]
+    rows, summary = evaluate(entries, tmp_path, Options(metrics=("stoi",), jobs=1))
+    assert [row.stoi for row in rows] == [0.5, None, None, 0.5]
+    assert [row.failures.get("stoi") for row in rows] == [
+        None,
+        "the process scoring it died (signal SIGSEGV)",
+        "ZeroDivisionError: a bug",
+        None,
+    ]
+    found = summary["measures"]["stoi"]
+    assert (found["mean"], found["n_scored"], found["n_failed"]) == (0.5, 2, 2)
+
+
+# --- workers
+
+
+def slow_square(number: int) -> tuple[int, int, str]:
+    time.sleep(0.05)
+    return number * number, os.getpid(), os.environ["OMP_NUM_THREADS"]
+
+
+def test_every_item_is_worked_on_once_in_as_many_processes_as_asked() -> None:
+    results = dict(run_all(slow_square, list(range(12)), jobs=2))
+    assert {index: value[0] for index, value in results.items()} == {n: n * n for n in range(12)}
+    processes = {value[1] for value in results.values()}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+    assert {value[2] for value in results.values()} == {"1"}
+
+
+def leave(status: int) -> int:
+    if status:
+        os._exit(status)
+    return status
+
+
+def test_more_processes_than_items_and_all_of_them_dying() -> None:
+    results = dict(run_all(leave, [3, 0, 4], jobs=8))
+    assert results == {
+        0: Lost("the process scoring it died (status 3)"),
+        1: 0,
+        2: Lost("the process scoring it died (status 4)"),
+    }
+    assert list(run_all(leave, [], jobs=2)) == []
+
+
+def test_leaving_early_ends_the_workers() -> None:
+    results = run_all(slow_square, list(range(50)), jobs=2)
+    pids = {next(results)[1][1] for _ in range(4)}
+    results.close()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+# --- summary
+
+
+def test_the_interval_is_that_of_an_independent_bootstrap() -> None:
+    values = np.random.default_rng(5).gamma(2.0, 0.5, 60) + 1  # skewed, like PESQ
+    low, high = bootstrap_interval(values.tolist()) or (0, 0)
+    other = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", random_state=np.random.default_rng(1)
+    ).confidence_interval
+    # The quantiles of 2000 resampled means are off by about 0.06 of their spread.
+    slack = 0.06 * values.std() / np.sqrt(len(values)) * 3
+    assert [low, high] == [pytest.approx(other.low, abs=slack), pytest.approx(other.high, abs=slack)]
+    assert bootstrap_interval(values.tolist()) == [low, high]
+    assert bootstrap_interval(values.tolist(), seed=1) != [low, high]
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    random = np.random.default_rng(11)
+    intervals = [bootstrap_interval(random.normal(3, 1, 40).tolist()) or (9, 9) for _ in range(300)]
+    covered = np.mean([low <= 3 <= high for low, high in intervals])
+    assert 0.90 <= covered <= 0.98  # 0.94 expected at 40 values; three deviations of 300 draws are 0.04
+
+
+def test_the_interval_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(5).normal(size=300).tolist()
+    whole = bootstrap_interval(values)
+    monkeypatch.setattr("audiocodec.evaluation.summary._AT_ONCE", 1000)
+    assert bootstrap_interval(values) == whole
+
+
+@pytest.mark.parametrize("values", [[], [2.5]])
+def test_there_is_no_interval_of_fewer_than_two_values(values: list[float]) -> None:
+    assert bootstrap_interval(values) is None
+    rows = [Row("a", pesq=value) for value in values] + [Row("b", failures={"pesq": "why"})]
+    assert describe_measure(rows, "pesq") == {
+        "mean": values[0] if values else None,
+        "median": values[0] if values else None,
+        "interval": None,
+        "n_scored": len(values),
+        "n_failed": 1,
+        "reasons": {"why": 1},
+    }
+
+
+def test_reasons_are_counted_most_frequent_first() -> None:
+    rows = [Row(str(n), failures={"pesq": reason}) for n, reason in enumerate(["x", "y", "y", "z"])]
+    found = describe_measure([*rows, Row("ok", pesq=1.0), Row("not asked")], "pesq")
+    assert list(found["reasons"].items()) == [("y", 2), ("x", 1), ("z", 1)]
+    assert (found["n_scored"], found["n_failed"]) == (1, 4)
+
+
+# --- rows
+
+
+def test_rows_come_back_equal_and_bad_lines_are_named(tmp_path: Path) -> None:
+    rows = [Row("ä/b", 1.5, pesq=2.0, failures={"stoi": "why"}, reference="r"), Row("c")]
+    with RowWriter(tmp_path) as writer:
+        writer.finish(rows)
+    path = tmp_path / "rows.jsonl"
+    assert read_rows(path) == rows
+    assert json.loads(path.read_text().splitlines()[0])["pesq"] == 2.0
+    path.write_text('{"id": "a"}\nnonsense\n{"id": "b"}\n')
+    with pytest.raises(AudioCodecError, match=r"rows\.jsonl:2: not a row"):
+        read_rows(path)
+    path.write_text("[1]\n")
+    with pytest.raises(AudioCodecError, match="expected an object with an id"):
+        read_rows(path)
+
+
+# --- coding
+
+
+def test_bitrate_is_that_of_the_files_on_disk(tmp_path: Path) -> None:
+    path = token_file(tmp_path / "a.act")  # 75 frames of 10 + 3 bits in 1 s
+    tokens = TokenSet()
+    found = tokens.add(path)
+    assert (found.seconds, found.payload_bits) == (1.0, 75 * 13)
+    assert found.file_bits == 8 * len(path.read_bytes())
+    tokens.add(token_file(tmp_path / "b.act", frames=225))
+    described = tokens.describe()
+    assert described["kbps_payload"] == pytest.approx(0.075 * 13)
+    assert described["kbps_file"] == pytest.approx(8 * sum(p.stat().st_size for p in tmp_path.iterdir()) / 4 / 1000)
+    assert [use["usage"] for use in described["codebooks"]] == [8 / 1024, 1.0]
+    assert [use["frames"] for use in described["codebooks"]] == [300, 300]
+    assert described["codecs"] == [b"8 bytes!".hex()]
+
+
+def test_token_files_of_two_codecs_have_no_common_codebook_use(tmp_path: Path) -> None:
+    tokens = TokenSet()
+    tokens.add(token_file(tmp_path / "a.act"))
+    tokens.add(token_file(tmp_path / "b.act", fingerprint=b"another!", size=512))
+    described = tokens.describe()
+    assert described["codebooks_undefined"] == "token files of 2 codecs"
+    assert "codebooks" not in described
+
+
+def test_missing_and_damaged_token_files_are_failures_of_the_bitrate_only(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str]
+) -> None:
+    good, cut = token_file(tmp_path / "good.act"), token_file(tmp_path / "cut.act")
+    cut.write_bytes(good.read_bytes()[:-1])
+    entry = write_pair(tmp_path, "a", speech, noisy(speech))
+    entries = [
+        Entry(name, entry.reference, entry.estimate, tokens)
+        for name, tokens in (("good", str(good)), ("none", None), ("cut", str(cut)))
+    ]
+    rows, summary = evaluate(entries, tmp_path / "out", Options(metrics=("stoi",), bitrate=True))
+    assert rows[0].failures == {}
+    assert rows[0].kbps_payload == pytest.approx(0.975)
+    assert rows[1].failures == dict.fromkeys(("kbps_file", "kbps_payload"), "no token file")
+    assert rows[2].failures["kbps_file"].startswith("truncated") or "bytes" in rows[2].failures["kbps_file"]
+    assert str(cut) not in rows[2].failures["kbps_file"]
+    assert [row.stoi is None for row in rows] == [False] * 3
+    assert (summary["measures"]["kbps_file"]["n_scored"], summary["measures"]["kbps_file"]["n_failed"]) == (1, 2)
+    with pytest.raises(TokenFileError):
+        TokenSet().add(cut)
+
+
+def test_real_time_factors_find_their_rows(tmp_path: Path) -> None:
+    lines = [
+        {"input": "ref/a.flac", "output": "tok/a.act", "seconds": 4.0, "wall_seconds": 1.0, "frames": 300},
+        {"input": str(tmp_path / "tok/a.act"), "output": "wav/a.wav", "seconds": 4.0, "wall_seconds": 0.5},
+        {"input": "ref/b.flac", "output": "tok/b.act", "error": "ref/b.flac: is empty"},
+    ]
+    path = tmp_path / "times.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + "\n")
+    before = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        timings = read_timings([path])
+    finally:
+        os.chdir(before)
+    paths = [str(tmp_path / name) for name in ("ref/a.flac", "wav/a.wav", "tok/a.act")]
+    assert timings.of(Entry("a", *paths)) == (0.25, 0.125)
+    assert timings.of(Entry("a", paths[0], paths[1])) == (0.25, 0.125)  # without --tokens
+    assert timings.of(Entry("b", str(tmp_path / "ref/b.flac"), None)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["seconds", '{"input": "a", "output": "b.act"}', '{"input": "a", "output": "b", "seconds": 0, "wall_seconds": 1}'],
+)
+def test_timings_that_are_none_are_refused(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "times.jsonl"
+    path.write_text('{"input": "a", "output": "b.act", "seconds": 1, "wall_seconds": 1}\n' + line)
+    with pytest.raises(AudioCodecError, match=r"times\.jsonl:2: not a line of"):
+        read_timings([path])
+
+
+# --- results page
+
+
+def summary_of(pesq: dict[str, Any], tokens: dict[str, Any]) -> dict[str, Any]:
+    versions = {"audiocodec": "0.1.0", "torch": "2.13.0", "machine": "a CPU", "commit": "abc1234"}
+    return {
+        "command": "audiocodec evaluate x",
+        "n_rows": 4,
+        "measures": {"pesq": pesq},
+        "tokens": tokens,
+        "versions": versions,
+    }
+
+
+def test_the_results_page_opens_with_its_command_and_has_every_number(tmp_path: Path) -> None:
+    pesq = {"mean": 1.23456, "interval": [1.1, 1.3], "n_scored": 3, "n_failed": 1, "median": 1.2, "reasons": {"x": 1}}
+    use = {
+        "codebook_size": 4096,
+        "frames": 3000,
+        "usage": 0.5,
+        "perplexity": 1000.4,
+        "entropy": 9.97,
+        "dead_codes": 2048,
+    }
+    folder = tmp_path / "exp" / "small" / "eval" / "dev"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(summary_of(pesq, {"codecs": ["00ff"], "codebooks": [use]})))
+    page = tmp_path / "RESULTS.md"
+    write_results_md([folder], "./run.sh --stage 5", page)
+    text = page.read_text()
+    assert text.startswith("# Results\n\n```\n./run.sh --stage 5\n```\n")
+    for expected in (
+        "- commit: abc1234\n",
+        "- codec: 00ff\n",
+        "| small/dev | 4 | 1.235 [1.100, 1.300], 1 failed |\n",
+        "| small/dev | 0 | 4,096 | 50.0 % | 1000 | 9.97 | 3,000 |\n",
+    ):
+        assert expected in text
+    os.utime(page, ns=(1, 1))
+    write_results_md([folder], "./run.sh --stage 5", page)
+    assert page.stat().st_mtime_ns == 1  # nothing changed, nothing was written
+    assert "```\naudiocodec evaluate x\n```" in results_md(["dev"], [summary_of(pesq, {})], "")
+
+
+def test_a_results_page_needs_finished_evaluations(tmp_path: Path) -> None:
+    with pytest.raises(AudioCodecError, match="cannot read the summary"):
+        write_results_md([tmp_path], "x", tmp_path / "RESULTS.md")
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(AudioCodecError, match="is not a summary"):
+        write_results_md([tmp_path], "x", tmp_path / "RESULTS.md")
+    assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_a_cell_without_a_score_says_so() -> None:
+    assert cell(None, ".3f") == "-"
+    assert cell({"mean": None, "interval": None, "n_failed": 4}, ".3f") == "none, 4 failed"
+    assert cell({"mean": 1.0, "interval": None, "n_failed": 0}, ".3f") == "1.000"
