@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Unpack one folder of a tar archive: unpack.py ARCHIVE FOLDER OUT puts FOLDER of the archive at OUT.
+"""Unpack one folder of a tar.gz archive: unpack.py ARCHIVE FOLDER OUT puts FOLDER of the archive at OUT.
 
 An archive is not trusted: absolute names, names with `..`, links, devices and anything else that is not a plain file or
-a folder make it refused as a whole. OUT appears only when all of it is there; until then it is OUT.tmp. Modes, owners and
-times of the archive are not kept. Every member is checked just before it is written, so that large archives are read once.
+a folder make it refused as a whole. OUT appears only when all of it is there; until then it is OUT.tmp. Modes, owners
+and times of the archive are not kept. Every member is checked just before it is written: a large archive is read once.
 """
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import sys
@@ -49,7 +50,7 @@ def unpack(archive: Path, folder: str, out: Path) -> int:
 def _extract(archive: Path, folder: PurePosixPath, target: Path) -> int:
     count = 0
     try:
-        with tarfile.open(archive, "r|*") as tar:
+        with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 name = _checked(archive, member)
                 if not member.isfile() or folder not in name.parents:
@@ -61,7 +62,9 @@ def _extract(archive: Path, folder: PurePosixPath, target: Path) -> int:
                 with source, open(path, "xb") as file:
                     shutil.copyfileobj(source, file, 1 << 20)
                 count += 1
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+            while stream.read(1 << 20):  # to its end, where the checksum is
+                pass
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Refused(f"{archive}: damaged: {error}") from error
     except FileExistsError as error:
         raise Refused(f"{archive}: holds {error.filename} twice") from error

@@ -1,0 +1,96 @@
+"""Every command of README.md is run, in order, in one copy of the checkout.
+
+Blocks tagged `bash` run in one shell each, which stops at the first failure; blocks tagged `python` in an interpreter
+each, so every one must stand alone. Commands that other tests or the continuous integration run, or that need the
+network, are listed in ELSEWHERE and left out; nothing else is.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from workspace import CHECKOUT, copy_of, run
+
+README = CHECKOUT / "README.md"
+
+# A line of a bash block that matches is not run here: where it is run instead.
+ELSEWHERE = {
+    r"git clone \S+( \S+)?": "the copy is the clone",
+    r"cd audiocodec": "the copy is the current folder",
+    r"make (demo|test|lint|environment|test-baselines)": "test_demo.py, .ci/run",
+    r"(\S*/)?pip install .*": "the environment is there: the Makefile makes it",
+    r"(sudo )?apt(-get)? (update|install .*)": "needs the network and root",
+    r"\.? ?(source )?\.venv/bin/activate": "the environment of the tests is active",
+    r"cd egs/\w+/codec": "the folder of a recipe's commands, below",
+    r"(egs/mini/codec/|\./)run\.sh( .*)?": "test_recipes.py runs all stages of egs/mini",
+    r"egs/(folder|debian_voices|libritts)/codec/run\.sh( .*)?": "test_recipes.py, test_libritts_local.py",
+    r"tensorboard .*": "serves until it is stopped",
+    r"\S*\.venv/bin/python -m torch\.distributed\.run .*": "the trainer's tests run two processes",
+}
+TAGS = {"bash", "python", "text", "yaml", "json"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its tag, its text, the line it begins at."""
+
+    tag: str
+    text: str
+    line: int
+
+
+def blocks_of(text: str) -> list[Block]:
+    """The fenced blocks of a Markdown text, in order."""
+    found = re.finditer(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(m[1].strip(), m[2], text.count("\n", 0, m.start()) + 1) for m in found]
+
+
+def commands_of(block: Block) -> str:
+    """A bash block without the lines that are run elsewhere; continued lines count as one."""
+    lines = re.sub(r"\\\n\s*", " ", block.text).splitlines()
+    return "\n".join(line for line in lines if not is_elsewhere(line))
+
+
+def is_elsewhere(line: str) -> bool:
+    """Whether a line is in the list; comments at its end do not count."""
+    command = re.sub(r"\s+#.*", "", line).strip()
+    return any(re.fullmatch(pattern, command) for pattern in ELSEWHERE)
+
+
+BLOCKS = blocks_of(README.read_text(encoding="utf-8")) if README.is_file() else []
+RUN = [block for block in BLOCKS if block.tag in ("bash", "python")]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One copy for all blocks: what one leaves, the next finds."""
+    return copy_of(tmp_path_factory.mktemp("clone"))
+
+
+def test_there_is_a_readme_with_commands() -> None:
+    assert {block.tag for block in RUN} == {"bash", "python"}
+
+
+def test_every_block_says_what_it_is() -> None:
+    assert [f"README.md:{b.line}: tag {b.tag!r}" for b in BLOCKS if b.tag not in TAGS] == []
+
+
+@pytest.mark.parametrize("block", RUN, ids=lambda block: f"line {block.line}")
+def test_block(block: Block, clone: Path) -> None:
+    if block.tag == "python":
+        run([sys.executable, "-c", block.text], clone)
+    else:
+        run(["bash", "-euo", "pipefail", "-c", commands_of(block)], clone)
+
+
+def test_reading_of_blocks() -> None:
+    text = "# T\n```bash\nmake demo  # all\necho a \\\n  b\n```\n\n```python\nx = 1\n```\n"
+    bash, python = blocks_of(text)
+    assert (bash.tag, bash.line, python.tag, python.text, python.line) == ("bash", 2, "python", "x = 1\n", 8)
+    assert commands_of(bash) == "echo a  b"
+    assert not is_elsewhere("make demo && rm -rf x")
+    assert not is_elsewhere("audiocodec encode a.wav")

@@ -1,0 +1,245 @@
+"""The recipes as a user runs them: options, jobs, stages, what a killed or repeated stage leaves behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+from workspace import CHECKOUT, copy_of, fingerprint, run
+
+from audiocodec.config.load import load_config
+
+CORPORA = sorted(path.name for path in (CHECKOUT / "egs").iterdir() if path.is_dir())
+CONFIGS = sorted((CHECKOUT / "recipes" / "conf").glob("*.yaml"))
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """A script with three options, which prints them and what follows."""
+    path = tmp_path / "job.sh"
+    path.write_text(
+        textwrap.dedent(f"""\
+        #!/usr/bin/env bash
+        set -euo pipefail
+        nj=4  # parallel jobs
+        stop_stage=6
+        force=false  # overwrite
+        SECRET=1
+          indented=1
+        . {CHECKOUT}/recipes/utils/parse_options.sh
+        later=1
+        printf '%s|' "$nj" "$stop_stage" "$force" "$SECRET" "$later" "$@"
+        """)
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        ([], "4|6|false|1|1|"),
+        (["--nj", "8", "--stop-stage", "2"], "8|2|false|1|1|"),
+        (["--stop_stage=3", "--force", "true"], "4|3|true|1|1|"),
+        (["--nj", "", "a b", "--nj"], "|6|false|1|1|a b|--nj|"),
+        (["--nj=a=b c", "--", "--nj"], "a=b c|6|false|1|1|--nj|"),
+    ],
+)
+def test_options(script: Path, arguments: list[str], printed: str) -> None:
+    assert run(["bash", script, *arguments], script.parent).stdout == printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--njj", "8"], "job.sh: unknown option --njj; there are: --nj --stop-stage --force\n"),
+        (["--SECRET", "8"], "job.sh: unknown option --SECRET; "),
+        (["--later", "8"], "job.sh: unknown option --later; "),
+        (["--indented", "8"], "job.sh: unknown option --indented; "),
+        (["--PATH", "8"], "job.sh: unknown option --PATH; "),
+        (["-n", "8"], "job.sh: unknown option -n; options begin with --"),
+        (["--nj"], "job.sh: option --nj needs a value"),
+        (["--force", "yes"], "job.sh: option --force is true or false, got 'yes'"),
+    ],
+)
+def test_bad_options_are_fatal(script: Path, arguments: list[str], message: str) -> None:
+    done = run(["bash", script, *arguments], script.parent, status=2)
+    assert done.stderr.startswith(message)
+    assert done.stdout == ""
+
+
+def test_the_environment_sets_no_option(script: Path) -> None:
+    assert run(["bash", script], script.parent, env={"nj": "9", "later": "9"}).stdout == "4|6|false|1|1|"
+
+
+def test_help_of_options(script: Path) -> None:
+    help_text = run(["bash", script, "--help"], script.parent).stdout
+    assert re.findall(r"^  --(\S+) +(.*)$", help_text, re.MULTILINE) == [
+        ("nj", "parallel jobs [4]"),
+        ("stop-stage", "[6]"),
+        ("force", "overwrite [false]"),
+    ]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_every_run_script_starts(corpus: str, shell: str) -> None:
+    folder = CHECKOUT / "egs" / corpus / "codec"
+    help_text = run([shell, "run.sh", "--help"], folder).stdout
+    assert "--stop-stage" in help_text and "--train-options" in help_text
+    unknown = run([shell, folder / "run.sh", "--stop-stag", "1"], CHECKOUT, status=2)
+    assert "unknown option --stop-stag;" in unknown.stderr
+    assert "--stop-stage are 0 to 6" in run([shell, "run.sh", "--stage", "7"], folder, status=2).stderr
+    assert "unexpected argument: x" in run([shell, "run.sh", "x"], folder, status=2).stderr
+
+
+def test_local_job(tmp_path: Path) -> None:
+    job = CHECKOUT / "recipes" / "utils" / "run.sh"
+    command = "echo data; echo message >&2; exit 7"
+    both = run([job, "--log", tmp_path / "a" / "both.log", "sh", "-c", command], tmp_path, status=7)
+    assert both.stdout == ""
+    log = (tmp_path / "a" / "both.log").read_text()
+    assert re.fullmatch(r"# .*\ndata\nmessage\n# exit status 7 after \d+ s\n", log)
+    assert log in both.stderr
+    run([job, "--log", tmp_path / "l", "--out", tmp_path / "o", "sh", "-c", command], tmp_path, status=7)
+    assert (tmp_path / "o").read_text() == "data\n"
+    assert "data" not in [line for line in (tmp_path / "l").read_text().splitlines()]
+    run([job, "--log", tmp_path / "l", "--out", tmp_path / "o", "echo", "more data"], tmp_path)
+    assert (tmp_path / "o").read_text() == "data\nmore data\n"
+
+
+def test_slurm_job(tmp_path: Path) -> None:
+    """Against a stand-in for sbatch that notes its arguments and runs the wrapped command."""
+    stand_in = tmp_path / "bin" / "sbatch"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/bash\nprintf "%s\\n" "$@" >"$NOTED"\nexec bash -c "${@: -1}"\n')
+    stand_in.chmod(0o755)
+    job, noted = CHECKOUT / "recipes" / "utils" / "slurm.sh", tmp_path / "noted"
+    env = {"PATH": f"{stand_in.parent}:/usr/bin:/bin", "NOTED": str(noted)}
+    run([job, "--gpus", "2", "--log", "x.log", "sh", "-c", 'echo "a  b" >made; exit 3'], tmp_path, 3, env)
+    assert (tmp_path / "made").read_text() == "a  b\n"
+    words = noted.read_text().split("\n")
+    asked = "--wait|--job-name|x|--output|x.log|--error|x.log|--open-mode|append|--gpus|2"
+    assert "|".join(words[:-3]) == asked
+    missing = run([job, "--log", "x.log", "true"], tmp_path, 2, {"PATH": "/usr/bin:/bin"})
+    assert "no sbatch here" in missing.stderr
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_configurations_are_sound_and_say_their_bitrate(config: Path) -> None:
+    loaded = load_config(config)
+    assert loaded.name == config.stem
+    said = re.search(r"at ([\d.]+) kbps", config.read_text().splitlines()[0])
+    assert said is not None and float(said[1]) == pytest.approx(loaded.bitrate_bps / 1000)
+
+
+MAKE_FOLDER = """
+set -euo pipefail
+. {recipes}/codec.sh
+JOB_CMD={recipes}/utils/run.sh EXP=.
+make_folder out/set source -- {command}
+"""
+
+
+def _make_folder(folder: Path, command: str, status: int) -> str:
+    text = MAKE_FOLDER.format(recipes=CHECKOUT / "recipes", command=command)
+    return run(["bash", "-c", text], folder, status).stderr
+
+
+def test_a_stage_renames_what_it_finished(tmp_path: Path) -> None:
+    make = """sh -c 'mkdir -p "$0"; echo 1 >>"$0"/file'"""
+    (tmp_path / "source").write_text("1")
+    _make_folder(tmp_path, make, 0)
+    assert (tmp_path / "out" / "set" / "file").read_text() == "1\n"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["set"]
+    before = fingerprint(tmp_path / "out")
+    assert "out/set: is finished" in _make_folder(tmp_path, "false", 0)
+    assert fingerprint(tmp_path / "out") == before
+
+
+def test_a_failed_stage_leaves_only_tmp_and_goes_on_from_it(tmp_path: Path) -> None:
+    make = """sh -c 'mkdir -p "$0"; echo 1 >>"$0"/file; {}'"""
+    (tmp_path / "source").write_text("1")
+    _make_folder(tmp_path, make.format("exit 3"), 1)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["set.tmp"]
+    _make_folder(tmp_path, make.format("true"), 0)
+    assert (tmp_path / "out" / "set" / "file").read_text() == "1\n1\n"
+
+
+def test_a_stage_that_writes_nothing_fails(tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("1")
+    assert "the command wrote nothing" in _make_folder(tmp_path, "true", 1)
+    assert not (tmp_path / "out" / "set").exists()
+
+
+def test_a_stage_whose_source_changed_is_made_again(tmp_path: Path) -> None:
+    make = """sh -c 'mkdir -p "$0"; echo {} >>"$0"/file'"""
+    assert "source is missing; run the stage before" in _make_folder(tmp_path, "true", 1)
+    (tmp_path / "source").write_text("1")
+    _make_folder(tmp_path, make.format(1), 0)
+    (tmp_path / "source").write_text("2")
+    assert "older than source" in _make_folder(tmp_path, make.format(2), 0)
+    assert (tmp_path / "out" / "set" / "file").read_text() == "2\n"
+
+
+def test_data_stage_of_a_folder(tmp_path: Path) -> None:
+    root = copy_of(tmp_path, "recipes", "egs")
+    recipe, audio = root / "egs" / "folder" / "codec", tmp_path / "my audio"
+    shutil.copytree(root / "egs" / "mini" / "codec" / "local" / "audio", audio)
+    stages = ["./run.sh", "--stage", "0", "--stop-stage", "1"]
+    assert "say where the audio is: run.sh --audio DIR" in run(stages, recipe, 2).stderr
+    stages += ["--audio", str(audio), "--speaker-level", "1", "--test-share", "0.28"]
+    run(stages, recipe)
+    sets = {path.name: len((path / "wav.scp").read_text().splitlines()) for path in (recipe / "data").iterdir()}
+    assert sets["all"] == 12 and sets["train"] + sets["dev"] + sets["test"] == 12
+    before = fingerprint(recipe / "data")
+    run(stages, recipe)
+    assert fingerprint(recipe / "data") == before
+
+    (audio / "it-flora" / "broken.wav").write_bytes(b"RIFF")  # named, and nothing is changed
+    done = run(stages, recipe, status=1)
+    assert "broken.wav" in done.stderr
+    assert fingerprint(recipe / "data") == before
+    run([*stages, "--skip-bad", "true"], recipe)
+    assert fingerprint(recipe / "data") == before
+    assert sorted(path.name for path in recipe.iterdir() if "data" in path.name) == ["data"]
+
+
+def test_data_stage_refuses_a_bad_folder(tmp_path: Path) -> None:
+    """What local/data.sh makes is validated before it is used: here one that gives wrong lengths."""
+    root = copy_of(tmp_path, "recipes", "egs")
+    recipe = root / "egs" / "mini" / "codec"
+    script = recipe / "local" / "data.sh"
+    script.write_text(script.read_text() + "sed -i 's/$/1/' \"$1/dev/utt2num_samples\"\n")
+    done = run(["./run.sh", "--stage", "1", "--stop-stage", "1"], recipe, status=1)
+    assert "utt2num_samples says" in done.stderr
+    assert not (recipe / "data").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_mini_runs_all_stages(tmp_path: Path) -> None:
+    root = copy_of(tmp_path, "recipes", "egs")
+    recipe = root / "egs" / "mini" / "codec"
+    done = run(["sh", "run.sh"], recipe)
+    exp = recipe / "exp" / "mini"
+    summary = json.loads((exp / "eval" / "test" / "summary.json").read_text())
+    assert summary["n_rows"] == 2 and summary["n_rows_with_failures"] == 0
+    assert set(summary["measures"]) >= {"stoi", "mel_distance", "kbps_payload", "encode_rtf", "decode_rtf"}
+    rows = [json.loads(line) for line in (exp / "eval" / "test" / "rows.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["ru-ivrvoice-agent-user", "ru-nsh-ru_0003"]
+    assert all(row["kbps_payload"] == pytest.approx(0.6, rel=0.02) for row in rows)  # the last frame is not full
+    page = (exp / "RESULTS.md").read_text()
+    assert "./run.sh" in page.splitlines()[2] or "./run.sh" in page
+    assert page in done.stdout
+    assert list((exp / "tensorboard").iterdir()) and (exp / "config.yaml").is_file()
+    assert [str(path) for path in recipe.rglob("*.tmp")] == []
+
+    kept = ["data", "exp/mini/checkpoints", "exp/mini/tokens", "exp/mini/wav", "exp/mini/eval"]
+    before = [fingerprint(recipe / folder) for folder in kept]
+    run(["sh", "run.sh"], recipe)
+    assert [fingerprint(recipe / folder) for folder in kept] == before
+    assert (exp / "RESULTS.md").read_text() == page

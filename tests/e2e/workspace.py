@@ -1,0 +1,57 @@
+"""A copy of the checkout to run commands in, so that tests write nothing into the real one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+
+# What is made by running things; a copy holds what a fresh clone holds.
+_MADE = shutil.ignore_patterns(
+    ".git", ".venv*", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis", "exp", "data", "data.tmp", "corpus", "demo_out"
+)
+
+
+def copy_of(folder: Path, *names: str) -> Path:
+    """Copy files and folders of the checkout (everything, if none is named) to `folder`; returns it."""
+    for name in names or [path.name for path in CHECKOUT.iterdir()]:
+        source = CHECKOUT / name
+        if name in _MADE(str(CHECKOUT), [name]):
+            continue
+        if source.is_dir():
+            keep_data = name == "audiocodec"  # the package's data/ is source
+            ignore = shutil.ignore_patterns("__pycache__") if keep_data else _MADE
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy2(source, folder / name)
+    return folder
+
+
+def run(
+    command: Sequence[str | Path], folder: Path, status: int | None = 0, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with this interpreter's programs first on PATH; checks the exit status unless it is None."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if status is not None:
+        assert done.returncode == status, f"{command}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def fingerprint(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Inode, modification time and content of every file below a folder: equal if nothing was touched."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(p.relative_to(folder)): (p.stat().st_ino, p.stat().st_mtime_ns, p.read_bytes()) for p in files}
