@@ -1,0 +1,215 @@
+"""Models on disk: one safetensors file with the weights, the configuration and a fingerprint. No pickle.
+
+A model file holds folded weights, ready for inference, in float32 or float16 (the codebook is drawn so that 16 bits
+hold it exactly). `describe` reads only the header and needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiocodec.config.load import config_from_text, dump_config
+from audiocodec.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from audiocodec.codec import Codec
+    from audiocodec.config.schema import Config
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+DEFAULT_MODEL = "speech_24k"
+FORMAT = "audiocodec-model-1"
+MODEL_FILE = "model.safetensors"
+MAX_HEADER_BYTES = 16 * 2**20
+
+
+def available() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{MODEL_FILE}"))
+
+
+def resolve(model: str | Path | None = None) -> Path:
+    """The model file that `model` means.
+
+    Args:
+        model: None for the default; a shipped name; a `.safetensors` file; a folder with a `model.safetensors`, or an
+            experiment folder, whose newest checkpoint counts.
+
+    Raises:
+        CheckpointError: nothing there is a model.
+    """
+    name = DEFAULT_MODEL if model is None else str(model)
+    shipped = PRETRAINED / name / MODEL_FILE
+    if os.sep not in name and shipped.is_file():
+        return shipped
+    path = Path(name)
+    if path.is_file():
+        return path
+    candidates = [path / MODEL_FILE, *sorted(path.glob(f"checkpoints/step_*/{MODEL_FILE}"), reverse=True)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(
+        f"{name}: no such model; give a .safetensors file, an experiment folder, or one of: {', '.join(available())}"
+    )
+
+
+def describe(model: str | Path | None = None) -> dict[str, Any]:
+    """What a model file says of itself, from its header alone.
+
+    Returns:
+        `path`, `fingerprint` (hex), `config` (YAML text), `parameters`, `bytes`, and whatever notes were stored.
+
+    Raises:
+        CheckpointError: not a model file of this package.
+    """
+    path = resolve(model)
+    header = _read_header(path)
+    metadata = header.pop("__metadata__", {})
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not an audiocodec model (format {metadata.get('format')!r}, need {FORMAT!r})")
+    parameters = sum(_product(entry["shape"]) for entry in header.values())
+    notes = json.loads(metadata.get("notes", "{}"))
+    return {
+        "path": str(path),
+        "fingerprint": metadata["fingerprint"],
+        "config": metadata["config"],
+        "parameters": parameters,
+        "bytes": path.stat().st_size,
+        "notes": notes,
+    }
+
+
+def save(codec: Codec, config: Config, path: str | Path, *, half: bool = False, notes: dict[str, Any] | None = None) -> None:
+    """Write a model file for inference, whole or not at all.
+
+    Args:
+        codec: any codec of `config`; it is not changed.
+        config: stored with the weights.
+        path: the file; its folder must exist.
+        half: store float16 (half the size; the weights are rounded).
+        notes: JSON object kept in the header.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    frozen = _frozen_copy(codec, config)
+    state = {name: tensor.half() if half else tensor for name, tensor in frozen.state_dict().items()}
+    frozen.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    metadata = {
+        "format": FORMAT,
+        "config": dump_config(config),
+        "fingerprint": frozen.fingerprint.hex(),
+        "notes": json.dumps(notes or {}),
+    }
+    write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
+
+
+def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
+    """Load a codec for inference.
+
+    Args:
+        model: see `resolve`; None is the model inside the package.
+        device: where to put it, `cpu`, `cuda`, ...
+
+    Raises:
+        CheckpointError: missing, damaged, or weights that do not fit their configuration.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from audiocodec.build import build_codec
+
+    path = resolve(model)
+    described = describe(path)
+    config = config_from_text(described["config"], f"{path} (header)")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
+    codec = build_codec(config, norm=False)
+    load_state(codec, {name: tensor.float() for name, tensor in state.items()}, str(path))
+    codec.freeze()
+    if codec.fingerprint.hex() != described["fingerprint"]:
+        raise CheckpointError(
+            f"{path}: the weights have fingerprint {codec.fingerprint.hex()}, the header says "
+            f"{described['fingerprint']}: the file is damaged"
+        )
+    return codec.to(device)
+
+
+def load_state(module: Any, state: dict[str, Tensor], source: str) -> None:
+    """Load `state` into `module`, whole; every name and shape that does not fit is reported at once.
+
+    Raises:
+        CheckpointError: names missing or left over, or shapes that differ.
+    """
+    expected = module.state_dict()
+    missing = sorted(expected.keys() - state.keys())
+    unknown = sorted(state.keys() - expected.keys())
+    shapes = [
+        f"{name} is {list(state[name].shape)}, need {list(expected[name].shape)}"
+        for name in sorted(expected.keys() & state.keys())
+        if state[name].shape != expected[name].shape
+    ]
+    if missing or unknown or shapes:
+        found = [f"{len(missing)} missing ({', '.join(missing[:3])})"] if missing else []
+        found += [f"{len(unknown)} unknown ({', '.join(unknown[:3])})"] if unknown else []
+        raise CheckpointError(f"{source}: weights do not fit this configuration: {'; '.join(found + shapes[:5])}")
+    module.load_state_dict(state)
+
+
+def write_atomically(path: str | Path, write: Any) -> None:
+    """Call `write(temporary path)` and move the result to `path`; on failure nothing is left.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise CheckpointError(f"{target}: cannot write: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _frozen_copy(codec: Codec, config: Config) -> Codec:
+    from audiocodec.build import build_codec
+
+    copy = build_codec(config, norm=any("parametrizations" in name for name in codec.state_dict()))
+    copy.load_state_dict({name: tensor.cpu() for name, tensor in codec.state_dict().items()})
+    return copy.freeze()
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            prefix = file.read(8)
+            size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+            if not 2 <= size <= min(MAX_HEADER_BYTES, path.stat().st_size):
+                raise CheckpointError(f"{path}: not a safetensors file")
+            header = json.loads(file.read(size))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read: {error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path}: not a safetensors file")
+    return header
+
+
+def _product(shape: list[int]) -> int:
+    result = 1
+    for n in shape:
+        result *= n
+    return result

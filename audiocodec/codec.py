@@ -1,0 +1,307 @@
+"""The codec: waveform -> latents -> codes -> latents -> waveform.
+
+Coding is done in chunks whose overlap is the exact receptive field, so that memory does not grow with the length and
+the result is that of the whole (but for float rounding). Models with an LSTM have no finite receptive field and are
+coded whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
+from audiocodec.nn.istft_decoder import ISTFTDecoder
+from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
+from audiocodec.quantization.base import QuantizerOutput
+from audiocodec.quantization.residual import ResidualQuantizer
+from audiocodec.quantization.scale import LatentScale
+
+CHUNK_SECONDS = 10.0
+
+FloatArray = npt.NDArray[np.float32]
+CodeArray = npt.NDArray[np.int32]
+
+
+class CodecOutput(NamedTuple):
+    """What a training step needs of a forward pass."""
+
+    estimate: Tensor  # [B, 1, S]
+    latents: Tensor  # [B, D, T] scaled, before quantization
+    quantizer: QuantizerOutput | None  # None while the autoencoder warms up
+
+
+class Codec(nn.Module):
+    """Encoder, quantizer and decoder at one sample rate, mono."""
+
+    def __init__(
+        self,
+        encoder: SEANetEncoder,
+        scale: LatentScale,
+        quantizer: ResidualQuantizer,
+        decoder: SEANetDecoder | ISTFTDecoder,
+        *,
+        sample_rate: int,
+        hop_length: int,
+        level_db: float,
+    ) -> None:
+        """Put the parts together; `build.build_codec` makes them from a configuration.
+
+        Args:
+            encoder: `[B, 1, S] -> [B, D, T]`.
+            scale: fixes the scale of the latents.
+            quantizer: `[B, D, T] -> codes [B, K, T]`.
+            decoder: `[B, D, T] -> [B, 1, S]`.
+            sample_rate: Hz.
+            hop_length: samples per frame.
+            level_db: RMS in dB full scale that the codec was trained at.
+        """
+        super().__init__()
+        self.encoder, self.scale, self.quantizer, self.decoder = encoder, scale, quantizer, decoder
+        self.sample_rate, self.hop_length, self.level_db = sample_rate, hop_length, level_db
+        self._fingerprint: bytes | None = None
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def num_codebooks(self) -> int:
+        """Number of codebooks K."""
+        return self.quantizer.num_codebooks
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Entries of each codebook."""
+        return (self.quantizer.codebook_size,) * self.quantizer.num_codebooks
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.scale.mean.device
+
+    @property
+    def fingerprint(self) -> bytes:
+        """8 bytes of a SHA-256 over all weights and what frames their use; computed once, on frozen weights."""
+        if self._fingerprint is None:
+            digest = hashlib.sha256(f"{self.sample_rate} {self.hop_length} {self.codebook_sizes}".encode())
+            for name, tensor in sorted(self.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+            self._fingerprint = digest.digest()[:8]
+        return self._fingerprint
+
+    def freeze(self) -> Codec:
+        """Fold weight normalisation, switch to inference and drop gradients; returns itself."""
+        fold_weight_norm(self)
+        self.requires_grad_(False)
+        return self.eval()
+
+    def forward(self, wav: Tensor, quantize: bool = True, num_codebooks: int | None = None) -> CodecOutput:
+        """Reconstruct `wav [B, 1, S]`.
+
+        Args:
+            wav: `[B, 1, S]` at the codec's sample rate.
+            quantize: False passes the latents on as they are (autoencoder warm-up).
+            num_codebooks: use only the first so many codebooks.
+
+        Returns:
+            `CodecOutput` whose estimate has S samples.
+        """
+        latents = self._latents(self._pad(wav))
+        quantized = self.quantizer(latents, num_codebooks) if quantize else None
+        estimate = self.decoder(latents if quantized is None else quantized.quantized)
+        return CodecOutput(estimate[..., : wav.shape[-1]], latents, quantized)
+
+    @torch.inference_mode()
+    def encode(
+        self, wav: Tensor | FloatArray, sample_rate: int | None = None, num_codebooks: int | None = None
+    ) -> Tensor:
+        """Encode audio to codes.
+
+        Args:
+            wav: float samples in [-1, 1], `[B, 1, S]`, `[1, S]` or `[S]`, mono.
+            sample_rate: Hz of `wav`; resampled when it is not the codec's. None: the codec's.
+            num_codebooks: use only the first so many codebooks.
+
+        Returns:
+            int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate.
+
+        Raises:
+            AudioError: an empty or multi-channel waveform, or samples that are not finite.
+        """
+        batch = self._as_batch(wav, sample_rate)
+        self._check_codebooks(num_codebooks)
+        padded = self._pad(batch)
+        frames = padded.shape[-1] // self.hop_length
+        parts = []
+        for first, last, low, high in self._chunks(frames, self.encoder_halo):
+            piece = padded[..., low * self.hop_length : high * self.hop_length]
+            latents = self._latents(piece)[..., first - low : last - low]
+            parts.append(self.quantizer.encode(latents, num_codebooks))
+        return torch.cat(parts, -1)
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor | npt.NDArray[np.integer], num_samples: int | None = None) -> Tensor:
+        """Decode codes to audio.
+
+        Args:
+            codes: integers `[B, K, T]` or `[K, T]`; K may be fewer than the codec has.
+            num_samples: cut the result to so many samples.
+
+        Returns:
+            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`.
+
+        Raises:
+            TokenFileError: codes of the wrong shape or outside their codebook.
+        """
+        batch = self._check_codes(torch.as_tensor(np.asarray(codes) if not isinstance(codes, Tensor) else codes))
+        parts = []
+        for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
+            wav = self.decoder(self.quantizer.decode(batch[..., low:high]))
+            parts.append(wav[..., (first - low) * self.hop_length : (last - low) * self.hop_length])
+        return torch.cat(parts, -1)[..., :num_samples]
+
+    def encode_blocks(self, blocks: Iterable[FloatArray], num_codebooks: int | None = None) -> Iterator[CodeArray]:
+        """Encode a stream of mono blocks `[n]` at the codec's rate in bounded memory.
+
+        Args:
+            blocks: consecutive pieces of one signal, any sizes.
+            num_codebooks: use only the first so many codebooks.
+
+        Yields:
+            int32 codes `[K, t]`; together those of `encode` on the whole signal.
+        """
+        chunk = self._chunk_frames * self.hop_length
+        left, right = (n * self.hop_length for n in self.encoder_halo)
+        pending = np.zeros(0, np.float32)  # left context, the chunk to encode, right context
+        context = 0  # samples of `pending` that are left context
+        source = iter(blocks)
+        finished = False
+        while not finished or len(pending) > context:
+            while not finished and len(pending) < context + chunk + right:
+                block = next(source, None)
+                finished = block is None
+                if block is not None:
+                    pending = np.concatenate([pending, np.asarray(block, np.float32)])
+            size = min(chunk, len(pending) - context)
+            if size > 0:
+                yield self._encode_piece(pending[: context + chunk + right], context, size, num_codebooks)
+            done = context + size
+            pending = pending[max(0, done - left) :]
+            context = min(left, done)
+
+    def decode_blocks(self, codes: npt.NDArray[np.integer], num_samples: int) -> Iterator[FloatArray]:
+        """Decode `codes [K, T]` in bounded memory.
+
+        Args:
+            codes: integers `[K, T]`.
+            num_samples: total number of samples wanted, at most `T * hop_length`.
+
+        Yields:
+            float32 `[n]`; together those of `decode(codes, num_samples)`.
+        """
+        left = num_samples
+        for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
+            with torch.inference_mode():
+                piece = self._check_codes(torch.as_tensor(np.asarray(codes[:, low:high], np.int64)))
+                wav = self.decoder(self.quantizer.decode(piece))[0, 0]
+            wav = wav[(first - low) * self.hop_length : (last - low) * self.hop_length][:left]
+            left -= len(wav)
+            yield wav.cpu().numpy()
+
+    @property
+    def encoder_halo(self) -> tuple[int, int]:
+        """Frames of context (before, after) that a frame's codes depend on."""
+        left, right = downsampling_context(self.encoder.modules())
+        return -(-left // self.hop_length), -(-right // self.hop_length)
+
+    @property
+    def decoder_halo(self) -> tuple[int, int]:
+        """Frames of context (before, after) that a frame's samples depend on."""
+        left, right = upsampling_context(self.decoder.modules())
+        if isinstance(self.decoder, ISTFTDecoder):  # a sample is summed from `overlap` frames around it
+            left, right = left + self.decoder.head.overlap, right + self.decoder.head.overlap
+        return math.ceil(left), math.ceil(right)
+
+    @property
+    def latency_samples(self) -> int:
+        """Algorithmic latency: samples after an instant that must be known before it can be put out."""
+        _, encoder_right = downsampling_context(self.encoder.modules())
+        _, decoder_right = upsampling_context(self.decoder.modules())
+        if isinstance(self.decoder, ISTFTDecoder):
+            overhang = self.decoder.head.n_fft - self.hop_length - self.decoder.head.trim_left
+            decoder_right += overhang / self.hop_length
+        return self.hop_length + encoder_right + math.ceil(decoder_right * self.hop_length)
+
+    @property
+    def has_lstm(self) -> bool:
+        """Whether a recurrent layer makes the receptive field unbounded."""
+        return any(isinstance(layer, nn.LSTM) for layer in self.modules())
+
+    @property
+    def _chunk_frames(self) -> int:
+        return 2**62 if self.has_lstm else max(1, round(CHUNK_SECONDS * self.frame_rate))
+
+    def _chunks(self, frames: int, halo: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+        """(first, last, low, high): frames to keep and frames to compute, over all of them."""
+        for first in range(0, frames, self._chunk_frames):
+            last = min(frames, first + self._chunk_frames)
+            yield first, last, max(0, first - halo[0]), min(frames, last + halo[1])
+
+    def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
+        """Codes of `size` samples of `piece` after its first `context`."""
+        with torch.inference_mode():
+            wav = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)[None, None]
+            first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
+            latents = self._latents(self._pad(wav))[..., first:last]
+            codes: CodeArray = self.quantizer.encode(latents, num_codebooks)[0].int().cpu().numpy()
+        return codes
+
+    def _latents(self, padded: Tensor) -> Tensor:
+        latents: Tensor = self.scale(self.encoder(padded))
+        return latents
+
+    def _pad(self, wav: Tensor) -> Tensor:
+        return F.pad(wav, (0, -wav.shape[-1] % self.hop_length))
+
+    def _as_batch(self, wav: Tensor | FloatArray, sample_rate: int | None) -> Tensor:
+        tensor = torch.as_tensor(wav, dtype=torch.float32)
+        while tensor.dim() < 3:
+            tensor = tensor.unsqueeze(0)
+        if tensor.dim() != 3 or tensor.shape[1] != 1:
+            raise AudioError(f"need mono audio of shape [B, 1, S], [1, S] or [S], got {list(tensor.shape)}")
+        if tensor.shape[-1] == 0:
+            raise AudioError("cannot encode audio without samples")
+        if not torch.isfinite(tensor).all():
+            raise AudioError("audio holds NaN or infinite samples")
+        if sample_rate is not None and sample_rate != self.sample_rate:
+            from audiocodec.audio.io import resample
+
+            items = [resample(item.cpu().numpy(), sample_rate, self.sample_rate) for item in tensor]
+            tensor = torch.from_numpy(np.stack(items))
+        return tensor.to(self.device)
+
+    def _check_codebooks(self, num_codebooks: int | None) -> None:
+        if num_codebooks is not None and not 1 <= num_codebooks <= self.num_codebooks:
+            raise AudioError(f"num_codebooks {num_codebooks}: this codec has 1 to {self.num_codebooks}")
+
+    def _check_codes(self, codes: Tensor) -> Tensor:
+        batch = codes.unsqueeze(0) if codes.dim() == 2 else codes
+        if batch.dim() != 3 or not 1 <= batch.shape[1] <= self.num_codebooks or batch.shape[2] == 0:
+            raise TokenFileError(
+                f"need codes of shape [B, K, T] or [K, T] with 1 <= K <= {self.num_codebooks}, got {list(codes.shape)}"
+            )
+        if batch.min() < 0 or batch.max() >= self.quantizer.codebook_size:
+            raise TokenFileError(f"codes outside 0 to {self.quantizer.codebook_size - 1}")
+        return batch.to(self.device, torch.int64)

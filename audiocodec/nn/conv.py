@@ -1,0 +1,120 @@
+"""1-d convolutions that keep lengths in whole frames, causal or not, and the length arithmetic on them.
+
+Padding is with zeros inside every layer, so that a layer's output depends on nothing but a bounded
+neighbourhood: that is what lets long audio be coded in chunks with the same result (`Codec.encode_blocks`).
+EnCodec's split of the padding is kept (the odd sample goes left; causal: all of it), so its weights line up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+
+
+class Conv1d(nn.Module):
+    """Convolution whose output has `S // stride` steps for an input of `S` steps, `S` a multiple of `stride`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        causal: bool = False,
+        norm: bool = True,
+    ) -> None:
+        """Build the layer.
+
+        Args:
+            in_channels: channels in.
+            out_channels: channels out.
+            kernel_size: taps; at least `stride`.
+            stride: downsampling factor.
+            dilation: distance between taps.
+            groups: as in `torch.nn.Conv1d`.
+            causal: look only at the past.
+            norm: weight normalisation (folded for inference by `fold_weight_norm`).
+        """
+        super().__init__()
+        conv = nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation, groups=groups)
+        self.conv = weight_norm(conv) if norm else conv
+        total = (kernel_size - 1) * dilation + 1 - stride
+        self.pad_right = 0 if causal else total // 2
+        self.pad_left = total - self.pad_right
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve `x [B, C, S]` to `[B, C', S // stride]`."""
+        y: Tensor = self.conv(F.pad(x, (self.pad_left, self.pad_right)))
+        return y
+
+
+class ConvTranspose1d(nn.Module):
+    """Transposed convolution with `kernel_size = 2 * stride`: exactly `stride` output steps per input step."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, *, causal: bool = False, norm: bool = True
+    ) -> None:
+        super().__init__()
+        conv = nn.ConvTranspose1d(in_channels, out_channels, 2 * stride, stride=stride)
+        self.conv = weight_norm(conv) if norm else conv
+        self.stride = stride
+        self.trim_right = stride if causal else stride // 2
+        self.trim_left = stride - self.trim_right
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upsample `x [B, C, T]` to `[B, C', T * stride]`."""
+        y: Tensor = self.conv(x)
+        return y[..., self.trim_left : y.shape[-1] - self.trim_right]
+
+
+def fold_weight_norm(module: nn.Module) -> None:
+    """Replace every weight-normalised weight below `module` by its value, in place."""
+    for layer in module.modules():
+        if is_parametrized(layer, "weight"):
+            remove_parametrizations(layer, "weight")
+
+
+def downsampling_context(modules: Iterable[nn.Module]) -> tuple[int, int]:
+    """Input samples that a chain of `Conv1d` looks at before and after its own span.
+
+    Args:
+        modules: the layers in the order in which the signal meets them.
+
+    Returns:
+        (left, right) in samples at the rate of the input.
+    """
+    left = right = 0
+    rate = 1
+    for layer in modules:
+        if isinstance(layer, Conv1d):
+            left += layer.pad_left * rate
+            right += layer.pad_right * rate
+            rate *= layer.stride
+    return left, right
+
+
+def upsampling_context(modules: Iterable[nn.Module]) -> tuple[float, float]:
+    """Input steps that a chain of `Conv1d` and `ConvTranspose1d` looks at before and after its own span.
+
+    A transposed convolution of `2 * stride` taps reaches one input step to the side on which it was not trimmed
+    whole; counting `trim / stride` steps for each side is exact or one step too many.
+    """
+    left = right = 0.0
+    rate = 1
+    for layer in modules:
+        if isinstance(layer, Conv1d):
+            left += layer.pad_left / rate
+            right += layer.pad_right / rate
+        elif isinstance(layer, ConvTranspose1d):
+            left += 1 / rate
+            right += 0 if layer.trim_left == 0 else 1 / rate
+            rate *= layer.stride
+    return left, right

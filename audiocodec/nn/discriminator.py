@@ -1,0 +1,112 @@
+"""Discriminators: multi-scale STFT (EnCodec, arXiv 2210.13438) and multi-period (HiFi-GAN, 2010.05646).
+
+Each returns, for every scale, a map of scores and the list of hidden features. No sigmoid: the hinge loss wants raw
+scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+SLOPE = 0.2
+Judgement = list[tuple[Tensor, list[Tensor]]]  # per scale: scores, features
+
+
+def _conv2d(
+    in_channels: int,
+    out_channels: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+) -> nn.Module:
+    padding = tuple((k - 1) * d // 2 for k, d in zip(kernel, dilation))
+    return weight_norm(nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation))
+
+
+class STFTDiscriminator(nn.Module):
+    """2-d convolutions over the real and imaginary parts of one STFT, time first."""
+
+    window: Tensor
+
+    def __init__(self, n_fft: int, channels: int, dilations: Sequence[int] = (1, 2, 4)) -> None:
+        """Build one scale.
+
+        Args:
+            n_fft: window in samples; the hop is a quarter of it.
+            channels: width of the hidden layers.
+            dilations: of the hidden layers over time.
+        """
+        super().__init__()
+        self.n_fft, self.hop_length = n_fft, n_fft // 4
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        layers = [_conv2d(2, channels, (3, 9))]
+        layers += [_conv2d(channels, channels, (3, 9), (1, 2), (d, 1)) for d in dilations]
+        layers.append(_conv2d(channels, channels, (3, 3)))
+        self.layers = nn.ModuleList(layers)
+        self.score = _conv2d(channels, 1, (3, 3))
+
+    def forward(self, wav: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Judge `wav [B, 1, S]`, S at least `n_fft`: scores `[B, 1, T, F']` and the hidden features."""
+        with torch.autocast(wav.device.type, enabled=False):
+            spectrum = torch.stft(
+                wav.float().squeeze(1), self.n_fft, self.hop_length, window=self.window, center=False, return_complex=True
+            )
+            spectrum = spectrum / self.window.square().sum().sqrt()
+            x = torch.stack([spectrum.real, spectrum.imag], 1).transpose(2, 3)
+        features = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), SLOPE)
+            features.append(x)
+        return self.score(x), features
+
+
+class MultiScaleSTFTDiscriminator(nn.Module):
+    """One `STFTDiscriminator` per window length."""
+
+    def __init__(self, windows: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList([STFTDiscriminator(n, channels) for n in windows])
+
+    def forward(self, wav: Tensor) -> Judgement:
+        """Judge `wav [B, 1, S]` at every scale."""
+        return [scale(wav) for scale in self.scales]
+
+
+class PeriodDiscriminator(nn.Module):
+    """2-d convolutions over the waveform folded at one period."""
+
+    def __init__(self, period: int, channels: int) -> None:
+        super().__init__()
+        self.period = period
+        widths = [1, channels, 4 * channels, 16 * channels, 32 * channels]
+        layers = [_conv2d(a, b, (5, 1), (3, 1)) for a, b in zip(widths, widths[1:])]
+        layers.append(_conv2d(widths[-1], widths[-1], (5, 1)))
+        self.layers = nn.ModuleList(layers)
+        self.score = _conv2d(widths[-1], 1, (3, 1))
+
+    def forward(self, wav: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Judge `wav [B, 1, S]`: scores `[B, 1, S', period]` and the hidden features."""
+        padded = F.pad(wav, (0, -wav.shape[-1] % self.period))
+        x = padded.unflatten(-1, (-1, self.period))
+        features = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), SLOPE)
+            features.append(x)
+        return self.score(x), features
+
+
+class MultiPeriodDiscriminator(nn.Module):
+    """One `PeriodDiscriminator` per period."""
+
+    def __init__(self, periods: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList([PeriodDiscriminator(p, channels) for p in periods])
+
+    def forward(self, wav: Tensor) -> Judgement:
+        """Judge `wav [B, 1, S]` at every period."""
+        return [scale(wav) for scale in self.scales]

@@ -1,0 +1,100 @@
+"""ConvNeXt backbone with an inverse-STFT head (Vocos, arXiv 2306.00814): the decoder the SimVQ authors use.
+
+All layers run at the frame rate, so it is several times cheaper than a SEANet decoder of equal quality. The
+authors' attention block (`pos_net`) is left out: its cost is quadratic in the length.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiocodec.nn.conv import Conv1d
+from audiocodec.nn.convnext import ConvNeXtBlock
+
+MAX_LOG_MAGNITUDE = 5.0  # exp(5) is far above any frame of audio within [-1, 1]; keeps a bad step finite
+
+INITIAL_LOG_MAGNITUDE = -4.0  # start near the level of quiet speech, not at full scale
+
+
+class ISTFTHead(nn.Module):
+    """Linear layer to log magnitude and phase, then the inverse STFT with a Hann window and "same" padding."""
+
+    window: Tensor
+
+    def __init__(self, dim: int, hop_length: int, overlap: int) -> None:
+        """Build the head.
+
+        Args:
+            dim: width of the features.
+            hop_length: samples per frame.
+            overlap: frames that each output sample is summed from; `n_fft = overlap * hop_length`.
+        """
+        super().__init__()
+        self.hop_length, self.overlap, self.n_fft = hop_length, overlap, overlap * hop_length
+        self.bins = self.n_fft // 2 + 1
+        self.linear = nn.Linear(dim, 2 * self.bins)
+        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+        trim = self.n_fft - hop_length
+        self.trim_left = trim // 2
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Turn `features [B, T, D]` into `[B, T * hop_length]`; float32 whatever the autocast."""
+        with torch.autocast(features.device.type, enabled=False):
+            out = F.linear(features.float(), self.linear.weight.float(), self.linear.bias.float())
+            log_magnitude, phase = out[..., : self.bins], out[..., self.bins :]
+            magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp() * math.sqrt(self.n_fft)
+            spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
+            frames = torch.fft.irfft(spectrum, self.n_fft) * self.window
+            envelope = self._overlap_add((self.window**2).expand(1, features.shape[1], -1))
+            wav = self._overlap_add(frames) / envelope.clamp(min=1e-8)
+            return wav[:, self.trim_left : self.trim_left + features.shape[1] * self.hop_length]
+
+    def _overlap_add(self, frames: Tensor) -> Tensor:
+        """Sum `frames [B, T, n_fft]` at distance `hop_length` to `[B, (T + overlap - 1) * hop_length]`."""
+        parts = frames.unflatten(-1, (self.overlap, self.hop_length))
+        shifted = [F.pad(parts[:, :, i], (0, 0, i, self.overlap - 1 - i)) for i in range(self.overlap)]
+        return torch.stack(shifted).sum(0).flatten(1)
+
+
+class ISTFTDecoder(nn.Module):
+    """Latents `[B, D, T]` to waveform `[B, 1, T * hop_length]`."""
+
+    def __init__(
+        self,
+        *,
+        latent_dim: int,
+        hop_length: int,
+        dim: int,
+        layers: int,
+        expansion: int = 3,
+        kernel_size: int = 7,
+        overlap: int = 4,
+        causal: bool = False,
+    ) -> None:
+        """Build the decoder; the arguments are those of `config.schema.DecoderConfig`."""
+        super().__init__()
+        self.embed = Conv1d(latent_dim, dim, kernel_size, causal=causal, norm=False)
+        self.norm_in = nn.LayerNorm(dim, eps=1e-6)
+        blocks = [
+            ConvNeXtBlock(dim, expansion * dim, kernel_size, causal=causal, scale=1 / layers) for _ in range(layers)
+        ]
+        self.blocks = nn.Sequential(*blocks)
+        self.norm_out = nn.LayerNorm(dim, eps=1e-6)
+        self.head = ISTFTHead(dim, hop_length, overlap)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv1d | nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.head.linear.bias[: self.head.bins], INITIAL_LOG_MAGNITUDE)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Decode `latents [B, D, T]` to `[B, 1, T * hop_length]`."""
+        x = self.norm_in(self.embed(latents).transpose(1, 2)).transpose(1, 2)
+        x = self.norm_out(self.blocks(x).transpose(1, 2))
+        wav: Tensor = self.head(x)
+        return wav.unsqueeze(1)

@@ -1,0 +1,59 @@
+"""Fixed scale of the latents: centred, unit RMS, nothing learned.
+
+Without it encoder and codebook can shrink together: the quantization loss falls to zero while a decoder that
+normalises its input notices nothing, and one code is left within a few hundred steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+MOMENTUM = 0.01
+MIN_RMS = 1e-6
+
+
+class LatentScale(nn.Module):
+    """Subtract the mean of each dimension and divide by the RMS over all of them.
+
+    Training uses the batch's statistics, with gradient through them, and keeps running ones for inference.
+    """
+
+    mean: Tensor
+    rms: Tensor
+    batches: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("rms", torch.ones(1))
+        self.register_buffer("batches", torch.zeros(1))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Scale `latents [B, D, T]`; same shape, float32."""
+        with torch.autocast(latents.device.type, enabled=False):
+            latents = latents.float()
+            if not self.training:
+                return (latents - self.mean[:, None]) / self.rms
+            mean = latents.mean((0, 2))
+            centred = latents - mean[:, None]
+            rms = centred.square().mean().add(MIN_RMS**2).sqrt()
+            self._update(mean.detach(), rms.detach())
+            return centred / rms
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, rms: Tensor) -> None:
+        if not bool(torch.isfinite(mean).all() & torch.isfinite(rms).all()):
+            return  # the trainer skips such a step; it must not leave a trace here
+        self.batches += 1
+        share = torch.clamp(1 / self.batches, min=MOMENTUM)
+        self.mean.lerp_(mean, share)
+        self.rms.lerp_(rms, share)
+
+    @torch.no_grad()
+    def calibrate(self, latents: list[Tensor]) -> None:
+        """Set the inference statistics to those of `latents`, raw encoder outputs `[B, D, T]` each."""
+        flat = torch.cat([x.float().transpose(1, 2).flatten(0, 1) for x in latents])
+        mean = flat.mean(0)
+        self.mean.copy_(mean)
+        self.rms.copy_((flat - mean).square().mean().add(MIN_RMS**2).sqrt().reshape(1))

@@ -1,0 +1,63 @@
+"""How SimVQ's linear map starts: reverse water-filling of the latents' covariance.
+
+A frozen Gaussian codebook under a linear map is a random codebook with a chosen covariance. Rate-distortion theory
+(Cover & Thomas, Elements of Information Theory, 10.3.3) says which one a Gaussian source of covariance
+`U diag(l) U^T` wants at `R = log2(V)` bits: code variance `max(0, l_i - theta)` along eigenvector i, with the water
+level `theta` such that `sum_i max(0, log2(l_i / theta)) / 2 = R`. An isotropic codebook wastes its energy on
+directions that the latents do not use, and adds error instead of removing it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BISECTIONS = 200  # far more than float64 can resolve
+
+
+def reverse_water_fill(variances: Tensor, bits: float) -> tuple[Tensor, float]:
+    """Code variances for independent Gaussian components coded with `bits` bits together.
+
+    Args:
+        variances: `[D]` non-negative source variances.
+        bits: rate in bits per vector, above 0.
+
+    Returns:
+        (`[D]` float64 code variances, water level).
+    """
+    variances = variances.double().clamp(min=0)
+    low, high = 0.0, float(variances.max())
+    for _ in range(BISECTIONS):
+        level = (low + high) / 2
+        if level <= 0 or 0.5 * float((variances / level).clamp(min=1).log2().sum()) > bits:
+            low = level
+        else:
+            high = level
+    return (variances - high).clamp(min=0), high
+
+
+def waterfill_map(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+    """Linear map and bias under which `codebook` is the water-filled random codebook for `latents`.
+
+    Args:
+        latents: `[N, D]` samples of what will be quantized.
+        codebook: `[V, D]` frozen codebook, zero mean, equal variance in every direction.
+
+    Returns:
+        (weight `[D, D]`, bias `[D]`): `code = weight @ row + bias`.
+    """
+    latents = latents.double()
+    mean = latents.mean(0)
+    centred = latents - mean
+    covariance = centred.T @ centred / len(latents)
+    variances, directions = torch.linalg.eigh(covariance)
+    code_variances, _ = reverse_water_fill(variances, torch.tensor(float(len(codebook))).log2().item())
+    weight = directions * code_variances.sqrt() / codebook.double().std()
+    return weight.to(codebook.dtype), mean.to(codebook.dtype)
+
+
+def isotropic_map(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+    """The plain start: the codebook scaled to the latents' RMS around their mean, the same in every direction."""
+    mean = latents.mean(0)
+    scale = (latents - mean).square().mean().sqrt() / codebook.std()
+    return torch.eye(codebook.shape[1], dtype=codebook.dtype, device=codebook.device) * scale, mean

@@ -1,0 +1,62 @@
+"""Batches of segments by position: what step n sees depends on the seed and n alone, so a resumed run sees the same."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from audiocodec.data.dataset import SegmentDataset
+
+
+class Feeder:
+    """Serves the segments of one process out of a run over all of them.
+
+    Position p is segment `p % len` of epoch `p // len`; a micro-batch of all processes takes `processes * batch_size`
+    consecutive positions, of which process r takes the r-th run.
+    """
+
+    def __init__(
+        self, dataset: SegmentDataset, batch_size: int, *, position: int, rank: int, processes: int, workers: int
+    ) -> None:
+        """Start serving.
+
+        Args:
+            dataset: where the segments come from.
+            batch_size: segments per process.
+            position: the first position of the next micro-batch of all processes.
+            rank: this process.
+            processes: how many there are.
+            workers: threads that read ahead; 0 reads when asked.
+        """
+        self.dataset, self.batch_size, self.position = dataset, batch_size, position
+        self.rank, self.processes = rank, processes
+        self._pool = ThreadPoolExecutor(workers) if workers else None
+        self._ahead: deque[list[Future[npt.NDArray[np.float32]]]] = deque()
+        self._depth = 4 if workers else 0
+
+    def next(self) -> tuple[Tensor, list[tuple[int, int]]]:
+        """The next micro-batch `[B, 1, S]` float32 and its (epoch, index) pairs."""
+        items = self._items(0)
+        if self._pool is None:
+            segments = [self.dataset.segment(*item) for item in items]
+        else:
+            while len(self._ahead) < self._depth:
+                later = self._items(len(self._ahead))
+                self._ahead.append([self._pool.submit(self.dataset.segment, *item) for item in later])
+            segments = [future.result() for future in self._ahead.popleft()]
+        self.position += self.batch_size * self.processes
+        return torch.from_numpy(np.stack(segments)).unsqueeze(1), items
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _items(self, batches_ahead: int) -> list[tuple[int, int]]:
+        first = self.position + (batches_ahead * self.processes + self.rank) * self.batch_size
+        return [divmod(first + i, len(self.dataset)) for i in range(self.batch_size)]

@@ -1,0 +1,81 @@
+"""How well codebooks are used: usage, perplexity, different codes per batch, effective dimension."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audiocodec.codec import CodecOutput
+
+
+class CodebookStatistics:
+    """Counts codes between two log lines. One process's counts; the trainer sums them over processes."""
+
+    def __init__(self, num_codebooks: int, codebook_size: int, device: torch.device) -> None:
+        """Start with nothing counted.
+
+        Args:
+            num_codebooks: stages K.
+            codebook_size: entries V of each.
+            device: where the counts live.
+        """
+        self.counts = torch.zeros(num_codebooks, codebook_size, device=device)
+        self.errors = torch.zeros(num_codebooks, device=device)
+        self.different = torch.zeros(num_codebooks, device=device)
+        self.effective = torch.zeros(2, device=device)  # of latents, of quantized latents
+        self.batches = torch.zeros(1, device=device)
+
+    @torch.no_grad()
+    def add(self, output: CodecOutput) -> None:
+        """Count one forward pass."""
+        if output.quantizer is None:
+            return
+        codes = output.quantizer.codes
+        for k in range(codes.shape[1]):
+            counts = torch.bincount(codes[:, k].flatten(), minlength=self.counts.shape[1]).float()
+            self.counts[k] += counts
+            self.different[k] += (counts > 0).sum() / codes[:, k].numel()
+        self.errors[: codes.shape[1]] += output.quantizer.errors
+        pair = (output.latents, output.quantizer.quantized)
+        self.effective += torch.stack([effective_dimension(x.transpose(1, 2).flatten(0, 1)) for x in pair])
+        self.batches += 1
+
+    def tensors(self) -> list[Tensor]:
+        """Everything that is summed over processes."""
+        return [self.counts, self.errors, self.different, self.effective, self.batches]
+
+    def summary(self) -> dict[str, float]:
+        """Values by name, per stage `codebook/<k>/...`; empty when nothing was quantized."""
+        batches = float(self.batches)
+        if batches == 0:
+            return {}
+        values = {
+            "codebook/effective_dimension_latents": float(self.effective[0]) / batches,
+            "codebook/effective_dimension_quantized": float(self.effective[1]) / batches,
+        }
+        for k, counts in enumerate(self.counts):
+            values |= {
+                f"codebook/{k}/usage": float((counts > 0).float().mean()),
+                f"codebook/{k}/perplexity": perplexity(counts),
+                f"codebook/{k}/different_per_frame": float(self.different[k]) / batches,
+                f"codebook/{k}/relative_error": float(self.errors[k]) / batches,
+            }
+        return values
+
+    def reset(self) -> None:
+        """Forget everything."""
+        for tensor in self.tensors():
+            tensor.zero_()
+
+
+def perplexity(counts: Tensor) -> float:
+    """`exp` of the entropy of the distribution that `counts [V]` describe: 1 (one code) to V (all alike)."""
+    share = counts.double() / counts.sum().clamp(min=1)
+    return float(torch.exp(-(share * share.clamp(min=1e-300).log()).sum()))
+
+
+def effective_dimension(vectors: Tensor) -> Tensor:
+    """Participation ratio `(sum l)^2 / sum l^2` of the covariance eigenvalues of `vectors [N, D]`: 1 to D."""
+    centred = vectors.float() - vectors.float().mean(0)
+    covariance = centred.T @ centred / len(vectors)
+    return covariance.trace().square() / covariance.square().sum().clamp(min=1e-20)
