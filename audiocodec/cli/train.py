@@ -1,0 +1,152 @@
+"""`audiocodec train`: train a codec from a configuration."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from audiocodec.cli.usage import UsageError
+from audiocodec.config.load import dump_config, load_config
+from audiocodec.config.schema import Config
+
+if TYPE_CHECKING:
+    from audiocodec.training.trainer import Trainer
+
+SUMMARY = "train a codec from a configuration"
+TERMINATED = 143
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--config", required=True, metavar="FILE", help="YAML configuration")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
+    parser.add_argument("--exp", metavar="DIR", help="experiment folder to write (needed unless --dry-run)")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in DIR, if any")
+    parser.add_argument("--max-minutes", type=_minutes, default=math.inf, metavar="M", help="save and stop after M")
+    parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="default: %(default)s")
+    parser.add_argument("--allow-pipes", action="store_true", help="run commands that wav.scp holds")
+    parser.add_argument("--dry-run", action="store_true", help="print what the configuration means, and stop")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 0 when the last step was reached or the time was up."""
+    config = load_config(args.config, args.set)
+    if args.dry_run:
+        return _dry_run(config, args.json)
+    if not args.exp:
+        raise UsageError("train: --exp DIR is needed (or --dry-run)")
+    if not config.data.train:
+        raise UsageError("train: data.train is not set; give it in the configuration or with --set data.train=FOLDER")
+    folder = Path(args.exp)
+    if not args.resume and any((folder / "checkpoints").glob("step_*")):
+        raise UsageError(f"train: {folder} holds checkpoints; go on with --resume or choose another --exp")
+    trainer = _prepare(config, folder, args)
+    signals = _stop_on_signal(trainer)
+    step = trainer.run(args.max_minutes)
+    print(f"audiocodec: {folder}: at step {step} of {config.train.steps}", file=sys.stderr)
+    if signals:
+        return 130 if signals[0] == signal.SIGINT else TERMINATED
+    return 0
+
+
+def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
+    """Read the data, write the resolved configuration, build the trainer."""
+    from audiocodec.data.dataset import SegmentDataset
+    from audiocodec.data.manifest import read_folder
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _log_to(folder / "train.log")
+    d = config.data
+    dataset = SegmentDataset(
+        read_folder(d.train, args.allow_pipes),
+        config.sample_rate,
+        config.segment_samples,
+        config.seed,
+        d.level_db,
+        d.level_jitter_db,
+        d.memory_gb,
+        args.allow_pipes,
+    )
+    dataset.preload(_progress())
+    valid = read_folder(d.valid, args.allow_pipes) if d.valid else []
+    from audiocodec.training.trainer import Trainer
+
+    (folder / "config.yaml").write_text(dump_config(config))
+    trainer = Trainer(config, folder, dataset, valid, device=args.device, resume=args.resume)
+    logging.getLogger("audiocodec.train").info(
+        "training on %s, %d process(es); %d segments, %d silent utterances left out, audio %s",
+        trainer.accelerator.device,
+        trainer.accelerator.num_processes,
+        len(dataset),
+        len(dataset.silent),
+        "in memory" if dataset.in_memory else "read from disk",
+    )
+    return trainer
+
+
+def _dry_run(config: Config, as_json: bool) -> int:
+    from audiocodec.training.report import describe
+
+    values = describe(config)
+    if as_json:
+        print(json.dumps(values))
+    else:
+        width = max(map(len, values))
+        for name, value in values.items():
+            print(f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}")
+    return 0
+
+
+def _stop_on_signal(trainer: Trainer) -> list[int]:
+    """First Ctrl-C or SIGTERM: finish the step and save; a second one interrupts at once. Returns what came."""
+    received: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        trainer.stop_requested = True
+        print("audiocodec: stopping after this step; once more to stop at once", file=sys.stderr)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return received
+
+
+def _log_to(path: Path) -> None:
+    logger = logging.getLogger("audiocodec.train")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in (logging.StreamHandler(), logging.FileHandler(path)):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        logger.addHandler(handler)
+
+
+def _progress() -> Callable[[int, int], None]:
+    from tqdm import tqdm
+
+    bar = tqdm(desc="reading audio", unit="file", disable=not sys.stderr.isatty(), leave=False)
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done == total:
+            bar.close()
+
+    return show
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"need minutes above 0, got {text}")
+    return value
