@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiocodec.nn.discriminator import Judgement
+if TYPE_CHECKING:
+    from audiocodec.nn.discriminator import Judgement
 
 
 def discriminator_loss(real: Judgement, fake: Judgement) -> Tensor:

@@ -41,8 +41,12 @@ class SpectralLoss(nn.Module):
 
         Returns:
             `mel`: mean absolute difference of log10 mel magnitudes; `stft`: relative error of the magnitudes plus
-            mean absolute difference of their natural logarithms. Means over the window lengths.
+            mean absolute difference of their natural logarithms. Means over the window lengths. float32 throughout.
         """
+        with torch.autocast(estimate.device.type, enabled=False):
+            return self._distances(reference.float(), estimate.float())
+
+    def _distances(self, reference: Tensor, estimate: Tensor) -> dict[str, Tensor]:
         mel: list[Tensor] = []
         stft: list[Tensor] = []
         for window in sorted({*self.mel_windows, *self.stft_windows}):

@@ -35,4 +35,5 @@ class ConvNeXtBlock(nn.Module):
         """Map `x [B, C, T]` to the same shape."""
         y = self.norm(self.depthwise(x).transpose(1, 2))
         y = self.project(F.gelu(self.expand(y))) * self.scale
-        return x + y.transpose(1, 2)
+        out: Tensor = x + y.transpose(1, 2)
+        return out

@@ -7,6 +7,7 @@ scores.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +25,9 @@ def _conv2d(
     stride: tuple[int, int] = (1, 1),
     dilation: tuple[int, int] = (1, 1),
 ) -> nn.Module:
-    padding = tuple((k - 1) * d // 2 for k, d in zip(kernel, dilation))
-    return weight_norm(nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation))
+    padding = ((kernel[0] - 1) * dilation[0] // 2, (kernel[1] - 1) * dilation[1] // 2)
+    conv: nn.Module = weight_norm(nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation))
+    return conv
 
 
 class STFTDiscriminator(nn.Module):
@@ -84,7 +86,7 @@ class PeriodDiscriminator(nn.Module):
         super().__init__()
         self.period = period
         widths = [1, channels, 4 * channels, 16 * channels, 32 * channels]
-        layers = [_conv2d(a, b, (5, 1), (3, 1)) for a, b in zip(widths, widths[1:])]
+        layers = [_conv2d(a, b, (5, 1), (3, 1)) for a, b in pairwise(widths)]
         layers.append(_conv2d(widths[-1], widths[-1], (5, 1)))
         self.layers = nn.ModuleList(layers)
         self.score = _conv2d(widths[-1], 1, (3, 1))

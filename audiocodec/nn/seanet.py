@@ -16,7 +16,7 @@ from audiocodec.nn.convnext import ConvNeXtBlock
 
 def activation(name: str) -> nn.Module:
     """The pointwise non-linearity called `name` (`elu` or `leaky_relu`)."""
-    return {"elu": nn.ELU, "leaky_relu": lambda: nn.LeakyReLU(0.1)}[name]()
+    return nn.ELU() if name == "elu" else nn.LeakyReLU(0.1)
 
 
 class ResidualUnit(nn.Module):

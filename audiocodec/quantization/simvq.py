@@ -90,7 +90,8 @@ class SimVQ(nn.Module):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Latents `[B, D, T]` of `codes [B, 1, T]` with gradient: only the chosen rows are projected."""
-        return self.map(F.embedding(codes[:, 0], self.codebook)).transpose(1, 2)
+        latents: Tensor = self.map(F.embedding(codes[:, 0], self.codebook)).transpose(1, 2)
+        return latents
 
     def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
         """Codes `[B, 1, T]` of `latents [B, D, T]`, without gradient."""
@@ -99,7 +100,8 @@ class SimVQ(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Latents `[B, D, T]` of `codes [B, 1, T]`."""
-        return F.embedding(codes[:, 0], self.table()[0]).transpose(1, 2)
+        latents: Tensor = F.embedding(codes[:, 0], self.table()[0]).transpose(1, 2)
+        return latents
 
 
 def _draw(size: int, dim: int, distribution: str) -> Tensor:
