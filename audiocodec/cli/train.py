@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import math
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -50,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.resume and any((folder / "checkpoints").glob("step_*")):
         raise UsageError(f"train: {folder} holds checkpoints; go on with --resume or choose another --exp")
     trainer = _prepare(config, folder, args)
-    signals = _stop_on_signal(trainer)
-    step = trainer.run(args.max_minutes)
+    with _stop_on_signal(trainer) as signals:
+        step = trainer.run(args.max_minutes)
     print(f"audiocodec: {folder}: at step {step} of {config.train.steps}", file=sys.stderr)
     if signals:
         return 130 if signals[0] == signal.SIGINT else TERMINATED
@@ -106,8 +107,9 @@ def _dry_run(config: Config, as_json: bool) -> int:
     return 0
 
 
-def _stop_on_signal(trainer: Trainer) -> list[int]:
-    """First Ctrl-C or SIGTERM: finish the step and save; a second one interrupts at once. Returns what came."""
+@contextlib.contextmanager
+def _stop_on_signal(trainer: Trainer) -> Iterator[list[int]]:
+    """First Ctrl-C or SIGTERM: finish the step and save; a second one interrupts at once. Yields what came."""
     received: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -117,9 +119,12 @@ def _stop_on_signal(trainer: Trainer) -> list[int]:
         trainer.stop_requested = True
         print("audiocodec: stopping after this step; once more to stop at once", file=sys.stderr)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    return received
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _log_to(path: Path) -> None:

@@ -88,15 +88,19 @@ def load(folder: Path, *, modules: Mapping[str, nn.Module], optimizers: Mapping[
 
 def latest(checkpoints: Path) -> Path | None:
     """The newest checkpoint in a folder, or None."""
-    found = sorted(path for path in checkpoints.glob("step_*") if path.is_dir() and path.suffix != ".tmp")
+    found = _all(checkpoints)
     return found[-1] if found else None
 
 
 def prune(checkpoints: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints."""
-    found = sorted(path for path in checkpoints.glob("step_*") if path.is_dir())
-    for path in found[:-keep]:
+    for path in _all(checkpoints)[:-keep]:
         shutil.rmtree(path)
+
+
+def _all(checkpoints: Path) -> list[Path]:
+    """Whole checkpoints, oldest first; one that a killed process was writing does not count."""
+    return sorted(path for path in checkpoints.glob("step_*") if path.is_dir() and path.suffix != ".tmp")
 
 
 def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -146,10 +145,3 @@ def learning_rate(config: Config, base: float, step: int) -> float:
     progress = min(1.0, (step - t.lr_warmup_steps) / max(1, t.steps - t.lr_warmup_steps))
     share = t.lr_final_ratio + (1 - t.lr_final_ratio) * (1 + float(torch.cos(torch.tensor(progress * torch.pi)))) / 2
     return base * share
-
-
-def describe_output(output: CodecOutput) -> dict[str, Any]:
-    """Codes and errors of a forward pass, for the statistics."""
-    if output.quantizer is None:
-        return {}
-    return {"codes": output.quantizer.codes.detach(), "errors": output.quantizer.errors}

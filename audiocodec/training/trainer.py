@@ -8,6 +8,7 @@ not finite changes nothing (`guard`).
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import math
@@ -25,6 +26,7 @@ from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import Utterance
+from audiocodec.errors import CheckpointError
 from audiocodec.training import state, validation
 from audiocodec.training.ema import EMA
 from audiocodec.training.feeder import Feeder
@@ -72,6 +74,8 @@ class Trainer:
             gradient_accumulation_steps=config.train.gradient_accumulation,
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
         )
+        if not self.accelerator.is_main_process:
+            log.setLevel(logging.WARNING)
         torch.manual_seed(config.seed)
         codec, bundle = build_codec(config), DiscriminatorBundle(build_discriminators(config))
         self.optimizers = {"codec": self._adamw(codec, config.train.learning_rate)}
@@ -119,7 +123,10 @@ class Trainer:
             if self.step == 0:
                 self._save()
             while self.step < t.steps and not self._stop_now(started, max_minutes):
+                before = self.step
                 values = self._train_step()
+                if self.step <= before:
+                    continue  # a bad step: nothing new to log, validate or save
                 book.step()
                 if self.step % t.log_interval == 0:
                     rate = (self.step - first) / (time.monotonic() - started)
@@ -147,6 +154,7 @@ class Trainer:
         judge = adversarial and self.step % c.discriminator.interval == 0
         values: dict[str, Tensor] = {}
         items: list[tuple[int, int]] = []
+        traces = self._traces()
         for micro in range(t.gradient_accumulation):
             wav, batch_items = self.feeder.next()
             items += batch_items
@@ -154,7 +162,7 @@ class Trainer:
                 for name, value in self._micro_step(wav, adversarial, judge).items():
                     values[f"loss/{name}"] = values.get(f"loss/{name}", 0) + value / t.gradient_accumulation
         self.position = self.feeder.position
-        self._update(values, items, judge)
+        self._update(values, items, judge, traces)
         return values
 
     def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool) -> dict[str, Tensor]:
@@ -164,6 +172,7 @@ class Trainer:
             output: CodecOutput = self.codec(wav, quantize=self.step >= self.config.train.warmup_autoencoder_steps)
             values: dict[str, Tensor] = {}
             if judge:
+                assert self.bundle is not None
                 values |= self.steps.discriminator(self.bundle, wav, output.estimate, self.accelerator.backward)
             self.raw_bundle.requires_grad_(False)
             judges = self.raw_bundle.discriminators if adversarial else None
@@ -172,7 +181,26 @@ class Trainer:
         self.statistics.add(output)
         return values
 
-    def _update(self, values: dict[str, Tensor], items: list[tuple[int, int]], judge: bool) -> None:
+    def _traces(self) -> tuple[list[Tensor], dict[str, list[float]]]:
+        """What the passes of a step change besides gradients: latent statistics and the balancer's running norms."""
+        balancer = copy.deepcopy(self.steps.balancer.state) if self.steps.balancer else {}
+        return [buffer.clone() for buffer in self.raw_codec.scale.buffers()], balancer
+
+    def _erase(self, traces: tuple[list[Tensor], dict[str, list[float]]]) -> None:
+        """Undo the passes of a bad step: one NaN in a running mean would make every later step bad as well."""
+        for buffer, old in zip(self.raw_codec.scale.buffers(), traces[0]):
+            buffer.copy_(old)
+        if self.steps.balancer:
+            self.steps.balancer.state = traces[1]
+        self.statistics.reset()
+
+    def _update(
+        self,
+        values: dict[str, Tensor],
+        items: list[tuple[int, int]],
+        judge: bool,
+        traces: tuple[list[Tensor], dict[str, list[float]]],
+    ) -> None:
         """Clip, check and apply the gradients that have been gathered."""
         t = self.config.train
         values["gradient/codec"] = self.accelerator.clip_grad_norm_(self.raw_codec.parameters(), t.clip_norm)
@@ -187,6 +215,7 @@ class Trainer:
             for buffer in (self.raw_codec.scale.mean, self.raw_codec.scale.rms):
                 buffer.copy_(self.accelerator.reduce(buffer, reduction="mean"))
         if not finite:
+            self._erase(traces)
             self._report_crash(values, items)
         action = self.guard.observe(finite)
         if action is Action.STEP:
@@ -284,10 +313,15 @@ class Trainer:
 
     def _restore(self, folder: Path) -> None:
         values = state.load(folder, modules=self._modules(), optimizers=self._raw_optimizers())
-        self.step, self.position, self.ema.updates = values["step"], values["position"], values["ema_updates"]
-        self.guard = Guard(**values["guard"])
-        if self.steps.balancer:
-            self.steps.balancer.state = values["balancer"]
+        t = self.config.train
+        thresholds = {"cut_after": t.bad_steps_before_cut, "rollback_after": t.bad_steps_before_rollback}
+        try:
+            self.step, self.position, self.ema.updates = values["step"], values["position"], values["ema_updates"]
+            self.guard = Guard(**values["guard"] | thresholds)
+            if self.steps.balancer:
+                self.steps.balancer.state = values["balancer"]
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder}: state.json is not that of this version: {error!r}") from error
 
     def _roll_back(self) -> None:
         """Back to the newest checkpoint's weights, forward with the data, at the guard's lower rate."""
