@@ -35,7 +35,9 @@ def describe(config: Config) -> dict[str, int | float | str]:
         "codebook_size": config.quantizer.codebook_size,
         "bits_per_frame": config.bits_per_frame,
         "bitrate_kbps": round(config.bitrate_bps / 1000, 4),
-        "latency_ms": "unbounded (LSTM)" if codec.has_lstm else round(1000 * codec.latency_samples / config.sample_rate, 1),
+        "latency_ms": "unbounded (LSTM)"
+        if codec.has_lstm
+        else round(1000 * codec.latency_samples / config.sample_rate, 1),
         "encoder_context_frames": "unbounded (LSTM)" if codec.has_lstm else f"{left} before, {right} after",
         "decoder_context_frames": "unbounded (LSTM)" if codec.has_lstm else f"{after} before, {before} after",
         "encoder_parameters": encoder,
@@ -44,7 +46,8 @@ def describe(config: Config) -> dict[str, int | float | str]:
         "discriminator_parameters": judges,
         "segment_samples": config.segment_samples,
         "batch_seconds": round(
-            config.train.batch_size * config.train.gradient_accumulation * config.segment_samples / config.sample_rate, 3
+            config.train.batch_size * config.train.gradient_accumulation * config.segment_samples / config.sample_rate,
+            3,
         ),
         "hours_seen_per_process": round(
             config.train.steps

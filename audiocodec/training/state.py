@@ -63,7 +63,9 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load(folder: Path, *, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Any]:
+def load(
+    folder: Path, *, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> dict[str, Any]:
     """Read a checkpoint back into `modules` and `optimizers`.
 
     Returns:
@@ -79,7 +81,9 @@ def load(folder: Path, *, modules: Mapping[str, nn.Module], optimizers: Mapping[
         tensors = load_file(folder / "optimizers.safetensors")
         for name, optimizer in optimizers.items():
             prefix = f"{name}."
-            _restore_optimizer(optimizer, {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)})
+            _restore_optimizer(
+                optimizer, {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+            )
         values: dict[str, Any] = json.loads((folder / "state.json").read_text())
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{folder}: cannot read the checkpoint: {error}") from error

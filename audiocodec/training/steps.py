@@ -29,9 +29,7 @@ class Steps:
             device: where the losses are computed.
         """
         loss = config.loss
-        self.weights = {
-            name: float(getattr(loss, name)) for name in (*WAVEFORM_LOSSES, "codebook", "commitment")
-        }
+        self.weights = {name: float(getattr(loss, name)) for name in (*WAVEFORM_LOSSES, "codebook", "commitment")}
         self.spectral = SpectralLoss(
             config.sample_rate,
             loss.mel_windows if loss.mel else (),
@@ -131,6 +129,7 @@ class DiscriminatorBundle(nn.Module):
 
 def _halves(judged: Judgement) -> tuple[Judgement, Judgement]:
     """Split a judgement of real and fake stacked in one batch."""
+
     def part(i: int) -> Judgement:
         return [(scores.chunk(2)[i], [f.chunk(2)[i] for f in features]) for scores, features in judged]
 

@@ -1,0 +1,333 @@
+"""Training as a user runs it: resumed, on several processes, interrupted, with bad steps, logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+from training_run import CONFIG, config, make_data, stopping_at, tensors, trainer
+from workspace import fingerprint
+
+from audiocodec.checkpoint import load
+from audiocodec.cli.main import main
+from audiocodec.errors import TrainingError
+from audiocodec.training import state
+from audiocodec.training.feeder import Feeder
+
+STATE = {"codec", "ema", "model", "discriminators", "optimizers"}
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    """What a process of its own would have: no accelerator set up before, no log file open afterwards."""
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    log = logging.getLogger("audiocodec.train")
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
+    log.propagate = True
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder."""
+    return make_data(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def command(tmp_path: Path, data: Path) -> list[str]:
+    """`train ...` on the tiny configuration, into `tmp_path / "exp"`."""
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    words = ["train", "--config", str(tmp_path / "tiny.yaml"), "--exp", str(tmp_path / "exp"), "--device", "cpu"]
+    return [*words, "--set", f"data.train={data}", "--set", f"data.valid={data}"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "train.warmup_autoencoder_steps=2",  # quantization is switched on by the first resumed step
+        "train.warmup_autoencoder_steps=3 loss.balancer=true data.workers=1",
+        "train.warmup_autoencoder_steps=1 quantizer.num_codebooks=2 quantizer.dropout=0.5 loss.balancer=true",
+    ],
+)
+def test_a_resumed_run_is_the_run_that_never_stopped(overrides: str, tmp_path: Path, data: Path) -> None:
+    made = config(overrides)
+    assert trainer(made, tmp_path / "whole", data).run() == 4
+    assert trainer(made, tmp_path / "parts", data, kind=stopping_at(2)).run() == 2
+    assert trainer(made, tmp_path / "parts", data, resume=True).run() == 4
+    whole, parts = tensors(tmp_path / "whole", 4), tensors(tmp_path / "parts", 4)
+    assert {name.split("/")[0] for name in whole} == STATE
+    assert whole.keys() == parts.keys()
+    assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
+    states = [(tmp_path / f / "checkpoints" / "step_00000004" / "state.json").read_text() for f in ("whole", "parts")]
+    assert states[0] == states[1]
+    halfway = tensors(tmp_path / "parts", 2)
+    moved = [name for name in whole if name.startswith("codec/") and not np.array_equal(whole[name], halfway[name])]
+    assert any("encoder" in name for name in moved) and any("quantizer" in name for name in moved)
+
+
+def test_the_final_checkpoint_is_a_model(tmp_path: Path, data: Path) -> None:
+    trainer(config("train.steps=2"), tmp_path, data).run()
+    codec = load(tmp_path)
+    codes = codec.encode(torch.randn(1, 1, 810) * 0.1)
+    assert codes.shape == (1, 1, 41)  # 810 samples, 20 a frame: 40.5
+    assert codec.decode(codes, 810).shape == (1, 1, 810)
+
+
+def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path, data: Path, command: list[str]) -> None:
+    """Two ranks see what two accumulated micro-batches see; each normalises latents over its own batch."""
+    steps = ["--set", "train.steps=2", "--set", "train.lr_warmup_steps=1"]
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words += ["-m", "audiocodec.cli.main", *command, *steps]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    log = (tmp_path / "exp" / "train.log").read_text()
+    assert log.count("2 process(es)") == 1 and "1 process(es)" not in log
+    common = "train.steps=2 train.lr_warmup_steps=1"
+    trainer(config(f"{common} train.gradient_accumulation=2"), tmp_path / "one", data).run()
+    trainer(config(common), tmp_path / "half", data).run()
+    two, one, half = (tensors(tmp_path / name, 2) for name in ("exp", "one", "half"))
+    assert json.loads((tmp_path / "exp/checkpoints/step_00000002/state.json").read_text())["position"] == 8
+    # Equal where (a + b) / 2 is rounded once, which other ways of exchanging gradients need not do. Adam divides each
+    # gradient by its size, so where it is all rounding an update may point anywhere: weights move alike to 1 % of all
+    # movement; the first moments, which are averages of gradients, agree to 0.1 %.
+    start = tensors(tmp_path / "one", 0)
+    weights = ("codec/encoder.", "codec/decoder.")  # the quantizer has just been started: far from where it was
+    assert _apart(two, one, start, weights) < 0.01
+    assert _apart(half, one, start, weights) > 0.1  # the measure can tell: half of each batch is something else
+    for network in ("codec", "discriminators"):
+        moments = [name for name in one if name.startswith(f"optimizers/{network}.") and name.endswith(".exp_avg")]
+        assert moments
+        assert _apart(two, one, None, tuple(moments)) < 1e-3
+        assert _apart(half, one, None, tuple(moments)) > 0.1
+
+
+def _apart(
+    a: dict[str, np.ndarray],
+    b: dict[str, np.ndarray],
+    start: dict[str, np.ndarray] | None,
+    names: tuple[str, ...],
+) -> float:
+    """`|a - b| / |b - start|` over all tensors whose names begin so."""
+    chosen = [name for name in b if name.startswith(names)]
+    difference = sum(float(np.sum((a[name] - b[name]) ** 2)) for name in chosen)
+    size = sum(float(np.sum((b[name] - (0 if start is None else start[name])) ** 2)) for name in chosen)
+    return float(np.sqrt(difference / size))
+
+
+def _spoil(monkeypatch: pytest.MonkeyPatch, calls: range) -> list[list[tuple[int, int]]]:
+    """Makes the numbered micro-batches NaN; returns the segments that were spoilt, as they come."""
+    real, count, spoilt = Feeder.next, iter(range(10**9)), []
+
+    def bad(self: Feeder) -> tuple[Tensor, list[tuple[int, int]]]:
+        wav, items = real(self)
+        if next(count) in calls:
+            wav = torch.full_like(wav, torch.nan)
+            spoilt.append(items)
+        return wav, items
+
+    monkeypatch.setattr(Feeder, "next", bad)
+    return spoilt
+
+
+@pytest.mark.parametrize("balancer", ["false", "true"])
+def test_a_bad_step_changes_nothing_but_the_position(
+    balancer: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = config(f"train.steps=3 train.log_interval=1 loss.balancer={balancer}")
+    spoilt = _spoil(monkeypatch, range(2, 3))
+    run = trainer(made, tmp_path, data, kind=stopping_at(2))
+    assert run.run() == 2
+    before = {name: tensor.clone() for name, tensor in run.raw_codec.state_dict().items()}
+    norms = json.dumps(run.steps.balancer.state if run.steps.balancer else {})
+    moments = [t.clone() for entry in run.optimizers["codec"].state.values() for t in entry.values()]
+    run.feeder = run._feeder()
+    run._train_step()  # the third batch: all NaN
+    assert run.step == 2 and run.guard.skipped == 1 and run.position == 6
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.raw_codec.state_dict().items())
+    assert json.dumps(run.steps.balancer.state if run.steps.balancer else {}) == norms
+    after = [t for entry in run.optimizers["codec"].state.values() for t in entry.values()]
+    assert all(torch.equal(a, b) for a, b in zip(after, moments))
+    _check_bundle(tmp_path, run.dataset, spoilt[0])
+    run._train_step()
+    assert run.step == 3 and run.position == 8
+    assert all(bool(torch.isfinite(t).all()) for t in run.raw_codec.state_dict().values())
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in run.raw_codec.state_dict().items())
+
+
+def _check_bundle(folder: Path, dataset: object, items: list[tuple[int, int]]) -> None:
+    (path,) = (folder / "crash").glob("*.json")
+    bundle = json.loads(path.read_text())
+    assert bundle["step"] == 2 and bundle["seed"] == 1234
+    assert [(s["epoch"], s["index"]) for s in bundle["segments"]] == items
+    assert [s["utterance"] for s in bundle["segments"]] == [dataset.locate(*item)[0] for item in items]  # type: ignore[attr-defined]
+    assert {s["utterance"] for s in bundle["segments"]} <= {f"u{i}" for i in range(5)}
+    assert bundle["values"]["loss/total"] == "nan"
+    assert Path(bundle["checkpoint"]).name == "step_00000002"
+
+
+def test_a_skipped_batch_is_logged_and_the_run_ends(
+    tmp_path: Path, data: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _spoil(monkeypatch, range(2, 3))
+    assert main([*command, "--set", "train.log_interval=2"]) == 0
+    log = (tmp_path / "exp" / "train.log").read_text()
+    assert log.count("step 2: not finite, skipped") == 1
+    events = EventAccumulator(str(tmp_path / "exp" / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/total")] == [2, 4]  # not again after the skipped step
+    assert [event.value for event in events.Scalars("train/skipped_steps")] == [0, 1]
+
+
+def test_bad_steps_cut_then_roll_back_then_give_up(
+    tmp_path: Path, data: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt = _spoil(monkeypatch, range(3, 1000))
+    options = ["checkpoint_interval=2", "bad_steps_before_cut=1", "bad_steps_before_rollback=2"]
+    assert main([*command, *(word for option in options for word in ("--set", f"train.{option}"))]) == 1
+    log = (tmp_path / "exp" / "train.log").read_text()
+    rates = [line.split("at ")[1].split(" ")[0] for line in log.splitlines() if "rolled back to step 2" in line]
+    assert rates == ["0.25", "0.0625", "0.015625"]  # each time halved by the cut and by the return
+    assert log.count("learning rate cut to") == 4
+    assert "not finite again after 3 rollbacks" in capsys.readouterr().err
+    seen = [item for items in spoilt for item in items]
+    assert len(spoilt) == 8 and len(set(seen)) == len(seen)  # never the same data again
+    assert state.latest(tmp_path / "exp" / "checkpoints") == tmp_path / "exp" / "checkpoints" / "step_00000002"
+
+
+def test_training_goes_on_after_a_rollback(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _spoil(monkeypatch, range(3, 5))
+    made = config("train.checkpoint_interval=2 train.bad_steps_before_cut=1 train.bad_steps_before_rollback=2")
+    run = trainer(made, tmp_path, data)
+    assert run.run() == 4
+    assert (run.guard.rollbacks, run.guard.skipped, run.guard.rate_scale) == (1, 2, 0.25)
+    assert run.position == 2 * 7  # steps 0 1 2, two bad ones, 2 3 again
+    rates = [group["lr"] for group in run.optimizers["codec"].param_groups]
+    clean = trainer(made, tmp_path / "clean", data)
+    assert clean.run() == 4
+    assert rates == [group["lr"] * 0.25 for group in clean.optimizers["codec"].param_groups]
+
+
+def test_give_up_is_a_training_error(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _spoil(monkeypatch, range(1000))
+    made = config("train.bad_steps_before_cut=1 train.bad_steps_before_rollback=2")
+    with pytest.raises(TrainingError, match="3 rollbacks"):
+        trainer(made, tmp_path, data).run()
+
+
+def test_max_minutes(tmp_path: Path, command: list[str]) -> None:
+    words = [*command, "--set", "train.steps=100000"]
+    started = time.monotonic()
+    assert main([*words, "--max-minutes", "0.01"]) == 0
+    assert time.monotonic() - started < 30
+    newest = state.latest(tmp_path / "exp" / "checkpoints")
+    assert newest is not None
+    assert 0 < json.loads((newest / "state.json").read_text())["step"] < 100000
+    for wrong in ("0", "nan", "-1", "x"):
+        assert main([*words, "--max-minutes", wrong]) == 2
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_and_stop(number: signal.Signals, status: int, tmp_path: Path, command: list[str]) -> None:
+    words = [sys.executable, "-m", "audiocodec.cli.main", *command]
+    words += ["--set", "train.steps=100000", "--set", "train.log_interval=1"]
+    log = tmp_path / "exp" / "train.log"
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (log.exists() and " step 2 " in log.read_text()):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    newest = state.latest(tmp_path / "exp" / "checkpoints")
+    assert newest is not None and "stopping after this step" in errors
+    step = json.loads((newest / "state.json").read_text())["step"]
+    assert step >= 2 and f"at step {step} of 100000" in errors
+    load(newest)
+
+
+def test_resume_only_when_told_to(tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    exp = tmp_path / "exp"
+    assert main([*command, "--resume"]) == 0  # nothing there yet: from the beginning
+    assert [path.name for path in sorted((exp / "checkpoints").iterdir())] == ["step_00000000", "step_00000004"]
+    before = fingerprint(exp / "checkpoints")
+    assert main(command) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0  # nothing left to do
+    assert main([*command, "--resume", "--set", "model.decoder.dim=12"]) == 2
+    message = capsys.readouterr().err
+    assert "weights do not fit this configuration" in message and "need [12" in message and "Traceback" not in message
+    assert fingerprint(exp / "checkpoints") == before
+
+
+@pytest.mark.parametrize("file", ["codec.safetensors", "optimizers.safetensors", "state.json"])
+def test_a_damaged_checkpoint_is_refused(
+    file: str, tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--set", "train.steps=1"]) == 0
+    path = tmp_path / "exp" / "checkpoints" / "step_00000001" / file
+    path.write_bytes(path.read_bytes()[:-3])
+    assert main([*command, "--resume"]) == 2
+    assert "step_00000001" in capsys.readouterr().err
+    if file == "state.json":
+        path.write_text('{"step": 1}')
+        assert main([*command, "--resume"]) == 2
+        assert "position" in capsys.readouterr().err
+
+
+def test_old_checkpoints_go(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "checkpoints" / "step_00000009.tmp").mkdir(parents=True)  # of a process that was killed
+    trainer(config("train.checkpoint_interval=1 train.keep_checkpoints=2"), tmp_path, data).run()
+    kept = [path.name for path in sorted((tmp_path / "checkpoints").iterdir()) if path.suffix != ".tmp"]
+    assert kept == ["step_00000003", "step_00000004"]
+
+
+def test_log(tmp_path: Path, data: Path) -> None:
+    made = config("train.steps=2 train.log_interval=1 train.valid_interval=2 quantizer.num_codebooks=2")
+    trainer(made, tmp_path, data).run()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    tags = events.Tags()
+    losses = {"mel", "stft", "adversarial", "feature_matching", "codebook", "commitment", "discriminator", "total"}
+    assert {f"loss/{name}" for name in losses} <= set(tags["scalars"])
+    assert {"gradient/codec", "gradient/discriminators", "train/learning_rate"} <= set(tags["scalars"])
+    books = {f"codebook/{k}/{name}" for k in (0, 1) for name in ("usage", "perplexity", "different_per_frame")}
+    assert books <= set(tags["scalars"])
+    assert {f"codebook/effective_dimension_{x}" for x in ("latents", "quantized")} <= set(tags["scalars"])
+    assert {"valid/mel", "valid/stft"} <= set(tags["scalars"])
+    assert set(tags["audio"]) == {"reference/u0/audio", "estimate/u0/audio"}
+    assert set(tags["images"]) == {"reference/u0/spectrogram", "estimate/u0/spectrogram"}
+    # the first step is unquantised: nothing is said of codebooks then
+    assert [event.step for event in events.Scalars("codebook/0/usage")] == [2]
+    assert 1 / 16 <= events.Scalars("codebook/0/usage")[0].value <= 1
+    assert 1 <= events.Scalars("codebook/0/perplexity")[0].value <= 16
+    assert events.Audio("estimate/u0/audio")[0].sample_rate == 8000
+
+
+def test_bfloat16(tmp_path: Path, data: Path) -> None:
+    run = trainer(config("train.steps=3 train.precision=bf16 loss.balancer=true"), tmp_path, data)
+    kinds: set[torch.dtype] = set()
+    run.raw_codec.encoder.register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
+    assert run.run() == 3 and run.guard.skipped == 0
+    assert torch.bfloat16 in kinds
+    weights = tensors(tmp_path, 3)
+    assert all(np.isfinite(tensor).all() for tensor in weights.values())
+    assert {tensor.dtype for name, tensor in weights.items() if name.startswith(("codec/", "ema/"))} == {np.dtype("f4")}
