@@ -1,0 +1,1 @@
+"""Measurements of speed and memory; each prints a markdown table: `python -m benchmarks.NAME --help`."""

@@ -1,0 +1,145 @@
+"""Time and peak memory of a training step by codebook size, for a configuration.
+
+The steps are the trainer's own (`training.steps`), with its optimizers and its average of the weights, on noise instead
+of speech: quantized, and against the discriminators if the configuration ever gets to them. One micro-batch a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiocodec.build import build_codec, build_discriminators
+from audiocodec.config.load import load_config
+from audiocodec.config.schema import Config
+from audiocodec.training.ema import EMA
+from audiocodec.training.steps import DiscriminatorBundle, Steps
+from benchmarks.cells import Cell, add_arguments, memory_mb, publish, report, run_cells
+
+CONFIG = Path(__file__).parents[1] / "recipes/conf/speech_24k_small.yaml"
+SIZES = (1024, 4096, 16_384, 65_536, 262_144)
+LEVEL = 10 ** (-24 / 20)
+HEADER = ("codebook", "parameters", "CPU s", "wall s", "steps/s", "peak MB")
+
+
+def main() -> None:
+    """Measure all cells, or the one that was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("--config", default=str(CONFIG), help="YAML configuration (default: that of the shipped model)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="codebook sizes (%(default)s)")
+    parser.add_argument("--steps", type=int, default=3, metavar="N", help="steps to average over (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="%(default)s")
+    add_arguments(parser, rounds=1)
+    args = parser.parse_args()
+    if args.cell:
+        print(json.dumps(measure(json.loads(args.cell))))
+        return
+    shared = {"config": str(Path(args.config).resolve()), "set": args.set, "steps": args.steps}
+    shared |= {"threads": args.threads, "device": args.device}
+    cells: list[dict[str, Any]] = [{"size": size, **shared} for size in args.sizes]
+    results = run_cells("benchmarks.training", cells, args.rounds)
+    rows = [
+        [f"{c['size']:,}", f"{r['parameters']:,.0f}", f"{r['cpu']:.2f}", f"{r['wall']:.2f}"]
+        + [f"{1 / r['wall']:.2f}", f"{r['peak']:.0f}"]
+        for c, r in zip(cells, results)
+    ]
+    config = load_config(args.config, args.set)
+    publish(report("A training step by codebook size", _notes(config, args), HEADER, rows), args.output)
+
+
+def measure(cell: Cell) -> dict[str, float]:
+    """One cell in this process.
+
+    Args:
+        cell: `config`, `set`, `size`, `steps`, `threads`, `device`.
+
+    Returns:
+        `parameters` of the codec, `cpu` and `wall` seconds of a step, `peak` memory in MB.
+    """
+    torch.set_num_threads(cell["threads"])
+    device = torch.device(cell["device"])
+    config = load_config(cell["config"], [*cell["set"], f"quantizer.codebook_size={cell['size']}"])
+    torch.manual_seed(config.seed)
+    step = _Step(config, device)
+    step.run()  # the first one allocates the optimizers' state
+    _wait(device)
+    cpu, wall = time.process_time(), time.perf_counter()
+    for _ in range(cell["steps"]):
+        step.run()
+    _wait(device)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return {
+        "parameters": sum(p.numel() for p in step.codec.parameters()),
+        "cpu": cpu / cell["steps"],
+        "wall": wall / cell["steps"],
+        "peak": torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else memory_mb("VmHWM"),
+    }
+
+
+class _Step:
+    """Everything a step needs, and the step."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.codec = build_codec(config).to(device)
+        self.judges = DiscriminatorBundle(build_discriminators(config)).to(device)
+        self.adversarial = _adversarial(config)
+        self.steps = Steps(config, device)
+        self.average = EMA(self.codec, config.train.ema_decay)
+        modules = [self.codec, self.judges] if self.adversarial else [self.codec]
+        self.optimizers = [
+            torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], betas=config.train.betas)
+            for module in modules
+        ]
+        self.count = 0
+        self.wav = LEVEL * torch.randn(config.train.batch_size, 1, config.segment_samples, device=device)
+
+    def run(self) -> None:
+        """Forward, backward and update of the codec and, where there are any, the discriminators."""
+        judge = self.adversarial and self.count % self.config.discriminator.interval == 0
+        bf16 = self.config.train.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext():
+            output = self.codec(self.wav)
+            if judge:
+                self.steps.discriminator(self.judges, self.wav, output.estimate, torch.Tensor.backward)
+            self.judges.requires_grad_(False)
+            judges = self.judges.discriminators if self.adversarial else None
+            self.steps.generator(output, judges, self.wav, torch.Tensor.backward)
+            self.judges.requires_grad_(True)
+        torch.nn.utils.clip_grad_norm_(self.codec.parameters(), self.config.train.clip_norm)
+        for optimizer in self.optimizers:  # without gradient nothing moves
+            optimizer.step()
+            optimizer.zero_grad()
+        self.average.update(self.codec)
+        self.count += 1
+
+
+def _adversarial(config: Config) -> bool:
+    return bool(config.discriminator.kinds) and config.discriminator.start_step < config.train.steps
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _notes(config: Config, args: argparse.Namespace) -> list[str]:
+    judges = "with" if _adversarial(config) else "without"
+    segments = f"{config.train.batch_size} segments of {config.segment_samples:,} samples"
+    return [
+        f"Configuration {config.name}: {segments}, {config.train.precision}, {judges} discriminators.",
+        f"On {args.device}, CPU threads: {args.threads}; mean of {args.steps} steps after a first one.",
+        "CPU time is over all threads; memory is the peak of the process (on a GPU: of its tensors).",
+    ]
+
+
+if __name__ == "__main__":
+    main()
