@@ -89,6 +89,8 @@ class LossConfig:
     mel_windows: tuple[int, ...] = (256, 512, 1024, 2048)
     mel_bands: tuple[int, ...] = (40, 64, 80, 128)
     stft_windows: tuple[int, ...] = (512, 1024, 2048)
+    mel_floor: float = 5e-4  # mel magnitudes below count as silence; speech at data.level_db lies above
+    stft_floor: float = 1e-2  # the same for STFT magnitudes
     balancer: bool = False  # weights become shares of the gradient at the waveform
 
 
@@ -239,6 +241,8 @@ _MINIMUMS: dict[str, float] = {
     "loss.feature_matching": 0,
     "loss.codebook": 0,
     "loss.commitment": 0,
+    "loss.mel_floor": 1e-8,
+    "loss.stft_floor": 1e-8,
     "loss.mel_windows": 4,
     "loss.mel_bands": 1,
     "loss.stft_windows": 4,

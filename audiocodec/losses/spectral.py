@@ -14,14 +14,21 @@ from torch import Tensor, nn
 from audiocodec.dsp.mel import filterbank
 from audiocodec.dsp.stft import magnitude
 
-FLOOR = 1e-5  # -100 dB: what counts as silence in a logarithm
+MIN_NORM = 1e-5  # guards a division by the norm of a silent reference
 
 
 class SpectralLoss(nn.Module):
     """Distances between spectrograms of several window lengths."""
 
     def __init__(
-        self, sample_rate: int, mel_windows: Sequence[int], mel_bands: Sequence[int], stft_windows: Sequence[int]
+        self,
+        sample_rate: int,
+        mel_windows: Sequence[int],
+        mel_bands: Sequence[int],
+        stft_windows: Sequence[int],
+        *,
+        mel_floor: float,
+        stft_floor: float,
     ) -> None:
         """Build the filter banks.
 
@@ -30,9 +37,13 @@ class SpectralLoss(nn.Module):
             mel_windows: window lengths in samples of the mel distance; the hop is a quarter.
             mel_bands: mel bands at each of them.
             stft_windows: window lengths of the STFT distance; empty leaves it out.
+            mel_floor: mel magnitudes below it are alike. Real recordings hold digital silence and empty bands; with a
+                floor far below the speech their logarithms make up most of the loss, and nothing else is learned.
+            stft_floor: the same for STFT magnitudes.
         """
         super().__init__()
         self.mel_windows, self.stft_windows = tuple(mel_windows), tuple(stft_windows)
+        self.mel_floor, self.stft_floor = mel_floor, stft_floor
         for window, bands in zip(mel_windows, mel_bands):
             self.register_buffer(f"bank_{window}", filterbank(sample_rate, window, bands), persistent=False)
 
@@ -55,13 +66,12 @@ class SpectralLoss(nn.Module):
             actual = magnitude(estimate.squeeze(1), window, window // 4)
             if window in self.mel_windows:
                 bank = self.get_buffer(f"bank_{window}")
-                mel.append((_log10(bank @ actual) - _log10(bank @ target)).abs().mean())
+                low = self.mel_floor
+                mel.append(((bank @ actual).clamp(min=low).log10() - (bank @ target).clamp(min=low).log10()).abs().mean())
             if window in self.stft_windows:
-                relative = torch.linalg.vector_norm(actual - target) / torch.linalg.vector_norm(target).clamp(min=FLOOR)
-                stft.append(relative + (actual.clamp(min=FLOOR).log() - target.clamp(min=FLOOR).log()).abs().mean())
+                norm = torch.linalg.vector_norm(target).clamp(min=MIN_NORM)
+                relative = torch.linalg.vector_norm(actual - target) / norm
+                low = self.stft_floor
+                stft.append(relative + (actual.clamp(min=low).log() - target.clamp(min=low).log()).abs().mean())
         values = {"mel": mel, "stft": stft}
         return {name: torch.stack(parts).mean() for name, parts in values.items() if parts}
-
-
-def _log10(x: Tensor) -> Tensor:
-    return x.clamp(min=FLOOR).log10()

@@ -35,6 +35,8 @@ class Steps:
             loss.mel_windows if loss.mel else (),
             loss.mel_bands if loss.mel else (),
             loss.stft_windows if loss.stft else (),
+            mel_floor=loss.mel_floor,
+            stft_floor=loss.stft_floor,
         ).to(device)
         waveform_weights = {name: self.weights[name] for name in WAVEFORM_LOSSES}
         self.balancer = Balancer(waveform_weights) if loss.balancer else None
