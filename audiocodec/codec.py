@@ -8,7 +8,6 @@ coded whole.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -165,7 +164,7 @@ class Codec(nn.Module):
         Raises:
             TokenFileError: codes of the wrong shape or outside their codebook.
         """
-        batch = self._check_codes(torch.as_tensor(np.asarray(codes) if not isinstance(codes, Tensor) else codes))
+        batch = self._check_codes(codes)
         parts = []
         for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
             wav = self.decoder(self.quantizer.decode(batch[..., low:high]))
@@ -181,7 +180,11 @@ class Codec(nn.Module):
 
         Yields:
             int32 codes `[K, t]`; together those of `encode` on the whole signal.
+
+        Raises:
+            AudioError: samples that are not finite.
         """
+        self._check_codebooks(num_codebooks)
         chunk = self._chunk_frames * self.hop_length
         left, right = (n * self.hop_length for n in self.encoder_halo)
         pending = np.zeros(0, np.float32)  # left context, the chunk to encode, right context
@@ -210,11 +213,16 @@ class Codec(nn.Module):
 
         Yields:
             float32 `[n]`; together those of `decode(codes, num_samples)`.
+
+        Raises:
+            TokenFileError: codes of the wrong shape or outside their codebook.
         """
+        if codes.ndim != 2:
+            raise TokenFileError(f"need codes of shape [K, T], got {list(codes.shape)}")
         left = num_samples
         for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
             with torch.inference_mode():
-                piece = self._check_codes(torch.as_tensor(np.asarray(codes[:, low:high], np.int64)))
+                piece = self._check_codes(codes[:, low:high])
                 wav = self.decoder(self.quantizer.decode(piece))[0, 0]
             wav = wav[(first - low) * self.hop_length : (last - low) * self.hop_length][:left]
             left -= len(wav)
@@ -229,20 +237,23 @@ class Codec(nn.Module):
     @property
     def decoder_halo(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's samples depend on."""
-        left, right = upsampling_context(self.decoder.modules())
-        if isinstance(self.decoder, ISTFTDecoder):  # a sample is summed from `overlap` frames around it
-            left, right = left + self.decoder.head.overlap, right + self.decoder.head.overlap
-        return math.ceil(left), math.ceil(right)
+        left, right = self._decoder_reach
+        return -(-left // self.hop_length), -(-right // self.hop_length)
 
     @property
     def latency_samples(self) -> int:
-        """Algorithmic latency: samples after an instant that must be known before it can be put out."""
-        _, encoder_right = downsampling_context(self.encoder.modules())
-        _, decoder_right = upsampling_context(self.decoder.modules())
-        if isinstance(self.decoder, ISTFTDecoder):
-            overhang = self.decoder.head.n_fft - self.hop_length - self.decoder.head.trim_left
-            decoder_right += overhang / self.hop_length
-        return self.hop_length + encoder_right + math.ceil(decoder_right * self.hop_length)
+        """Algorithmic latency: samples, from an instant on, that must be known before it can be put out."""
+        return self.hop_length + downsampling_context(self.encoder.modules())[1] + self._decoder_reach[1]
+
+    @property
+    def _decoder_reach(self) -> tuple[int, int]:
+        """Samples before and after an output sample that decide which frames it depends on."""
+        left, right = upsampling_context(self.decoder.modules())
+        if isinstance(self.decoder, ISTFTDecoder):  # its convolutions run at the frame rate; a sample sums its windows
+            head = self.decoder.head
+            left = left * self.hop_length + head.n_fft - self.hop_length - head.trim_left
+            right = right * self.hop_length + head.trim_left
+        return left, right
 
     @property
     def has_lstm(self) -> bool:
@@ -261,6 +272,8 @@ class Codec(nn.Module):
 
     def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
         """Codes of `size` samples of `piece` after its first `context`."""
+        if not np.isfinite(piece).all():
+            raise AudioError("audio holds NaN or infinite samples")
         with torch.inference_mode():
             wav = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)[None, None]
             first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
@@ -276,7 +289,7 @@ class Codec(nn.Module):
         return F.pad(wav, (0, -wav.shape[-1] % self.hop_length))
 
     def _as_batch(self, wav: Tensor | FloatArray, sample_rate: int | None) -> Tensor:
-        tensor = torch.as_tensor(wav, dtype=torch.float32)
+        tensor = wav.float() if isinstance(wav, Tensor) else torch.from_numpy(np.array(wav, np.float32))
         while tensor.dim() < 3:
             tensor = tensor.unsqueeze(0)
         if tensor.dim() != 3 or tensor.shape[1] != 1:
@@ -296,7 +309,11 @@ class Codec(nn.Module):
         if num_codebooks is not None and not 1 <= num_codebooks <= self.num_codebooks:
             raise AudioError(f"num_codebooks {num_codebooks}: this codec has 1 to {self.num_codebooks}")
 
-    def _check_codes(self, codes: Tensor) -> Tensor:
+    def _check_codes(self, codes: Tensor | npt.NDArray[np.integer]) -> Tensor:
+        if not isinstance(codes, Tensor):  # copied: torch warns of read-only arrays
+            codes = torch.from_numpy(np.array(codes, np.int64 if np.asarray(codes).dtype.kind in "iu" else None))
+        if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+            raise TokenFileError(f"need integer codes, got {codes.dtype}")
         batch = codes.unsqueeze(0) if codes.dim() == 2 else codes
         if batch.dim() != 3 or not 1 <= batch.shape[1] <= self.num_codebooks or batch.shape[2] == 0:
             raise TokenFileError(

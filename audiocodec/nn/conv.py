@@ -101,20 +101,24 @@ def downsampling_context(modules: Iterable[nn.Module]) -> tuple[int, int]:
     return left, right
 
 
-def upsampling_context(modules: Iterable[nn.Module]) -> tuple[float, float]:
-    """Input steps that a chain of `Conv1d` and `ConvTranspose1d` looks at before and after its own span.
+def upsampling_context(modules: Iterable[nn.Module]) -> tuple[int, int]:
+    """Output samples that a chain of `Conv1d` and `ConvTranspose1d` reaches before and after an output sample.
 
-    A transposed convolution of `2 * stride` taps reaches one input step to the side on which it was not trimmed
-    whole; counting `trim / stride` steps for each side is exact or one step too many.
+    Output sample `p` depends on no input step outside `floor((p - left) / rate)` to `floor((p + right) / rate)`,
+    `rate` being the product of the strides; some `p` reaches each end.
+
+    Args:
+        modules: the layers in the order in which the signal meets them.
+
+    Returns:
+        (left, right) in samples at the rate of the output.
     """
-    left = right = 0.0
-    rate = 1
+    left = right = 0
     for layer in modules:
         if isinstance(layer, Conv1d):
-            left += layer.pad_left / rate
-            right += layer.pad_right / rate
-        elif isinstance(layer, ConvTranspose1d):
-            left += 1 / rate
-            right += 0 if layer.trim_left == 0 else 1 / rate
-            rate *= layer.stride
+            left += layer.pad_left
+            right += layer.pad_right
+        elif isinstance(layer, ConvTranspose1d):  # its 2 * stride taps reach as far as each side was trimmed
+            left = left * layer.stride + layer.trim_right
+            right = right * layer.stride + layer.trim_left
     return left, right
