@@ -1,0 +1,211 @@
+"""Quantizers: search, gradients, water-filled start, residual stages, scale; against plain numpy and closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from audiocodec.quantization.residual import ResidualQuantizer
+from audiocodec.quantization.scale import LatentScale
+from audiocodec.quantization.simvq import SimVQ
+from audiocodec.quantization.start import reverse_water_fill
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    torch.manual_seed(7)
+
+
+def bent(size: int, dim: int, **options: bool | str) -> SimVQ:
+    """A quantizer whose map is no identity."""
+    quantizer = SimVQ(size, dim, **options)  # type: ignore[arg-type]
+    with torch.no_grad():
+        quantizer.map.weight.add_(0.3 * torch.randn(dim, dim))
+        if quantizer.map.bias is not None:
+            quantizer.map.bias.copy_(0.1 * torch.randn(dim))
+    return quantizer
+
+
+def correlated(count: int, dim: int) -> torch.Tensor:
+    """Gaussian `[count, dim]` whose energy falls by half from one (rotated) direction to the next."""
+    rotation = torch.linalg.qr(torch.randn(dim, dim))[0]
+    return (torch.randn(count, dim) * 0.5 ** (torch.arange(dim) / 2)) @ rotation.T + 0.5
+
+
+@pytest.mark.parametrize("size", [2, 4095, 4096, 4097, 262_144])
+def test_the_search_finds_what_a_float64_loop_finds(size: int) -> None:
+    quantizer, latents = bent(size, 4), torch.randn(2, 4, 20)
+    table = quantizer.codebook.double().numpy() @ quantizer.map.weight.detach().double().numpy().T
+    table += quantizer.map.bias.detach().double().numpy()
+    codes = quantizer.encode(latents)
+    assert codes.shape == (2, 1, 20)
+    for item, row in zip(latents.double().numpy(), codes[:, 0].numpy(), strict=True):
+        for latent, code in zip(item.T, row, strict=True):
+            distances = ((table - latent) ** 2).sum(1)
+            assert distances[code] <= distances.min() + 1e-5  # what float32 can tell apart
+    np.testing.assert_allclose(quantizer.decode(codes)[0, :, 3], table[codes[0, 0, 3]], atol=1e-6)
+
+
+def test_the_search_looks_into_every_tile_and_takes_the_lowest_of_equals() -> None:
+    quantizer = SimVQ(9000, 2, train_codebook=True)
+    with torch.no_grad():
+        quantizer.codebook.fill_(5.0)
+        quantizer.codebook[[10, 4500, 8999]] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+        quantizer.codebook[8998] = quantizer.codebook[10]
+    codes = quantizer.encode(torch.tensor([[[1.0, 0.1, -1.0], [0.0, 0.9, 0.0]]]))
+    assert codes.tolist() == [[[10, 4500, 8999]]]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_are_those_of_the_direct_form(bias: bool) -> None:
+    quantizer, latents = bent(50, 6, bias=bias), torch.randn(2, 6, 30, requires_grad=True)
+    out = quantizer(latents)
+    (3 * out.codebook_loss + 2 * out.commitment_loss + (out.quantized**2).sum()).backward()
+    weight = quantizer.map.weight.detach().clone().requires_grad_()
+    offset = torch.zeros(6) if quantizer.map.bias is None else quantizer.map.bias.detach().clone()
+    offset.requires_grad_()
+    x = latents.detach().clone().requires_grad_()
+    flat = x.transpose(1, 2).reshape(-1, 6)
+    table = quantizer.codebook @ weight.T + offset
+    onehot = torch.nn.functional.one_hot(torch.cdist(flat, table).argmin(1), 50).float()
+    chosen = onehot @ table
+    codebook_loss = ((chosen - flat.detach()) ** 2).mean()
+    commitment_loss = ((chosen.detach() - flat) ** 2).mean()
+    straight = flat + (chosen - flat).detach()
+    (3 * codebook_loss + 2 * commitment_loss + (straight**2).sum()).backward()
+    torch.testing.assert_close(quantizer.map.weight.grad, weight.grad)
+    torch.testing.assert_close(latents.grad, x.grad)
+    if quantizer.map.bias is not None:
+        torch.testing.assert_close(quantizer.map.bias.grad, offset.grad)
+    assert quantizer.codebook.grad is None
+
+
+@pytest.mark.parametrize("bits", [0.5, 3, 12, 18])
+def test_water_filling_of_equal_variances_is_shannons_formula(bits: float) -> None:
+    codes, level = reverse_water_fill(torch.full((8,), 2.0), bits)
+    expected = 2.0 * 2 ** (-2 * bits / 8)  # R = D/2 log2(variance / level)
+    assert level == pytest.approx(expected, rel=1e-9)
+    np.testing.assert_allclose(codes, 2.0 - expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("bits", [1, 6, 18])
+def test_water_filling_spends_all_bits_on_what_is_above_the_water(bits: float) -> None:
+    variances = torch.tensor([9.0, 4.0, 1.0, 0.01, 0.0])
+    codes, level = reverse_water_fill(variances, bits)
+    above = [v for v in variances.tolist() if v > level]
+    assert sum(0.5 * math.log2(v / level) for v in above) == pytest.approx(bits)
+    np.testing.assert_allclose(codes, [max(0.0, v - level) for v in variances.tolist()], atol=1e-7)
+
+
+def test_a_water_filled_start_uses_more_codes_and_errs_less_than_an_isotropic_one() -> None:
+    latents, figures = correlated(4000, 16), {}
+    for kind in ("waterfill", "isotropic"):
+        quantizer = SimVQ(256, 16, start=kind)
+        quantizer.start(latents)
+        out = quantizer(latents.T[None])
+        figures[kind] = (len(out.codes.unique()), float(out.errors))
+    assert figures["waterfill"][0] > figures["isotropic"][0]
+    assert figures["waterfill"][1] < figures["isotropic"][1]
+
+
+def stack(count: int, dropout: float = 0.0) -> tuple[ResidualQuantizer, torch.Tensor]:
+    quantizer = ResidualQuantizer([SimVQ(128, 8) for _ in range(count)], dropout)
+    latents = correlated(64 * 40, 8)
+    quantizer.start(latents)
+    return quantizer, latents.reshape(64, 40, 8).transpose(1, 2)
+
+
+def test_each_residual_stage_reduces_the_error() -> None:
+    quantizer, latents = stack(3)
+    out = quantizer.eval()(latents)
+    assert out.codes.shape == (64, 3, 40)
+    assert 1 > out.errors[0] > out.errors[1] > out.errors[2] > 0
+    measured = (latents - out.quantized).square().mean() / latents.square().mean()
+    torch.testing.assert_close(out.errors[2], measured, rtol=1e-4, atol=0)
+
+
+def test_fewer_codebooks_are_the_first_ones_and_decode_to_their_sum() -> None:
+    quantizer, latents = stack(3)
+    codes = quantizer.encode(latents)
+    assert torch.equal(quantizer.encode(latents, 2), codes[:, :2])
+    tables = [stage.table()[0] for stage in quantizer.stages]
+    expected = tables[0][codes[:, 0]] + tables[1][codes[:, 1]]
+    torch.testing.assert_close(quantizer.decode(codes[:, :2]), expected.transpose(1, 2))
+    out = quantizer.eval()(latents, 2)
+    torch.testing.assert_close(out.quantized, expected.transpose(1, 2), rtol=0, atol=1e-5)
+
+
+def test_residual_dropout_leaves_stages_out_in_training_only() -> None:
+    quantizer, latents = stack(3, dropout=1.0)
+    out = quantizer.train()(latents)
+    sums = [quantizer.decode(out.codes[:, :n]) for n in (1, 2, 3)]
+    fits = torch.stack([(out.quantized - total).abs().amax((1, 2)) < 1e-4 for total in sums])  # [stages, items]
+    assert (fits.sum(0) == 1).all()  # each item is the sum of its first one, two or three codes
+    assert (fits.sum(1) > 5).all()  # of 64 items about 21 each
+    torch.testing.assert_close(
+        quantizer.eval()(latents).quantized, quantizer.decode(quantizer.encode(latents)), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dim", [2, 16, 128])
+def test_losses_weigh_the_same_whatever_the_width(dim: int) -> None:
+    quantizer = SimVQ(8, dim, bias=False)
+    with torch.no_grad():
+        quantizer.map.weight.zero_()
+    latents = torch.randn(3, dim, 50)
+    latents /= latents.square().mean().sqrt()
+    for out in (quantizer(latents), ResidualQuantizer([quantizer])(latents)):
+        assert out.codebook_loss.item() == pytest.approx(1, rel=1e-5)
+        assert out.commitment_loss.item() == pytest.approx(1, rel=1e-5)
+        assert float(out.errors[0]) == pytest.approx(1, rel=1e-5)
+
+
+def test_the_kept_table_follows_an_optimizer_step() -> None:
+    quantizer, latents = bent(64, 4), torch.randn(1, 4, 30)
+    before = quantizer.table()[0]
+    assert quantizer.table()[0] is before  # kept while nothing changes
+    optimizer = torch.optim.AdamW(quantizer.map.parameters(), lr=0.1)
+    quantizer(latents).codebook_loss.backward()
+    optimizer.step()
+    expected = quantizer.codebook @ quantizer.map.weight.detach().T + quantizer.map.bias.detach()
+    torch.testing.assert_close(quantizer.table()[0], expected)
+    assert (before - expected).abs().max() > 0.05
+    torch.testing.assert_close(quantizer.table()[1], expected.square().sum(1) / 2)
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "uniform"])
+def test_a_drawn_codebook_is_exact_in_float16(distribution: str) -> None:
+    codebook = SimVQ(5000, 16, distribution=distribution).codebook
+    assert torch.equal(codebook.half().float(), codebook)
+    assert float(codebook.std()) == pytest.approx(0.25, rel=0.02)
+
+
+def test_scaled_latents_are_centred_and_of_unit_rms() -> None:
+    scale, latents = LatentScale(5), 3 * torch.randn(4, 5, 60) + torch.arange(5.0)[:, None]
+    out = scale.train()(latents)
+    torch.testing.assert_close(out.mean((0, 2)), torch.zeros(5), rtol=0, atol=1e-5)
+    assert float(out.square().mean().sqrt()) == pytest.approx(1, rel=1e-5)
+    torch.testing.assert_close(scale.eval()(latents), out)  # after one batch the running values are that batch's
+    fitted = LatentScale(5)
+    fitted.calibrate([latents[:2], latents[2:]])
+    torch.testing.assert_close(fitted.eval()(latents), out)
+
+
+def test_shrinking_the_encoder_changes_nothing() -> None:
+    latents = torch.randn(4, 5, 60)
+    torch.testing.assert_close(LatentScale(5)(latents * 0.01), LatentScale(5)(latents), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_batch_that_is_not_finite_leaves_no_trace(value: float) -> None:
+    scale = LatentScale(3).train()
+    scale(torch.randn(2, 3, 10))
+    before = {name: tensor.clone() for name, tensor in scale.state_dict().items()}
+    bad = torch.randn(2, 3, 10)
+    bad[0, 1, 2] = value
+    scale(bad)
+    for name, tensor in scale.state_dict().items():
+        assert torch.equal(tensor, before[name])
