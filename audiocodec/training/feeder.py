@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -60,3 +61,11 @@ class Feeder:
     def _items(self, batches_ahead: int) -> list[tuple[int, int]]:
         first = self.position + (batches_ahead * self.processes + self.rank) * self.batch_size
         return [divmod(first + i, len(self.dataset)) for i in range(self.batch_size)]
+
+
+def fixed_batches(dataset: SegmentDataset, count: int, batch_size: int) -> Iterator[Tensor]:
+    """The first `count` segments of epoch 0 (or all there are) as batches `[B, 1, S]`; the last may be smaller."""
+    count = min(len(dataset), count)
+    for first in range(0, count, batch_size):
+        segments = [torch.from_numpy(dataset.segment(0, i)) for i in range(first, min(count, first + batch_size))]
+        yield torch.stack(segments).unsqueeze(1)

@@ -23,7 +23,7 @@ def describe(config: Config) -> dict[str, int | float | str]:
     quantizer = _count(codec.quantizer)
     judges = _count(discriminators)
     left, right = codec.encoder_halo
-    after, before = codec.decoder_halo
+    before, after = codec.decoder_halo
     state_bytes = FLOAT_BYTES * (5 * (encoder + decoder) + 2 * quantizer + 4 * judges)
     activation_bytes = _activation_bytes(codec, config)
     return {
@@ -39,7 +39,7 @@ def describe(config: Config) -> dict[str, int | float | str]:
         if codec.has_lstm
         else round(1000 * codec.latency_samples / config.sample_rate, 1),
         "encoder_context_frames": "unbounded (LSTM)" if codec.has_lstm else f"{left} before, {right} after",
-        "decoder_context_frames": "unbounded (LSTM)" if codec.has_lstm else f"{after} before, {before} after",
+        "decoder_context_frames": "unbounded (LSTM)" if codec.has_lstm else f"{before} before, {after} after",
         "encoder_parameters": encoder,
         "decoder_parameters": decoder,
         "quantizer_parameters": quantizer,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import logging
 import math
 import time
@@ -27,17 +26,16 @@ from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import Utterance
 from audiocodec.errors import CheckpointError
-from audiocodec.training import state, validation
+from audiocodec.training import crash, state, validation
 from audiocodec.training.ema import EMA
-from audiocodec.training.feeder import Feeder
+from audiocodec.training.feeder import Feeder, fixed_batches
 from audiocodec.training.guard import Action, Guard
 from audiocodec.training.logbook import Logbook
-from audiocodec.training.statistics import CodebookStatistics
+from audiocodec.training.statistics import CodebookStatistics, collapsed
 from audiocodec.training.steps import DiscriminatorBundle, Steps, learning_rate
 
 START_FRAMES = 40_000  # latents that the codebooks are fitted to when quantization is switched on
 CALIBRATION_BATCHES = 16
-COLLAPSE_SHARE = 0.05  # alarm: fewer different codes per batch than this share of what could be different
 log = logging.getLogger("audiocodec.train")
 
 
@@ -244,13 +242,10 @@ class Trainer:
         log.info("step %d: quantization on, started from %d latents", self.step, sum(len(x) for x in latents))
 
     def _fixed_batches(self, frames: int) -> Iterator[Tensor]:
-        """Batches from the beginning of epoch 0 with at least `frames` frames, or all there is."""
-        size = self.config.train.batch_size
-        per_segment = self.config.segment_samples // self.config.hop_length
-        count = min(len(self.dataset), -(-frames // per_segment))
-        for first in range(0, count, size):
-            segments = [torch.from_numpy(self.dataset.segment(0, i)) for i in range(first, min(count, first + size))]
-            yield torch.stack(segments).unsqueeze(1).to(self.accelerator.device)
+        """The same batches whenever asked, with at least `frames` frames, or all there is."""
+        count = -(-frames * self.config.hop_length // self.config.segment_samples)
+        for batch in fixed_batches(self.dataset, count, self.config.train.batch_size):
+            yield batch.to(self.accelerator.device)
 
     def _collect(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Scalars for the log; codebook statistics since the last call, summed over processes."""
@@ -261,16 +256,11 @@ class Trainer:
         scalars |= self.statistics.summary()
         scalars |= {"train/learning_rate": float(self.optimizers["codec"].param_groups[0]["lr"])}
         scalars |= {"train/skipped_steps": float(self.guard.skipped)}
-        self._alarm(scalars)
+        frames = self.config.train.batch_size * self.config.segment_samples // self.config.hop_length
+        for name, value in collapsed(scalars, self.config.quantizer.codebook_size, frames).items():
+            log.warning("step %d: COLLAPSE: %s is %.4f", self.step, name, value)
         self.statistics.reset()
         return scalars
-
-    def _alarm(self, scalars: dict[str, float]) -> None:
-        frames = self.config.train.batch_size * self.config.segment_samples // self.config.hop_length
-        possible = min(1.0, self.config.quantizer.codebook_size / frames)
-        for name, value in scalars.items():
-            if name.endswith("different_per_frame") and value < COLLAPSE_SHARE * possible:
-                log.warning("step %d: COLLAPSE: %s is %.4f, expected near %.2f", self.step, name, value, possible)
 
     def _validate(self, book: Logbook) -> None:
         if not self.valid:
@@ -334,27 +324,19 @@ class Trainer:
 
     def _report_crash(self, values: dict[str, Tensor], items: list[tuple[int, int]]) -> None:
         """Write what is needed to look into a bad step: its batch, seed and losses."""
-        folder = self.folder / "crash"
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"step_{self.step:08d}_rank{self.accelerator.process_index}_{self.guard.skipped}"
-        bundle: dict[str, Any] = {
-            "step": self.step,
-            "seed": self.config.seed,
-            "values": {key: repr(float(value)) for key, value in values.items()},
-            "segments": [
-                {"epoch": epoch, "index": index, "utterance": where[0], "start": where[1]}
-                for epoch, index in items
-                for where in [self.dataset.locate(epoch, index)]
-            ],
-            "checkpoint": str(state.latest(self.checkpoints)),
-        }
-        (folder / f"{name}.json").write_text(json.dumps(bundle, indent=1))
-        torch_state = {f"codec.{key}": tensor.cpu().contiguous() for key, tensor in self.raw_codec.state_dict().items()}
-        if self.guard.bad_in_a_row == 0:  # once per series of bad steps: the weights do not change within it
-            from safetensors.torch import save_file
-
-            save_file(torch_state, folder / f"{name}.safetensors")
-        log.warning("step %d: not finite, skipped: %s", self.step, folder / f"{name}.json")
+        name = f"step_{self.step:08d}_rank{self.accelerator.process_index}_{self.guard.skipped}.json"
+        first = self.guard.bad_in_a_row == 0  # of a series of bad steps, in which the weights do not change
+        crash.write_bundle(
+            self.folder / "crash" / name,
+            self.dataset,
+            items,
+            values,
+            self.raw_codec if first else None,
+            step=self.step,
+            seed=self.config.seed,
+            checkpoint=str(state.latest(self.checkpoints)),
+        )
+        log.warning("step %d: not finite, skipped: %s", self.step, self.folder / "crash" / name)
 
     def _feeder(self) -> Feeder:
         return Feeder(
