@@ -6,6 +6,7 @@ hold it exactly). `describe` reads only the header and needs no torch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -73,8 +74,10 @@ def describe(model: str | Path | None = None) -> dict[str, Any]:
     metadata = header.pop("__metadata__", {})
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not an audiocodec model (format {metadata.get('format')!r}, need {FORMAT!r})")
+    if metadata.get("digest") != _digest(metadata):
+        raise CheckpointError(f"{path}: the header contradicts its own checksum: the file is damaged")
     parameters = sum(_product(entry["shape"]) for entry in header.values())
-    notes = json.loads(metadata.get("notes", "{}"))
+    notes = json.loads(metadata["notes"])
     return {
         "path": str(path),
         "fingerprint": metadata["fingerprint"],
@@ -109,6 +112,7 @@ def save(codec: Codec, config: Config, path: str | Path, *, half: bool = False, 
         "fingerprint": frozen.fingerprint.hex(),
         "notes": json.dumps(notes or {}),
     }
+    metadata["digest"] = _digest(metadata)
     write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
 
 
@@ -189,6 +193,12 @@ def _frozen_copy(codec: Codec, config: Config) -> Codec:
     copy = build_codec(config, norm=any("parametrizations" in name for name in codec.state_dict()))
     copy.load_state_dict({name: tensor.cpu() for name, tensor in codec.state_dict().items()})
     return copy.freeze()
+
+
+def _digest(metadata: dict[str, str]) -> str:
+    """Checksum of all that the header says besides the tensors' layout."""
+    said = {name: text for name, text in metadata.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read_header(path: Path) -> dict[str, Any]:

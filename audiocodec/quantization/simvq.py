@@ -111,4 +111,5 @@ def _draw(size: int, dim: int, distribution: str) -> Tensor:
         values = (torch.rand(size, dim) * 2 - 1) * (3**0.5 * deviation)
     else:
         values = torch.randn(size, dim) * deviation
-    return values.half().float()
+    rounded: Tensor = values.half().float()
+    return rounded
