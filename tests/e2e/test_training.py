@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +58,22 @@ def test_the_final_checkpoint_is_a_model(tmp_path: Path, data: Path) -> None:
     assert codec.decode(codes, 810).shape == (1, 1, 810)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch on one thread: sums are then rounded as in the processes of a test, which get one thread each."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path, data: Path, command: list[str]) -> None:
     """Two ranks see what two accumulated micro-batches see; each normalises latents over its own batch."""
     steps = ["--set", "train.steps=2", "--set", "train.lr_warmup_steps=1"]
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words += ["-m", "audiocodec.cli.main", *command, *steps]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     log = (tmp_path / "exp" / "train.log").read_text()
