@@ -88,7 +88,9 @@ def describe(model: str | Path | None = None) -> dict[str, Any]:
     }
 
 
-def save(codec: Codec, config: Config, path: str | Path, *, half: bool = False, notes: dict[str, Any] | None = None) -> None:
+def save(
+    codec: Codec, config: Config, path: str | Path, *, half: bool = False, notes: dict[str, Any] | None = None
+) -> None:
     """Write a model file for inference, whole or not at all.
 
     Args:

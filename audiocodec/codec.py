@@ -282,8 +282,7 @@ class Codec(nn.Module):
         return codes
 
     def _latents(self, padded: Tensor) -> Tensor:
-        latents: Tensor = self.scale(self.encoder(padded))
-        return latents
+        return self.scale.running(self.encoder(padded))
 
     def _pad(self, wav: Tensor) -> Tensor:
         return F.pad(wav, (0, -wav.shape[-1] % self.hop_length))

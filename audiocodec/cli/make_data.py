@@ -17,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio", metavar="AUDIO", help="folder of wav, flac, ogg, opus or mp3, searched recursively")
     parser.add_argument("out", metavar="OUT", help="data folder to write; with --split OUT/{all,train,dev,test}")
     parser.add_argument(
-        "--speaker-level", type=_count, default=1, metavar="N", help="which folder below AUDIO names the speaker, 0: none"
+        "--speaker-level",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="which folder below AUDIO names the speaker, 0: none",
     )
     parser.add_argument("--min-seconds", type=_seconds, default=0.0, metavar="S", help="leave out shorter recordings")
     parser.add_argument("--split", action="store_true", help="divide into train, dev and test by a hash of the ids")

@@ -67,7 +67,9 @@ class SpectralLoss(nn.Module):
             if window in self.mel_windows:
                 bank = self.get_buffer(f"bank_{window}")
                 low = self.mel_floor
-                mel.append(((bank @ actual).clamp(min=low).log10() - (bank @ target).clamp(min=low).log10()).abs().mean())
+                mel.append(
+                    ((bank @ actual).clamp(min=low).log10() - (bank @ target).clamp(min=low).log10()).abs().mean()
+                )
             if window in self.stft_windows:
                 norm = torch.linalg.vector_norm(target).clamp(min=MIN_NORM)
                 relative = torch.linalg.vector_norm(actual - target) / norm

@@ -56,7 +56,12 @@ class STFTDiscriminator(nn.Module):
         """Judge `wav [B, 1, S]`, S at least `n_fft`: scores `[B, 1, T, F']` and the hidden features."""
         with torch.autocast(wav.device.type, enabled=False):
             spectrum = torch.stft(
-                wav.float().squeeze(1), self.n_fft, self.hop_length, window=self.window, center=False, return_complex=True
+                wav.float().squeeze(1),
+                self.n_fft,
+                self.hop_length,
+                window=self.window,
+                center=False,
+                return_complex=True,
             )
             spectrum = spectrum / self.window.square().sum().sqrt()
             x = torch.stack([spectrum.real, spectrum.imag], 1).transpose(2, 3)

@@ -34,12 +34,16 @@ class LatentScale(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):
             latents = latents.float()
             if not self.training:
-                return (latents - self.mean[:, None]) / self.rms
+                return self.running(latents)
             mean = latents.mean((0, 2))
             centred = latents - mean[:, None]
             rms = centred.square().mean().add(MIN_RMS**2).sqrt()
             self._update(mean.detach(), rms.detach())
             return centred / rms
+
+    def running(self, latents: Tensor) -> Tensor:
+        """Scale `latents [B, D, T]` by the running statistics, which stay as they are."""
+        return (latents.float() - self.mean[:, None]) / self.rms
 
     @torch.no_grad()
     def _update(self, mean: Tensor, rms: Tensor) -> None:

@@ -47,9 +47,7 @@ class SimVQ(nn.Module):
         """
         super().__init__()
         self.codebook_size, self.codebook_dim, self.start_kind = codebook_size, codebook_dim, start
-        self.codebook = nn.Parameter(
-            _draw(codebook_size, codebook_dim, distribution), requires_grad=train_codebook
-        )
+        self.codebook = nn.Parameter(_draw(codebook_size, codebook_dim, distribution), requires_grad=train_codebook)
         self.map = nn.Linear(codebook_dim, codebook_dim, bias=bias)
         nn.init.eye_(self.map.weight)
         if bias:
@@ -69,8 +67,10 @@ class SimVQ(nn.Module):
     def table(self) -> tuple[Tensor, Tensor]:
         """The effective codebook `[V, D]` and half its squared norms `[V]`, kept until a weight changes."""
         tensors = [self.codebook, self.map.weight] + ([self.map.bias] if self.map.bias is not None else [])
-        key = tuple(n for t in tensors for n in (t._version, t.data_ptr()))
-        if self._cache is None or self._cache[0] != key:
+        # Weights made in inference mode count no versions and could change unseen: no cache for them.
+        counted = not any(t.is_inference() for t in tensors)
+        key = tuple(n for t in tensors for n in (t._version, t.data_ptr())) if counted else ()
+        if self._cache is None or self._cache[0] != key or not counted:
             with torch.no_grad(), torch.autocast(self.codebook.device.type, enabled=False):
                 table = self.map(self.codebook)
                 self._cache = (key, table, table.square().sum(1) / 2)

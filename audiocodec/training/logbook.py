@@ -37,21 +37,20 @@ class Logbook:
         """Count a step."""
         self._bar.update()
 
-    def scalars(self, values: Mapping[str, float], step: int, rate: float, seconds_left: float) -> None:
+    def scalars(self, values: Mapping[str, float], step: int, pace: str) -> None:
         """Write `values` and a line of the most telling ones.
 
         Args:
             values: by tag.
             step: x axis.
-            rate: steps per second.
-            seconds_left: of the run, estimated.
+            pace: put into the line.
         """
         if self._writer is None:
             return
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
         shown = " ".join(f"{name.split('/', 1)[-1]} {value:.4g}" for name, value in values.items() if _telling(name))
-        log.info("step %d  %.2f steps/s, %.0f min left  %s", step, rate, seconds_left / 60, shown)
+        log.info("step %d  %s  %s", step, pace, shown)
 
     def audio(self, tag: str, wav: FloatArray, sample_rate: int, step: int) -> None:
         """Write `wav [S]` and a picture of its spectrogram."""

@@ -26,7 +26,6 @@ from audiocodec.errors import CheckpointError
 
 def save(
     folder: Path,
-    *,
     config: Config,
     average: Codec,
     modules: Mapping[str, nn.Module],
@@ -64,7 +63,7 @@ def save(
 
 
 def load(
-    folder: Path, *, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+    folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> dict[str, Any]:
     """Read a checkpoint back into `modules` and `optimizers`.
 

@@ -68,9 +68,3 @@ def validate(
     if not losses:
         return {}, []
     return {f"valid/{key}": float(np.mean([row[key] for row in losses])) for key in losses[0]}, examples
-
-
-@torch.no_grad()
-def calibrate(codec: Codec, batches: Sequence[Tensor]) -> None:
-    """Set the latents' running statistics of `codec` to those of `batches`, `[B, 1, S]` each."""
-    codec.scale.calibrate([codec.encoder(batch) for batch in batches])

@@ -70,12 +70,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path, data: Path, command: list[str]) -> None:
     """Two ranks see what two accumulated micro-batches see; each normalises latents over its own batch."""
-    steps = ["--set", "train.steps=2", "--set", "train.lr_warmup_steps=1"]
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words += ["-m", "audiocodec.cli.main", *command, *steps]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    _on_two_processes([*command, "--set", "train.steps=2", "--set", "train.lr_warmup_steps=1"])
     log = (tmp_path / "exp" / "train.log").read_text()
     assert log.count("2 process(es)") == 1 and "1 process(es)" not in log
     common = "train.steps=2 train.lr_warmup_steps=1"
@@ -95,6 +90,36 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path, data: Path, 
         assert moments
         assert _apart(two, one, None, tuple(moments)) < 1e-3
         assert _apart(half, one, None, tuple(moments)) > 0.1
+
+
+def test_two_processes_resume_as_if_they_had_never_stopped(tmp_path: Path, command: list[str]) -> None:
+    options = [*command, "--set", "loss.balancer=true", "--set", "train.lr_final_ratio=1"]
+    options.remove(str(tmp_path / "exp"))
+    folder = options.index("--exp") + 1
+
+    def train(name: str, *more: str) -> None:
+        _on_two_processes([*options[:folder], str(tmp_path / name), *options[folder:], *more])
+
+    train("whole", "--set", "train.steps=4")
+    train("parts", "--set", "train.steps=2")
+    train("parts", "--set", "train.steps=4", "--resume")
+    whole, parts = tensors(tmp_path / "whole", 4), tensors(tmp_path / "parts", 4)
+    assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
+    states = [
+        json.loads((tmp_path / name / "checkpoints/step_00000004/state.json").read_text())
+        for name in ("whole", "parts")
+    ]
+    assert states[0] == states[1]
+    first, second = states[0]["balancers"]  # each process has seen gradients of its own batches
+    assert first.keys() == second.keys() and first != second
+
+
+def _on_two_processes(command: list[str]) -> None:
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words += ["-m", "audiocodec.cli.main", *command]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _apart(
@@ -202,7 +227,7 @@ def test_log(tmp_path: Path, data: Path) -> None:
 def test_bfloat16(tmp_path: Path, data: Path) -> None:
     run = trainer(config("train.steps=3 train.precision=bf16 loss.balancer=true"), tmp_path, data)
     kinds: set[torch.dtype] = set()
-    run.raw_codec.encoder.register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
+    run.parts.raw_codec.encoder.register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
     assert run.run() == 3 and run.guard.skipped == 0
     assert torch.bfloat16 in kinds
     weights = tensors(tmp_path, 3)

@@ -42,21 +42,21 @@ def test_a_bad_step_changes_nothing_but_the_position(
     spoilt = _spoil(monkeypatch, range(2, 3))
     run = trainer(made, tmp_path, data, kind=stopping_at(2))
     assert run.run() == 2
-    before = {name: tensor.clone() for name, tensor in run.raw_codec.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in run.parts.raw_codec.state_dict().items()}
     norms = json.dumps(run.steps.balancer.state if run.steps.balancer else {})
-    moments = [t.clone() for entry in run.optimizers["codec"].state.values() for t in entry.values()]
+    moments = [t.clone() for entry in run.parts.optimizers["codec"].state.values() for t in entry.values()]
     run.feeder = run._feeder()
     run._train_step()  # the third batch: all NaN
     assert run.step == 2 and run.guard.skipped == 1 and run.position == 6
-    assert all(torch.equal(tensor, before[name]) for name, tensor in run.raw_codec.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.parts.raw_codec.state_dict().items())
     assert json.dumps(run.steps.balancer.state if run.steps.balancer else {}) == norms
-    after = [t for entry in run.optimizers["codec"].state.values() for t in entry.values()]
+    after = [t for entry in run.parts.optimizers["codec"].state.values() for t in entry.values()]
     assert all(torch.equal(a, b) for a, b in zip(after, moments))
     _check_bundle(tmp_path, run.dataset, spoilt[0])
     run._train_step()
     assert run.step == 3 and run.position == 8
-    assert all(bool(torch.isfinite(t).all()) for t in run.raw_codec.state_dict().values())
-    assert any(not torch.equal(tensor, before[name]) for name, tensor in run.raw_codec.state_dict().items())
+    assert all(bool(torch.isfinite(t).all()) for t in run.parts.raw_codec.state_dict().values())
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in run.parts.raw_codec.state_dict().items())
 
 
 def _check_bundle(folder: Path, dataset: object, items: list[tuple[int, int]]) -> None:
@@ -105,10 +105,10 @@ def test_training_goes_on_after_a_rollback(tmp_path: Path, data: Path, monkeypat
     assert run.run() == 4
     assert (run.guard.rollbacks, run.guard.skipped, run.guard.rate_scale) == (1, 2, 0.25)
     assert run.position == 2 * 7  # steps 0 1 2, two bad ones, 2 3 again
-    rates = [group["lr"] for group in run.optimizers["codec"].param_groups]
+    rates = [group["lr"] for group in run.parts.optimizers["codec"].param_groups]
     clean = trainer(made, tmp_path / "clean", data)
     assert clean.run() == 4
-    assert rates == [group["lr"] * 0.25 for group in clean.optimizers["codec"].param_groups]
+    assert rates == [group["lr"] * 0.25 for group in clean.parts.optimizers["codec"].param_groups]
 
 
 def test_give_up_is_a_training_error(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,17 @@ CHECKOUT = Path(__file__).parents[2]
 
 # What is made by running things; a copy holds what a fresh clone holds.
 _MADE = shutil.ignore_patterns(
-    ".git", ".venv*", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis", "exp", "data", "data.tmp", "corpus", "demo_out"
+    ".git",
+    ".venv*",
+    "__pycache__",
+    "*.egg-info",
+    ".*_cache",
+    ".hypothesis",
+    "exp",
+    "data",
+    "data.tmp",
+    "corpus",
+    "demo_out",
 )
 
 

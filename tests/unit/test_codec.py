@@ -67,6 +67,14 @@ def test_the_codes_of_noise_are_diverse_so_that_equality_means_something() -> No
     assert len(codes[0, 1].unique()) > 15
 
 
+def test_encoding_a_codec_in_training_changes_nothing_in_it() -> None:
+    codec = make()
+    expected = codec.encode(noise(HOP * FRAMES))
+    before = {name: tensor.clone() for name, tensor in codec.state_dict().items()}
+    assert torch.equal(codec.train().encode(noise(HOP * FRAMES)), expected)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in codec.state_dict().items())
+
+
 @pytest.mark.parametrize("codebooks", [1, 3])
 @pytest.mark.parametrize("kind", ["istft", "seanet"])
 @pytest.mark.parametrize("samples", [1, HOP - 1, HOP, HOP + 1, 2 * HOP - 1, 2 * HOP, 2 * HOP + 1])

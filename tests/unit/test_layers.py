@@ -41,8 +41,8 @@ OWNERS = {
     "soundfile": ("audio",),
     "soxr": ("audio",),
     "yaml": ("config.load",),
-    "accelerate": ("training.trainer", "evaluation"),
-    "torch.distributed": ("training.trainer",),
+    "accelerate": ("training.parts", "evaluation"),
+    "torch.distributed": ("training.parts",),
     "argparse": ("cli",),
     "pickle": (),
     "torchaudio": (),
@@ -235,7 +235,11 @@ def _talk(module: str, tree: ast.Module) -> Iterator[str]:
     if _starts(module, "cli"):
         return
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "input", "exit"):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("print", "input", "exit")
+        ):
             yield f"{module}:{node.lineno} {node.func.id}"
         if isinstance(node, ast.Attribute) and node.attr == "exit" and ast.unparse(node.value) == "sys":
             yield f"{module}:{node.lineno} sys.exit"

@@ -176,6 +176,14 @@ def test_the_kept_table_follows_an_optimizer_step() -> None:
     torch.testing.assert_close(quantizer.table()[1], expected.square().sum(1) / 2)
 
 
+def test_the_effective_codebook_follows_weights_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        quantizer = SimVQ(50, 4)
+        before = quantizer.table()[0].clone()
+        quantizer.map.weight.mul_(2)
+        torch.testing.assert_close(quantizer.table()[0], 2 * before)
+
+
 @pytest.mark.parametrize("distribution", ["gaussian", "uniform"])
 def test_a_drawn_codebook_is_exact_in_float16(distribution: str) -> None:
     codebook = SimVQ(5000, 16, distribution=distribution).codebook

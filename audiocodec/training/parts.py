@@ -1,0 +1,119 @@
+"""What a run trains: the models, wrapped for the processes at work, their optimizers and the codec's average."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import gather_object
+from torch import nn
+
+from audiocodec.build import build_codec, build_discriminators
+from audiocodec.config.schema import Config
+from audiocodec.training.ema import EMA
+from audiocodec.training.steps import DiscriminatorBundle, learning_rate
+
+
+class Parts:
+    """Everything of a run that has weights.
+
+    Attributes:
+        accelerator: of Hugging Face Accelerate.
+        raw_codec, raw_discriminators: the modules themselves.
+        codec: wrapped; what a training step calls.
+        discriminators: wrapped; None where the configuration has none.
+        optimizers: `codec` and, with discriminators, `discriminators`.
+        ema: average of the codec.
+    """
+
+    def __init__(self, config: Config, device: str) -> None:
+        """Build everything from `config`, seeded.
+
+        Args:
+            config: the run.
+            device: `cpu`, or `auto` for what Accelerate finds.
+        """
+        self.config = config
+        self.accelerator = Accelerator(
+            cpu=device == "cpu",
+            mixed_precision="bf16" if config.train.precision == "bf16" else "no",
+            gradient_accumulation_steps=config.train.gradient_accumulation,
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
+        )
+        torch.manual_seed(config.seed)
+        self.raw_codec = build_codec(config)
+        self.raw_discriminators = DiscriminatorBundle(build_discriminators(config))
+        self.optimizers = {"codec": self._adamw(self.raw_codec, config.train.learning_rate)}
+        self.codec = self._prepare(self.raw_codec)
+        self.discriminators = None
+        if self.raw_discriminators.discriminators:
+            rate = config.train.discriminator_learning_rate
+            self.optimizers["discriminators"] = self._adamw(self.raw_discriminators, rate)
+            self.discriminators = self._prepare(self.raw_discriminators)
+        self.ema = EMA(self.raw_codec, config.train.ema_decay)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """Modules of the training state, by name."""
+        modules: dict[str, nn.Module] = {"codec": self.raw_codec, "ema": self.ema.average}
+        return modules | ({"discriminators": self.raw_discriminators} if self.discriminators is not None else {})
+
+    def set_learning_rates(self, step: int, scale: float) -> None:
+        """Set what the schedule says for `step`, times `scale`."""
+        t = self.config.train
+        bases = {"codec": t.learning_rate, "discriminators": t.discriminator_learning_rate}
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self.config, bases[name], step) * scale
+
+    def clip(self, with_discriminators: bool) -> dict[str, torch.Tensor]:
+        """Clip the gradients; returns their norms before that."""
+        t, clip = self.config.train, self.accelerator.clip_grad_norm_
+        norms = {"gradient/codec": clip(self.raw_codec.parameters(), t.clip_norm)}
+        if with_discriminators:
+            norms["gradient/discriminators"] = clip(self.raw_discriminators.parameters(), t.discriminator_clip_norm)
+        return norms
+
+    def update(self, with_discriminators: bool) -> None:
+        """Apply the gradients."""
+        for name, optimizer in self.optimizers.items():
+            if name == "codec" or with_discriminators:
+                optimizer.step()
+        self.ema.update(self.raw_codec)
+
+    def zero_grad(self) -> None:
+        """Drop the gradients."""
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+
+    @contextlib.contextmanager
+    def synchronised(self, last: bool) -> Iterator[None]:
+        """Exchange gradients between processes only where this is the `last` micro-batch of a step."""
+        with contextlib.ExitStack() as stack:
+            if not last:
+                stack.enter_context(self.accelerator.no_sync(self.codec))
+                if self.discriminators is not None:
+                    stack.enter_context(self.accelerator.no_sync(self.discriminators))
+            yield
+
+    def any_process(self, flag: bool) -> bool:
+        """Whether `flag` is set on any process."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        return float(self.accelerator.reduce(torch.tensor([float(flag)], device=self.accelerator.device))) > 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """`value` of every process, in their order."""
+        gathered: list[Any] = gather_object([value])
+        return gathered
+
+    def _adamw(self, module: nn.Module, rate: float) -> torch.optim.AdamW:
+        t = self.config.train
+        trained = [p for p in module.parameters() if p.requires_grad]
+        return torch.optim.AdamW(trained, rate, betas=t.betas, weight_decay=t.weight_decay)
+
+    def _prepare(self, module: nn.Module) -> Any:
+        return self.accelerator.prepare(module)
