@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.quantization.base import QuantizerOutput
-from audiocodec.quantization.simvq import MIN_ENERGY, SimVQ
+from audiocodec.quantization.simvq import SimVQ
+
+MIN_ENERGY = 1e-12  # guards a division only
 
 
 class ResidualQuantizer(nn.Module):
