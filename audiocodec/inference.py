@@ -126,6 +126,11 @@ def check_fingerprint(tokens: TokenFile, fingerprint: bytes) -> None:
         )
 
 
+def is_stale(output: str | os.PathLike[str], source: str) -> bool:
+    """Whether an output is older than the file it was made from; a source that is no file tells nothing."""
+    return os.path.isfile(source) and os.stat(output).st_mtime_ns < os.stat(source).st_mtime_ns
+
+
 def _divided(block: np.ndarray, gain: float) -> np.ndarray:
     with np.errstate(all="ignore"):  # an absurd gain gives infinities, which the writer refuses
         return (block / np.float64(gain)).astype(np.float32)

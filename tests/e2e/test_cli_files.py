@@ -194,6 +194,12 @@ def test_existing_outputs_are_refused_before_the_model_is_opened(
     assert TokenFile.read(tmp_path / "in.act").codes.shape[0] == 2
 
 
+def dated(folder: Path, second: int) -> None:
+    """Give all files of a folder one time, in seconds since 1970."""
+    for path in folder.iterdir():
+        os.utime(path, (second, second))
+
+
 def test_resume_skips_what_is_finished_and_sound(
     tmp_path: Path, run: Run, other_model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,25 +207,52 @@ def test_resume_skips_what_is_finished_and_sound(
         save(tmp_path / "in" / f"{name}.wav", 5_000 + ord(name))
     assert run("encode", tmp_path / "in", "-d", tmp_path / "tok", "--resume") == 0
     whole = {name: (tmp_path / "tok" / name).read_bytes() for name in tree(tmp_path / "tok")}
+    dated(tmp_path / "in", 100)
+    dated(tmp_path / "tok", 100)  # made within the same tick of the clock as its input
     (tmp_path / "tok" / "a.act").unlink()
     (tmp_path / "tok" / "b.act").write_bytes(whole["b.act"][:-1])
-    os.utime(tmp_path / "tok" / "c.act", (1, 1))
     capsys.readouterr()
     assert run("encode", tmp_path / "in", "-d", tmp_path / "tok", "--resume") == 0
     assert "2 of 3 done, 0 failed, 1 were finished before" in capsys.readouterr().err
     assert {name: (tmp_path / "tok" / name).read_bytes() for name in whole} == whole
-    assert (tmp_path / "tok" / "c.act").stat().st_mtime == 1
+    assert (tmp_path / "tok" / "c.act").stat().st_mtime == 100
     assert run("encode", tmp_path / "in", "-d", tmp_path / "tok", "--resume", model=other_model_path) == 1
     assert "made by another model" in capsys.readouterr().err
     assert {name: (tmp_path / "tok" / name).read_bytes() for name in whole} == whole
 
     assert run("decode", tmp_path / "tok", "-d", tmp_path / "out") == 0
     wav = (tmp_path / "out" / "b.wav").read_bytes()
+    dated(tmp_path / "tok", 200)
+    dated(tmp_path / "out", 200)
     (tmp_path / "out" / "b.wav").write_bytes(wav[:-100])
-    os.utime(tmp_path / "out" / "c.wav", (1, 1))
     assert run("decode", tmp_path / "tok", "-d", tmp_path / "out", "--resume") == 0
     assert (tmp_path / "out" / "b.wav").read_bytes() == wav
-    assert (tmp_path / "out" / "c.wav").stat().st_mtime == 1
+    assert (tmp_path / "out" / "c.wav").stat().st_mtime == 200
+
+
+def test_resume_makes_again_what_is_older_than_its_input(
+    tmp_path: Path, run: Run, other_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An input that was replaced by another of the same length: only its date tells."""
+    source, tokens, out = tmp_path / "a.wav", tmp_path / "a.act", tmp_path / "out.wav"
+    save(source, gain=0.1)
+    assert run("encode", source) == 0
+    before = tokens.read_bytes()
+    soundfile.write(source, np.sin(np.arange(5_000) / 10), RATE)
+    os.utime(source, (2_000_000_000, 2_000_000_000))
+    assert run("encode", source, "--resume") == 0
+    assert tokens.read_bytes() != before
+    assert run("decode", tokens, "-o", out) == 0
+    sine = out.read_bytes()
+    tokens.write_bytes(before)
+    os.utime(tokens, (2_000_000_000, 2_000_000_000))
+    assert run("decode", tokens, "-o", out, "--resume") == 0
+    assert out.read_bytes() != sine
+    # tokens of another model are refused before the output that is there counts as finished
+    assert run("encode", source, "--force", model=other_model_path) == 0
+    os.utime(tokens, (100, 100))
+    assert run("decode", tokens, "-o", out, "--resume") == 2
+    assert "was encoded by model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
