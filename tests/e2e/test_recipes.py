@@ -265,6 +265,20 @@ def test_data_stage_of_a_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in recipe.iterdir() if "data" in path.name) == ["data"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_folder_of_audio_is_trained_on_and_scored(tmp_path: Path) -> None:
+    """The README's way to a codec of one's own, cut short."""
+    root = copy_of(tmp_path, "recipes", "egs")
+    audio = root / "egs" / "mini" / "codec" / "local" / "audio"
+    steps = "--set train.steps=6 --set train.warmup_autoencoder_steps=3 --set train.batch_size=2"
+    options = ["--audio", str(audio), "--config", "mini", "--train-options", steps, "--test-share", "0.28"]
+    done = run([root / "egs/folder/codec/run.sh", *options, "--metrics", "mel"], tmp_path)
+    page = (root / "egs/folder/codec/exp/mini/RESULTS.md").read_text()
+    assert page in done.stdout
+    assert page.startswith("# Results\n\n```\n./run.sh --audio ") and "mel distance" in page
+
+
 def test_data_stage_refuses_a_bad_folder(tmp_path: Path) -> None:
     """What local/data.sh makes is validated before it is used: here one that gives wrong lengths."""
     root = copy_of(tmp_path, "recipes", "egs")
