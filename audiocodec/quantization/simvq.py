@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiocodec.quantization.search import nearest_codes
+from audiocodec.quantization.search import half_squares, nearest_codes
 from audiocodec.quantization.start import isotropic_map, waterfill_map
 
 
@@ -67,9 +67,10 @@ class SimVQ(nn.Module):
         counted = not any(t.is_inference() for t in tensors)
         key = tuple(n for t in tensors for n in (t._version, t.data_ptr())) if counted else ()
         if self._cache is None or self._cache[0] != key or not counted:
+            self._cache = None  # never two tables at once
             with torch.no_grad(), torch.autocast(self.codebook.device.type, enabled=False):
                 table = self.map(self.codebook)
-                self._cache = (key, table, table.square().sum(1) / 2)
+                self._cache = (key, table, half_squares(table))
         return self._cache[1], self._cache[2]
 
     def lookup(self, codes: Tensor) -> Tensor:

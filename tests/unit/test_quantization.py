@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def correlated(count: int, dim: int) -> torch.Tensor:
     return (torch.randn(count, dim) * 0.5 ** (torch.arange(dim) / 2)) @ rotation.T + 0.5
 
 
-@pytest.mark.parametrize("size", [2, 4095, 4096, 4097, 262_144])
+@pytest.mark.parametrize("size", [2, 1023, 1024, 1025, 262_144])
 def test_the_search_finds_what_a_float64_loop_finds(size: int) -> None:
     quantizer, latents = bent(size, 4), torch.randn(2, 4, 20)
     table = quantizer.codebook.double().numpy() @ quantizer.map.weight.detach().double().numpy().T
@@ -111,6 +113,36 @@ def test_gradients_are_those_of_the_direct_form(count: int, dropout: float, bias
         if bias:
             torch.testing.assert_close(stage.map.bias.grad, offset.grad, **same)
         assert stage.codebook.grad is None
+
+
+MEMORY = """
+import torch
+from audiocodec.quantization.simvq import SimVQ
+
+def held(field):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+def beyond(work):
+    open("/proc/self/clear_refs", "w").write("5")  # VmHWM back to what is held now
+    before = held("VmRSS")
+    work()
+    return held("VmHWM") - before
+
+torch.set_num_threads(1)
+quantizer, latents = SimVQ(262_144, 64), torch.randn(1, 64, 1024)
+print(beyond(quantizer.table) - 4 * 262_144 * 64)
+print(beyond(lambda: quantizer.encode(latents)))
+with torch.no_grad():
+    quantizer.map.weight.mul_(2)
+print(beyond(lambda: quantizer.encode(latents)))
+"""
+
+
+def test_search_and_rebuilt_table_hold_at_most_64_mb_beyond_the_codebook() -> None:
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    peaks = [int(line) for line in done.stdout.split()]  # first table, a search, a new table and a search
+    assert len(peaks) == 3 and max(peaks) < 64e6, peaks
 
 
 @pytest.mark.parametrize("bits", [0.5, 3, 12, 18])
