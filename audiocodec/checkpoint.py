@@ -212,7 +212,7 @@ def _read_header(path: Path) -> dict[str, Any]:
             size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
             if not 2 <= size <= min(MAX_HEADER_BYTES, path.stat().st_size):
                 raise CheckpointError(f"{path}: not a safetensors file")
-            header = json.loads(file.read(size))
+            header = json.loads(file.read(size), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read: {error}") from error
     except ValueError as error:
@@ -220,6 +220,13 @@ def _read_header(path: Path) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise CheckpointError(f"{path}: not a safetensors file")
     return header
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a damaged name may equal another, and the later one would replace it without a word."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("damaged: a name comes twice")
+    return dict(pairs)
 
 
 def _count_parameters(tensors: dict[str, Any], path: Path) -> int:

@@ -76,6 +76,7 @@ def test_a_damaged_weight_is_refused(tmp_path: Path, tiny_model_path: Path) -> N
         ('"data_offsets"', '"data_offsetr"'),
         ('"shape":[16]', '"shape":[17]'),
         ('"shape":[16]', '"shape":"16"'),
+        ('"scale.mean"', '"scale.rms"'),
         ('"__metadata__":{', '"__metadata__":1,"x":{'),
     ],
 )
