@@ -259,7 +259,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _restore(self, folder: Path) -> None:
-        values = state.load(folder, self.parts.modules, self.parts.optimizers)
+        values = state.load(folder, self.config, self.parts.modules, self.parts.optimizers)
         t = self.config.train
         thresholds = {"cut_after": t.bad_steps_before_cut, "rollback_after": t.bad_steps_before_rollback}
         try:
