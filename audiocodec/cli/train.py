@@ -82,7 +82,9 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
     valid = read_folder(d.valid, args.allow_pipes) if d.valid else []
     from audiocodec.training.trainer import Trainer
 
-    trainer = Trainer(config, folder, dataset, valid, device=args.device, resume=args.resume)
+    trainer = Trainer(
+        config, folder, dataset, valid, device=args.device, resume=args.resume, allow_pipes=args.allow_pipes
+    )
     if trainer.accelerator.is_main_process:
         write_atomically(folder / "config.yaml", lambda path: path.write_text(dump_config(config)))
     logging.getLogger("audiocodec.train").info(

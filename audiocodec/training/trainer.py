@@ -48,6 +48,7 @@ class Trainer:
         *,
         device: str = "auto",
         resume: bool = False,
+        allow_pipes: bool = False,
     ) -> None:
         """Build everything, or restore it.
 
@@ -58,6 +59,7 @@ class Trainer:
             valid: utterances to validate on.
             device: `cpu`, or `auto` for what Accelerate finds.
             resume: go on from the newest checkpoint, if there is one.
+            allow_pipes: run commands that stand in place of `valid`'s paths.
 
         Raises:
             CheckpointError: the checkpoint does not fit.
@@ -72,7 +74,8 @@ class Trainer:
         self.statistics = CodebookStatistics(
             config.quantizer.num_codebooks, config.quantizer.codebook_size, self.accelerator.device
         )
-        self.valid = validation.read_utterances(valid, config) if self.accelerator.is_main_process else []
+        main = self.accelerator.is_main_process
+        self.valid = validation.read_utterances(valid, config, allow_pipes) if main else []
         self.step = 0
         self.position = 0
         self.stop_requested = False
