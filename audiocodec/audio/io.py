@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from audiocodec.audio.container import length_is_stated, missing_bytes
+from audiocodec.audio.container import CHECKED, length_is_stated, missing_bytes
 from audiocodec.audio.resampling import resample, resample_blocks, resampled_length
 from audiocodec.audio.writer import Writer, finite, write
 from audiocodec.errors import AudioError
@@ -218,6 +218,9 @@ def _open(path: str | os.PathLike[str], forward: bool = True) -> Iterator[Any]:
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{path}: not audio, or damaged at its start ({error.error_string})") from None
         with file:
+            if file.format not in CHECKED:
+                cause = "in which missing bytes go unnoticed; convert it to WAV or FLAC"
+                raise AudioError(f"{path}: is a file of type {file.format_info}, {cause}")
             if not MIN_RATE <= file.samplerate <= MAX_RATE:
                 raise AudioError(f"{path}: sample rate {file.samplerate} Hz is outside {MIN_RATE} to {MAX_RATE}")
             yield file
