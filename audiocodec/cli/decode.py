@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from audiocodec.audio import io
 from audiocodec.cli import batch
-from audiocodec.cli.jobs import STREAM, Job, make_plan
+from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.errors import AudioError
 from audiocodec.inference import Progress, check_fingerprint, decode_file, decoded_length, is_stale
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     model = batch.Model(args)
 
     def work(job: Job, progress: Progress) -> batch.Report | None:
-        tokens = TokenFile.read(job.source)
+        with local_file(job.source, args.allow_pipes) as path:
+            tokens = TokenFile.read(path)
         check_fingerprint(tokens, model.fingerprint)
         if args.num_codebooks is not None:
             tokens = tokens.truncate(args.num_codebooks)

@@ -8,7 +8,7 @@ import time
 
 from audiocodec.audio import io
 from audiocodec.cli import batch
-from audiocodec.cli.jobs import STREAM, Job, local_audio, make_plan
+from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.data.manifest import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.inference import Progress, encode_file, is_stale
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     def work(job: Job, progress: Progress) -> batch.Report | None:
         if args.resume and _is_finished(job, model, args.num_codebooks):
             return None
-        with local_audio(job.source, args.allow_pipes) as path:
+        with local_file(job.source, args.allow_pipes) as path:
             io.info(path)  # bad files are refused before the weights are loaded
             codec, started = model.codec, time.perf_counter()
             tokens = encode_file(codec, path, args.num_codebooks, progress=progress)

@@ -83,8 +83,8 @@ def refuse_existing(jobs: Sequence[Job]) -> None:
 
 
 @contextmanager
-def local_audio(source: str, allow_pipes: bool) -> Iterator[str]:
-    """A regular file with the audio of `source`: stdin, named pipes and commands are spooled to a temporary file."""
+def local_file(source: str, allow_pipes: bool) -> Iterator[str]:
+    """A regular file with what `source` holds: stdin, named pipes and commands are spooled to a temporary file."""
     if is_pipe(source):
         with audio_file(source, allow_pipes) as path, _renamed(path, source):
             yield path

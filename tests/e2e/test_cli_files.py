@@ -152,6 +152,20 @@ def test_list_of_files(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[s
     assert "--allow-pipes" in capsys.readouterr().err and not (tmp_path / "refused").exists()
     assert run("encode", scp, "-d", tmp_path / "piped", "--allow-pipes") == 0
     assert (tmp_path / "piped" / "id1.act").read_bytes() == (tmp_path / "tok" / "id1.act").read_bytes()
+
+
+def test_list_of_commands_that_put_out_tokens(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("encode", save(tmp_path / "in.wav")) == 0
+    assert run("decode", tmp_path / "in.act", "-o", tmp_path / "whole.wav") == 0
+    scp = tmp_path / "tokens.scp"
+    scp.write_text(f"id1 cat '{tmp_path}/in.act' |\nid2 head -c 50 '{tmp_path}/in.act' |\nid3 false |\n")
+    assert run("decode", scp, "-d", tmp_path / "refused") == 1
+    assert "--allow-pipes" in capsys.readouterr().err and not (tmp_path / "refused").exists()
+    assert run("decode", scp, "-d", tmp_path / "out", "--allow-pipes") == 1
+    message = capsys.readouterr().err
+    assert "in.act' |: ends after 50 bytes" in message and "false |: the command ended with status 1" in message
+    assert "1 of 3 done, 2 failed" in message and tree(tmp_path / "out") == ["id1.wav"]
+    assert (tmp_path / "out" / "id1.wav").read_bytes() == (tmp_path / "whole.wav").read_bytes()
     scp.write_text(f"../../outside {one}\n")
     assert run("encode", scp, "-d", tmp_path / "x") == 1
     assert "leads out of the folder" in capsys.readouterr().err
