@@ -152,6 +152,9 @@ def test_list_of_files(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[s
     assert "--allow-pipes" in capsys.readouterr().err and not (tmp_path / "refused").exists()
     assert run("encode", scp, "-d", tmp_path / "piped", "--allow-pipes") == 0
     assert (tmp_path / "piped" / "id1.act").read_bytes() == (tmp_path / "tok" / "id1.act").read_bytes()
+    scp.write_text(f"../../outside {one}\n")
+    assert run("encode", scp, "-d", tmp_path / "x") == 1
+    assert "leads out of the folder" in capsys.readouterr().err
 
 
 def test_list_of_commands_that_put_out_tokens(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,9 +169,6 @@ def test_list_of_commands_that_put_out_tokens(tmp_path: Path, run: Run, capsys: 
     assert "in.act' |: ends after 50 bytes" in message and "false |: the command ended with status 1" in message
     assert "1 of 3 done, 2 failed" in message and tree(tmp_path / "out") == ["id1.wav"]
     assert (tmp_path / "out" / "id1.wav").read_bytes() == (tmp_path / "whole.wav").read_bytes()
-    scp.write_text(f"../../outside {one}\n")
-    assert run("encode", scp, "-d", tmp_path / "x") == 1
-    assert "leads out of the folder" in capsys.readouterr().err
 
 
 def test_json_lines(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
