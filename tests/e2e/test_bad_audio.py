@@ -125,6 +125,21 @@ def test_batch_goes_on_after_bad_files(
     assert sorted(os.listdir(tmp_path / "out")) == ["good.act", "zgood.act"]
 
 
+def test_named_pipe_in_a_folder_is_not_waited_for(tmp_path: Path, tiny_model_path: Path) -> None:
+    audio, model = tmp_path / "in", ["-m", str(tiny_model_path)]
+    audio.mkdir()
+    write(audio / "a.wav", noise(RATE))
+    os.mkfifo(audio / "pipe.wav")
+    (audio / "link.wav").symlink_to("pipe.wav")
+    (audio / "gone.wav").symlink_to("nothing.wav")
+    for words in (["make-data", audio, tmp_path / "data"], ["encode", audio, "-d", tmp_path / "out", *model]):
+        done = subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 1 and "gone.wav: No such file" in done.stderr, done.stderr  # a lost file is told
+        assert "pipe.wav" not in done.stderr and "link.wav" not in done.stderr
+    assert [line.split()[0] for line in (tmp_path / "data" / "wav.scp").read_text().splitlines()] == ["a"]
+    assert os.listdir(tmp_path / "out") == ["a.act"]
+
+
 def test_damaged_token_files(tmp_path: Path, tiny_model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "a.wav", noise(3_000))
     model = ["-m", str(tiny_model_path)]

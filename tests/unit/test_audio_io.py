@@ -224,6 +224,18 @@ def test_a_header_cut_anywhere_is_an_error_of_audio(tmp_path: Path, kind: str) -
             io.read(write_bytes(tmp_path / "cut", data[:keep]))
 
 
+def test_what_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path, cause in (
+        (tmp_path / "pipe.wav", "no regular file"),
+        ("/dev/zero", "no regular file"),
+        (tmp_path, "dir"),
+    ):
+        for attempt in (io.info, io.read, io.level):
+            with pytest.raises(AudioError, match=f"{path}: is .*{cause}"):
+                attempt(path)
+
+
 def test_mp3_without_a_stated_length_is_counted(tmp_path: Path) -> None:
     """Without its first frame (the Xing header) libsndfile guesses the length of a variable-rate MP3, badly."""
     path = tmp_path / "a.mp3"
