@@ -113,9 +113,12 @@ def test_batch_goes_on_after_bad_files(
     write(audio / "good.wav", noise(RATE))
     write(audio / "zgood.flac", noise(RATE))
     outside = tmp_path / "missing.wav"
-    assert main(["encode", str(outside), str(audio), "-d", str(tmp_path / "out"), "-m", str(tiny_model_path)]) == 2
-    assert "would both become" in capsys.readouterr().err  # text.wav and text.flac, cut.wav and cut.flac
-    for name in ("text.flac", "cut.flac", "cut.ogg", "cut.opus"):
+    for name in (
+        "text.flac",
+        "cut.flac",
+        "cut.ogg",
+        "cut.opus",
+    ):  # their outputs would be those of text.wav and cut.wav
         (audio / name).unlink()
     assert main(["encode", str(outside), str(audio), "-d", str(tmp_path / "out"), "-m", str(tiny_model_path)]) == 1
     message = capsys.readouterr().err

@@ -272,8 +272,6 @@ def test_resume_makes_again_what_is_older_than_its_input(
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (["a.wav", "x/a.wav", "-d", "out"], "would both become"),
-        (["a.wav", "a.flac"], "would both become"),
         (["a.wav", "a.flac", "-o", "b.act"], "use -d"),
         (["x"], "say with -d"),
         (["x", "-o", "b.act"], "use -d"),
@@ -302,6 +300,24 @@ def test_usage_errors(
     assert main(["encode", *inputs, *model]) == 2
     assert message in capsys.readouterr().err
     assert tree(tmp_path) == before and not (tmp_path / "out").exists()
+
+
+def test_inputs_that_would_share_an_output_fail_and_the_others_are_done(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.wav", "a.flac", "b.wav", "x/a.wav", "x/c.wav"):
+        save(tmp_path / "in" / name)
+    folder = tmp_path / "in"
+    assert run("encode", folder, "-d", tmp_path / "out", "--json") == 1
+    captured = capsys.readouterr()
+    assert f"{folder}/a.flac and {folder}/a.wav would all become {tmp_path}/out/a.act" in captured.err
+    assert "3 of 5 done, 2 failed" in captured.err and tree(tmp_path / "out") == ["b.act", "x/a.act", "x/c.act"]
+    failed = [line["input"] for line in map(json.loads, captured.out.splitlines()) if "error" in line]
+    assert failed == [f"{folder}/a.flac", f"{folder}/a.wav"]
+    assert run("encode", folder / "a.wav", folder / "a.flac") == 1  # beside the inputs, without -d
+    assert tree(folder) == ["a.flac", "a.wav", "b.wav", "x/a.wav", "x/c.wav"]
+    assert run("encode", folder / "x" / "a.wav", folder / "a.wav", folder / "b.wav", "-d", tmp_path / "more") == 1
+    assert tree(tmp_path / "more") == ["b.act"]
 
 
 def test_tokens_of_another_model(
