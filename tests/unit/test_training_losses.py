@@ -32,7 +32,7 @@ def steps(**loss: float | bool) -> Steps:
 
 def codec_output(estimate: Tensor, codebook: Tensor, commitment: Tensor) -> CodecOutput:
     latents = torch.zeros(1, 2, 3)
-    quantized = QuantizerOutput(latents, torch.zeros(1, 1, 3).long(), codebook, commitment, torch.zeros(1))
+    quantized = QuantizerOutput(latents, torch.zeros(1, 1, 3).long(), codebook, commitment, torch.zeros(1), ())
     return CodecOutput(estimate, latents, quantized)
 
 

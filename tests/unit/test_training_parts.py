@@ -12,8 +12,10 @@ from torch import nn
 from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config, TrainConfig
 from audiocodec.quantization.base import QuantizerOutput
+from audiocodec.quantization.residual import ResidualQuantizer
+from audiocodec.quantization.simvq import SimVQ
 from audiocodec.training.ema import EMA
-from audiocodec.training.statistics import CodebookStatistics
+from audiocodec.training.statistics import CodebookStatistics, effective_dimension
 from audiocodec.training.steps import learning_rate
 
 
@@ -92,7 +94,8 @@ def output(codes: list[list[int]], errors: list[float]) -> CodecOutput:
     """One item of `[K][T]` codes."""
     latents = torch.zeros(1, 2, len(codes[0]))
     zero = torch.zeros(())
-    quantized = QuantizerOutput(latents, torch.tensor(codes)[None], zero, zero, torch.tensor(errors))
+    stages = tuple((latents, latents) for _ in codes)
+    quantized = QuantizerOutput(latents, torch.tensor(codes)[None], zero, zero, torch.tensor(errors), stages)
     return CodecOutput(torch.zeros(1, 1, 8), latents, quantized)
 
 
@@ -112,3 +115,29 @@ def test_codebook_statistics_add_up_over_batches() -> None:
     assert values["codebook/1/relative_error"] == pytest.approx(0.2)
     statistics.reset()
     assert statistics.summary() == {}
+
+
+def test_effective_dimension_by_hand() -> None:
+    corners = torch.tensor([[1.0, 1, 0], [1, -1, 0], [-1, 1, 0], [-1, -1, 0]])
+    assert float(effective_dimension(corners + 5)) == pytest.approx(2)  # two directions of equal variance
+    assert float(effective_dimension(corners * torch.tensor([3.0, 1, 1]))) == pytest.approx(100 / 82)  # 9 and 1
+
+
+def test_effective_dimension_is_that_of_each_stage() -> None:
+    """A line of codes, then a plane: what the first leaves is what the second sees."""
+    line = torch.tensor([[4.0, 0, 0], [-4, 0, 0]])
+    plane = torch.tensor([[0, 1.0, 1], [0, 1, -1], [0, -1, 1], [0, -1, -1]])
+    first, second = SimVQ(2, 3, bias=False), SimVQ(4, 3, bias=False)
+    with torch.no_grad():
+        first.codebook.copy_(line)
+        second.codebook.copy_(plane)
+    latents = (line[:, None] + plane[None]).reshape(8, 3).T[None]
+    out = ResidualQuantizer([first, second])(latents)
+    statistics = CodebookStatistics(2, 4, torch.device("cpu"))
+    for _ in range(2):
+        statistics.add(CodecOutput(torch.zeros(1, 1, 8), latents, out))
+    values = statistics.summary()
+    assert values["codebook/0/effective_dimension_residual"] == pytest.approx(324 / 258)  # variances 16, 1, 1
+    assert values["codebook/0/effective_dimension_codes"] == pytest.approx(1)
+    assert values["codebook/1/effective_dimension_residual"] == pytest.approx(2)
+    assert values["codebook/1/effective_dimension_codes"] == pytest.approx(2)
