@@ -7,6 +7,7 @@ imported only when it runs.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text in any encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     restore = _catch_termination()
     try:
         args = _parse(words)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -373,6 +375,29 @@ def test_info_of_damaged_files(
         assert name in captured.err and captured.out == ""
     assert main(["info", str(tmp_path / "text.wav"), str(tmp_path / "in.act")]) == 1
     assert "tokens" in capsys.readouterr().out
+
+
+def test_names_that_are_not_text(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = os.fsdecode(b"caf\xe9")  # Latin-1: no UTF-8
+    audio = tmp_path / name / "in"
+    audio.mkdir(parents=True)
+    save(tmp_path / "a.wav", RATE).rename(audio / f"{name}.wav")
+    stdout = TextIOWrapper(BytesIO(), encoding="utf-8", errors="strict")  # as PYTHONIOENCODING=utf-8:strict gives it
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main(["info", str(audio / f"{name}.wav")]) == 0
+    assert run("encode", audio, "-d", tmp_path / "tok") == 0
+    assert run("decode", tmp_path / "tok", "-d", tmp_path / "out") == 0
+    pair = ["--reference", str(audio), "--estimate", str(tmp_path / "out")]
+    assert main(["evaluate", *pair, "-d", str(tmp_path / name / "eval"), "--metrics", "mel", "--per-file"]) == 0
+    text = stdout.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert r"/caf\udce9/in/caf\udce9.wav: audio" in text and re.search(r"^caf\\udce9 +[0-9.]+", text, re.MULTILINE)
+
+    page = tmp_path / "RESULTS.md"
+    assert main(["evaluate", "--results-md", str(page), str(tmp_path / name / "eval")]) == 0
+    assert r"caf\udce9/in" in page.read_text(encoding="utf-8")
+    inode = page.stat().st_ino
+    assert main(["evaluate", "--results-md", str(page), str(tmp_path / name / "eval")]) == 0
+    assert page.stat().st_ino == inode  # the same page is not written again
 
 
 def test_validate_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
