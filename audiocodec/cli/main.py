@@ -23,6 +23,7 @@ from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError
 VERBS = {
     "encode": "audio to token files",
     "decode": "token files to audio",
+    "export-tokens": "token files as numpy arrays, JSON lines or a Kaldi archive",
     "info": "what a token file, model or audio file holds; without arguments, the models in the package",
     "train": "train a codec from a configuration",
     "evaluate": "score reconstructions against their references",
