@@ -120,7 +120,7 @@ class Codec(nn.Module):
         Returns:
             `CodecOutput` whose estimate has S samples.
         """
-        latents = self._latents(self._pad(wav))
+        latents = self.scale(self.encoder(self._pad(wav)))
         quantized = self.quantizer(latents, num_codebooks) if quantize else None
         estimate = self.decoder(latents if quantized is None else quantized.quantized)
         return CodecOutput(estimate[..., : wav.shape[-1]], latents, quantized)

@@ -146,3 +146,11 @@ def test_both_discriminators_train(tmp_path: Path, data: Path) -> None:
     assert run.run() == 4 and run.guard.skipped == 0
     for name, judge in run.parts.raw_discriminators.discriminators.items():
         assert not torch.equal(weights(judge), before[name])
+
+
+def test_training_normalises_the_latents_of_each_batch(tmp_path: Path, data: Path) -> None:
+    run = ready(START, tmp_path, data)
+    before = float(run.parts.raw_codec.scale.batches)
+    output = run.parts.raw_codec(run.feeder.next()[0])
+    assert float(output.latents.square().mean().sqrt()) == pytest.approx(1, rel=1e-3)
+    assert float(run.parts.raw_codec.scale.batches) == before + 1
