@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from audiocodec.quantization.base import QuantizerOutput, Stage
+from audiocodec.quantization.base import QuantizerOutput, Stage, StageOutput, StageTrace
+from audiocodec.quantization.gradient import straight_through
 
 MIN_ENERGY = 1e-12  # guards a division only
 
@@ -48,25 +49,37 @@ class ResidualQuantizer(nn.Module):
         active = self._active_stages(latents.shape[0], count).to(latents.device)
         residual, total = latents, torch.zeros_like(latents)
         energy = latents.detach().square().mean().clamp(min=MIN_ENERGY)
-        codes, errors, codebook_losses, commitment_losses, stages = [], [], [], [], []
+        outputs, errors, traces = [], [], []
         for i, stage in enumerate(self._stages()[:count]):
-            used = (active > i).float()[:, None, None]
-            codes.append(stage.encode(residual))
-            chosen = stage.lookup(codes[-1])
-            stages.append((residual.detach(), chosen.detach()))
-            codebook_losses.append(((chosen - residual.detach()) * used).square().mean())
-            commitment_losses.append(((chosen.detach() - residual) * used).square().mean())
-            step = chosen.detach() * used
+            used = (active > i)[:, None, None]
+            outputs.append(stage(residual, used.float()))
+            chosen = outputs[-1].chosen.detach()
+            traces.append(StageTrace(residual.detach(), chosen, active > i))
+            step = chosen * used
             residual, total = residual - step, total + step
             errors.append(residual.detach().square().mean() / energy)
         return QuantizerOutput(
-            latents + (total - latents).detach(),
-            torch.cat(codes, 1),
-            torch.stack(codebook_losses).sum(),
-            torch.stack(commitment_losses).sum(),
+            self._carry(latents, total, outputs, traces),
+            torch.cat([output.codes for output in outputs], 1),
+            torch.stack([output.codebook_loss for output in outputs]).sum(),
+            torch.stack([output.commitment_loss for output in outputs]).sum(),
             torch.stack(errors),
-            tuple(stages),
+            tuple(traces),
         )
+
+    def _carry(
+        self, latents: Tensor, total: Tensor, outputs: Sequence[StageOutput], traces: Sequence[StageTrace]
+    ) -> Tensor:
+        """`total` with the gradient of the stages, by the chain rule: stage k sees the latents less what stages 1 to
+        k - 1 carried. Straight-through stages add up to one identity, however many there are."""
+        stages = self._stages()[: len(outputs)]
+        if all(stage.straight_through for stage in stages):
+            return straight_through(latents, total)
+        residual, carried = latents, torch.zeros_like(latents)
+        for stage, output, trace in zip(stages, outputs, traces):
+            step = stage.carry(residual, output) * trace.used[:, None, None]
+            residual, carried = residual - step, carried + step
+        return carried
 
     def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
         """Codes `[B, K, T]` of `latents [B, D, T]`."""

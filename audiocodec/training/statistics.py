@@ -41,7 +41,7 @@ class CodebookStatistics:
             self.different[k] += (counts > 0).sum() / codes[:, k].numel()
         self.errors[: codes.shape[1]] += output.quantizer.errors
         for k, stage in enumerate(output.quantizer.stages):
-            self.effective[k] += torch.stack([effective_dimension(x.transpose(1, 2).flatten(0, 1)) for x in stage])
+            self.effective[k] += torch.stack([effective_dimension(x.transpose(1, 2).flatten(0, 1)) for x in stage[:2]])
         self.batches += 1
 
     def tensors(self) -> list[Tensor]:
