@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from audiocodec.codec import Codec
-from audiocodec.config.schema import Config
+from audiocodec.config.levels import fsq_levels
+from audiocodec.config.quantizers import low_dimensions, table_bytes
+from audiocodec.config.schema import Config, QuantizerConfig
+from audiocodec.errors import ConfigError
+from audiocodec.memory import free_bytes
 from audiocodec.nn.discriminator import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator
 from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder, SEANetPlan
+from audiocodec.quantization.base import Stage
+from audiocodec.quantization.fsq import FSQ
+from audiocodec.quantization.lfq import LFQ
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
-from audiocodec.quantization.simvq import SimVQ
+from audiocodec.quantization.simvq import ClusteredSimVQ, SimVQ
+from audiocodec.quantization.vq import EMAVQ, VQ, KMeans
+from audiocodec.quantization.vq_fc import FactorisedVQ
 
 
 def build_codec(config: Config, norm: bool = True) -> Codec:
@@ -35,19 +45,61 @@ def build_codec(config: Config, norm: bool = True) -> Codec:
 def build_quantizer(config: Config) -> ResidualQuantizer:
     """The stack of codebooks; one codebook is a stack of one."""
     q = config.quantizer
-    stages = [
-        SimVQ(
-            q.codebook_size,
-            q.codebook_dim,
-            start=q.start,
-            distribution=q.distribution,
-            train_codebook=q.train_codebook,
-            train_map=q.train_map,
-            bias=q.bias,
+    refuse_too_large(q, training=False)
+    first = q.kind if q.first_stage == "same" else q.first_stage
+    kinds = [first] + [q.kind] * (q.num_codebooks - 1)
+    stages = [_stage(q, kind) for kind in kinds]
+    return ResidualQuantizer(stages, q.dropout, start_on_residual=q.stage_start == "residual")
+
+
+def refuse_too_large(q: QuantizerConfig, training: bool, device: torch.device | None = None) -> None:
+    """Refuse codebooks that do not fit into memory, before any is made.
+
+    Args:
+        q: a checked configuration.
+        training: count what training keeps beside them.
+        device: where they will be; None for the CPU.
+
+    Raises:
+        ConfigError: with the estimate.
+    """
+    needed, free = table_bytes(q, training), free_bytes(device or torch.device("cpu"))
+    if free is not None and needed > free:
+        raise ConfigError(
+            f"quantizer.codebook_size: {q.num_codebooks} codebooks of {q.codebook_size} entries in "
+            f"{low_dimensions(q)} dimensions take {needed / 1e6:.0f} MB{' in training' if training else ''}, "
+            f"{free / 1e6:.0f} MB are free; choose fewer or smaller ones, or a machine with more memory"
         )
-        for _ in range(q.num_codebooks)
-    ]
-    return ResidualQuantizer(stages, q.dropout)
+
+
+def _stage(q: QuantizerConfig, kind: str) -> Stage:
+    size, dim, rotation = q.codebook_size, q.codebook_dim, q.gradient == "rotation"
+    start = q.codebook_start if q.codebook_start != "default" else "kmeans" if kind == "vq_ema" else "uniform"
+    if kind == "vq":
+        return VQ(size, dim, start=start, rotation=rotation)
+    if kind == "vq_ema":
+        decay, below = q.codebook_decay, q.replace_below
+        return EMAVQ(size, dim, start=start, decay=decay, replace_below=below, rotation=rotation)
+    if kind == "vq_fc":
+        return FactorisedVQ(size, dim, low_dim=q.low_dim, start=start, rotation=rotation)
+    if kind == "fsq":
+        return FSQ(fsq_levels(size) or (), dim)
+    if kind == "lfq":
+        return LFQ(size, dim, entropy_weight=q.entropy_weight, temperature=q.entropy_temperature)
+    if kind == "kmeans":
+        return KMeans(size, dim)
+    return (ClusteredSimVQ if kind == "vq_lc" else SimVQ)(
+        size,
+        dim,
+        start=q.start,
+        distribution=q.distribution,
+        train_codebook=q.train_codebook,
+        train_map=q.train_map,
+        bias=q.bias,
+        bend=q.map == "mlp",
+        zero_code=q.zero_code and kind == "simvq",
+        rotation=rotation,
+    )
 
 
 def build_discriminators(config: Config) -> nn.ModuleDict:

@@ -6,12 +6,12 @@ Every problem is returned at once as a (dotted key, message) pair; `settings.py`
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any
 
+from audiocodec.config.quantizers import QUANTIZER_KINDS, Problem, check_quantizer
 from audiocodec.config.schema import Config
 
 DISCRIMINATOR_KINDS = ("ms_stft", "mpd")
-MAX_CODEBOOK_SIZE = 262_144
 MAX_CODEBOOKS = 255  # a token file counts them in one byte
 MAX_SAMPLE_RATE = 1_000_000  # Hz, what audio files are read and written at
 MAX_SEED = 2**32 - 1  # torch takes 64 bits, and every step's seed is a multiple of this one
@@ -28,19 +28,22 @@ def check(config: Config) -> list[tuple[str, str]]:
     problems += [_above_zero(config, key) for key in _ABOVE_ZERO]
     problems += [_one_of(config, key, allowed) for key, allowed in _CHOICES.items()]
     problems += [_share(config, key) for key in _SHARES]
-    problems += _check_encoder(config) + _check_quantizer(config) + _check_mel(config) + _check_losses(config)
+    problems += _check_encoder(config) + check_quantizer(config.quantizer) + _check_mel(config) + _check_losses(config)
     problems += _check_segment(config) + _check_discriminator(config) + _check_training(config)
     return [problem for problem in problems if problem]
 
 
-_Problem: TypeAlias = "tuple[str, str] | None"
-
 _CHOICES: dict[str, tuple[str, ...]] = {
     "model.encoder.activation": ("elu", "leaky_relu"),
     "model.decoder.kind": ("istft", "seanet"),
-    "quantizer.kind": ("simvq",),
-    "quantizer.start": ("waterfill", "isotropic"),
+    "quantizer.kind": QUANTIZER_KINDS,
+    "quantizer.start": ("waterfill", "isotropic", "covariance", "kmeans", "published"),
     "quantizer.distribution": ("gaussian", "uniform"),
+    "quantizer.map": ("linear", "mlp"),
+    "quantizer.first_stage": ("same", "vq_lc"),
+    "quantizer.stage_start": ("residual", "latents"),
+    "quantizer.gradient": ("straight_through", "rotation"),
+    "quantizer.codebook_start": ("default", "uniform", "latents", "kmeans"),
     "discriminator.kinds": DISCRIMINATOR_KINDS,
     "train.precision": ("float32", "bf16"),
 }
@@ -67,6 +70,9 @@ _MINIMUMS: dict[str, float] = {
     "model.decoder.overlap": 2,
     "quantizer.num_codebooks": 1,
     "quantizer.codebook_dim": 1,
+    "quantizer.replace_below": 0,
+    "quantizer.low_dim": 1,
+    "quantizer.entropy_weight": 0,
     "loss.mel": 0,
     "loss.stft": 0,
     "loss.waveform": 0,
@@ -108,29 +114,22 @@ _MAXIMUMS: dict[str, float] = {
     "sample_rate": MAX_SAMPLE_RATE,
     "quantizer.num_codebooks": MAX_CODEBOOKS,
 }
-_ABOVE_ZERO = ("data.segment_seconds", "train.clip_norm", "train.discriminator_clip_norm")
+_ABOVE_ZERO = (
+    "quantizer.entropy_temperature",
+    "data.segment_seconds",
+    "train.clip_norm",
+    "train.discriminator_clip_norm",
+)
 _SHARES = ("quantizer.dropout", "train.lr_final_ratio")
 
 
-def _check_encoder(config: Config) -> list[_Problem]:
+def _check_encoder(config: Config) -> list[Problem]:
     return [None if config.model.encoder.strides else ("model.encoder.strides", "need at least one stride")]
 
 
-def _check_quantizer(config: Config) -> list[_Problem]:
-    size, dropout = config.quantizer.codebook_size, config.quantizer.dropout
-    return [
-        None
-        if 2 <= size <= MAX_CODEBOOK_SIZE
-        else ("quantizer.codebook_size", f"got {size}, need 2 to {MAX_CODEBOOK_SIZE}"),
-        None
-        if dropout == 0 or config.quantizer.num_codebooks > 1
-        else ("quantizer.dropout", f"got {dropout}, but num_codebooks is 1: there is none to drop"),
-    ]
-
-
-def _check_mel(config: Config) -> list[_Problem]:
+def _check_mel(config: Config) -> list[Problem]:
     windows, bands = config.loss.mel_windows, config.loss.mel_bands
-    problems: list[_Problem] = []
+    problems: list[Problem] = []
     if len(windows) != len(bands):
         problems.append(("loss.mel_bands", f"got {len(bands)} entries for {len(windows)} mel_windows"))
     if len(set(windows)) < len(windows):
@@ -141,9 +140,9 @@ def _check_mel(config: Config) -> list[_Problem]:
     return problems
 
 
-def _check_losses(config: Config) -> list[_Problem]:
+def _check_losses(config: Config) -> list[Problem]:
     loss = config.loss
-    problems: list[_Problem] = []
+    problems: list[Problem] = []
     for name, windows in (("mel", loss.mel_windows), ("stft", loss.stft_windows)):
         if getattr(loss, name) > 0 and not windows:
             problems.append((f"loss.{name}_windows", f"is empty, but the weight loss.{name} is {getattr(loss, name)}"))
@@ -152,8 +151,8 @@ def _check_losses(config: Config) -> list[_Problem]:
     return problems
 
 
-def _check_segment(config: Config) -> list[_Problem]:
-    problems: list[_Problem] = []
+def _check_segment(config: Config) -> list[Problem]:
+    problems: list[Problem] = []
     longest, samples = max(config.loss.mel_windows, default=0), _segment_samples(config)
     if samples is not None and longest > 2 * samples:
         problems.append(("data.segment_seconds", f"{samples} samples, under half of {longest} in mel_windows"))
@@ -162,9 +161,9 @@ def _check_segment(config: Config) -> list[_Problem]:
     return problems
 
 
-def _check_discriminator(config: Config) -> list[_Problem]:
+def _check_discriminator(config: Config) -> list[Problem]:
     judge = config.discriminator
-    problems: list[_Problem] = []
+    problems: list[Problem] = []
     for kind, name in (("ms_stft", "stft_windows"), ("mpd", "mpd_periods")):
         if kind in judge.kinds and not getattr(judge, name):
             problems.append((f"discriminator.{name}", f"is empty, but discriminator.kinds has {kind}"))
@@ -176,7 +175,7 @@ def _check_discriminator(config: Config) -> list[_Problem]:
     return problems
 
 
-def _check_training(config: Config) -> list[_Problem]:
+def _check_training(config: Config) -> list[Problem]:
     train = config.train
     return [
         None if 0 <= train.ema_decay < 1 else ("train.ema_decay", f"got {train.ema_decay}, need 0 to below 1"),
@@ -202,26 +201,26 @@ def _values(config: Config, key: str) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _one_of(config: Config, key: str, allowed: tuple[str, ...]) -> _Problem:
+def _one_of(config: Config, key: str, allowed: tuple[str, ...]) -> Problem:
     wrong = [value for value in _values(config, key) if value not in allowed]
     return (key, f"got {wrong[0]!r}, need one of {', '.join(allowed)}") if wrong else None
 
 
-def _at_least(config: Config, key: str, minimum: float) -> _Problem:
+def _at_least(config: Config, key: str, minimum: float) -> Problem:
     wrong = [value for value in _values(config, key) if value < minimum]
     return (key, f"got {wrong[0]}, need at least {minimum}") if wrong else None
 
 
-def _at_most(config: Config, key: str, maximum: float) -> _Problem:
+def _at_most(config: Config, key: str, maximum: float) -> Problem:
     value = _values(config, key)[0]
     return (key, f"got {value}, need at most {maximum}") if value > maximum else None
 
 
-def _above_zero(config: Config, key: str) -> _Problem:
+def _above_zero(config: Config, key: str) -> Problem:
     value = _values(config, key)[0]
     return None if value > 0 else (key, f"got {value}, need more than 0")
 
 
-def _share(config: Config, key: str) -> _Problem:
+def _share(config: Config, key: str) -> Problem:
     value = _values(config, key)[0]
     return None if 0 <= value <= 1 else (key, f"got {value}, need 0 to 1")

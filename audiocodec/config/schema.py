@@ -56,18 +56,34 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class QuantizerConfig:
-    """SimVQ (arXiv 2411.02038): frozen Gaussian codebook, learned linear map."""
+    """SimVQ (arXiv 2411.02038), or one of the quantizers it is compared with.
 
-    kind: str = "simvq"
+    A key that says of which kinds it is must stay at its default with any other.
+    """
+
+    kind: str = "simvq"  # simvq | vq | vq_ema | vq_fc | fsq | lfq | vq_lc | kmeans
     num_codebooks: int = 1
-    codebook_size: int = 4096
-    codebook_dim: int = 128  # width of the latents and of a code
-    start: str = "waterfill"  # waterfill | isotropic: how the linear map starts
-    distribution: str = "gaussian"  # gaussian | uniform: what the frozen codebook is drawn from
-    train_codebook: bool = False
-    train_map: bool = True
-    bias: bool = True
+    codebook_size: int = 4096  # exact: fsq takes products of 5, 6, 7 and 8, lfq powers of two
+    codebook_dim: int = 128  # width of the latents and, but for vq_fc, fsq and lfq, of a code
+    start: str = "waterfill"  # simvq: waterfill | isotropic | covariance | kmeans | published: how the map starts
+    distribution: str = "gaussian"  # simvq: gaussian | uniform: what the frozen codebook is drawn from
+    train_codebook: bool = False  # simvq
+    train_map: bool = True  # simvq, vq_lc
+    bias: bool = True  # simvq, vq_lc
     dropout: float = 0.0  # share of training items that use fewer codebooks than there are
+    map: str = "linear"  # simvq, vq_lc: linear | mlp
+    zero_code: bool = False  # simvq: code 0 is the zero vector
+    first_stage: str = "same"  # simvq: same | vq_lc: clusters of the latents first, then simvq on what they leave
+    stage_start: str = "residual"  # residual | latents: what every stage is started on
+    gradient: str = "straight_through"  # simvq, vq, vq_ema, vq_fc, vq_lc: straight_through | rotation
+    codebook_start: str = (
+        "default"  # vq, vq_ema, vq_fc: uniform | latents | kmeans; default: kmeans for vq_ema, else uniform
+    )
+    codebook_decay: float = 0.99  # vq_ema
+    replace_below: float = 0.0  # vq_ema: codes seen in fewer frames a step move to the batch's latents; 0: never
+    low_dim: int = 8  # vq_fc: dimensions of a code
+    entropy_weight: float = 0.1  # lfq: of the entropy loss, which stands in the place of the codebook loss
+    entropy_temperature: float = 0.01  # lfq
 
 
 @dataclass(frozen=True)

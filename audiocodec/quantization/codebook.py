@@ -48,7 +48,7 @@ class CodebookStage(Stage):
         if self._cache is None or self._cache[0] != key or not counted:
             self._cache = None  # never two tables at once
             with torch.no_grad(), torch.autocast(self.codebook.device.type, enabled=False):
-                table = self.effective()
+                table = self.effective().detach()
                 self._cache = (key, table, half_squares(table))
         return self._cache[1], self._cache[2]
 

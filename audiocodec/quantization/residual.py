@@ -19,24 +19,26 @@ MIN_ENERGY = 1e-12  # guards a division only
 class ResidualQuantizer(nn.Module):
     """A stack of stages of one size; one stage is a plain quantizer."""
 
-    def __init__(self, stages: Sequence[Stage], dropout: float = 0.0) -> None:
+    def __init__(self, stages: Sequence[Stage], dropout: float = 0.0, *, start_on_residual: bool = True) -> None:
         """Build the stack.
 
         Args:
             stages: the quantizers, first stage first.
             dropout: share of training items whose number of stages is drawn from 1 to K.
+            start_on_residual: start each stage on what the stages before it leave, at its scale; False starts all of
+                them on the latents.
         """
         super().__init__()
         self.stages = nn.ModuleList(stages)
-        self.dropout = dropout
+        self.dropout, self.start_on_residual = dropout, start_on_residual
         self.num_codebooks = len(stages)
         self.codebook_size, self.codebook_dim = stages[0].codebook_size, stages[0].codebook_dim
 
     def start(self, latents: Tensor) -> None:
-        """Start each stage on the residual `[N, D]` that it will see."""
+        """Start each stage from `latents [N, D]`, or from the residual of them that it will see."""
         residual = latents.float()
         for stage in self._stages():
-            stage.start(residual)
+            stage.start(residual if self.start_on_residual else latents.float())
             step = residual.T.unsqueeze(0)
             residual = residual - stage.decode(stage.encode(step))[0].T
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.quantization.codebook import CodebookStage
-from audiocodec.quantization.start import isotropic_map, waterfill_map
+from audiocodec.quantization.kmeans import kmeans
+from audiocodec.quantization.start import start_map
 
 
 class SimVQ(CodebookStage):
@@ -28,6 +29,8 @@ class SimVQ(CodebookStage):
         train_codebook: bool = False,
         train_map: bool = True,
         bias: bool = True,
+        bend: bool = False,
+        zero_code: bool = False,
         rotation: bool = False,
     ) -> None:
         """Build the quantizer.
@@ -35,35 +38,68 @@ class SimVQ(CodebookStage):
         Args:
             codebook_size: number of codes V.
             codebook_dim: width D of a latent.
-            start: `waterfill` or `isotropic`, see `quantization.start`.
+            start: of the map, see `quantization.start`.
             distribution: `gaussian` or `uniform`, standard deviation `codebook_dim ** -0.5` either way.
             train_codebook: let the codebook learn as well (the paper's ablation).
             train_map: let the map learn.
             bias: let the map have an offset.
+            bend: let a small network move the rows before the map (an MLP in place of the map); it starts as none.
+            zero_code: code 0 is the zero vector and stays it, so that this stage never has to add error.
             rotation: carry the gradient by the rotation trick.
         """
         super().__init__(codebook_size, codebook_dim, rotation=rotation)
-        self.start_kind = start
+        self.start_kind, self.zero_code = start, zero_code
         self.codebook = nn.Parameter(_draw(codebook_size, codebook_dim, distribution), requires_grad=train_codebook)
         self.map = nn.Linear(codebook_dim, codebook_dim, bias=bias)
         nn.init.eye_(self.map.weight)
         if bias:
             nn.init.zeros_(self.map.bias)
-        self.map.requires_grad_(train_map)
+        self.bend = _bend(codebook_dim) if bend else None
+        for part in (self.map, self.bend):
+            if part is not None:
+                part.requires_grad_(train_map)
 
     def start(self, latents: Tensor) -> None:
         """Set the map from `latents [N, D]`; the codebook stays as drawn."""
-        make = waterfill_map if self.start_kind == "waterfill" else isotropic_map
         with torch.no_grad():
-            weight, bias = make(latents.float(), self.codebook)
+            weight, bias = start_map(self.start_kind, latents.float(), self.codebook)
             self.map.weight.copy_(weight)
             if self.map.bias is not None:
                 self.map.bias.copy_(bias)
 
     def project(self, rows: Tensor) -> Tensor:
-        """The linear map of `rows [..., D]`."""
-        mapped: Tensor = self.map(rows)
+        """The map of `rows [..., D]`, bent first where there is a bend."""
+        mapped: Tensor = self.map(rows if self.bend is None else rows + self.bend(rows))
         return mapped
+
+    def effective(self) -> Tensor:
+        """The codebook `[V, D]` that is searched and decoded with."""
+        table = super().effective()
+        if self.zero_code:
+            table[0] = 0
+        return table
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Latents `[B, D, T]` of `codes [B, 1, T]` with gradient: only the chosen rows are projected."""
+        latents = super().lookup(codes)
+        return latents * (codes != 0) if self.zero_code else latents
+
+
+class ClusteredSimVQ(SimVQ):
+    """VQ-LC (arXiv 2406.11837): the frozen codebook is the latents' clusters, and the map starts as the identity."""
+
+    def start(self, latents: Tensor) -> None:
+        """Cluster `latents [N, D]`, rounded to float16 as the drawn codebooks are; the map stays the identity."""
+        with torch.no_grad():
+            self.codebook.copy_(kmeans(latents, self.codebook_size).half())
+
+
+def _bend(dim: int) -> nn.Sequential:
+    """Two layers whose second starts at zero: at first the rows stay where they are, and every start means the same."""
+    last = nn.Linear(dim, dim)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(dim, dim), nn.GELU(), last)
 
 
 def _draw(size: int, dim: int, distribution: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""How SimVQ's linear map starts: reverse water-filling of the latents' covariance.
+"""How SimVQ's linear map starts: by reverse water-filling of the latents' covariance, or as what it is compared with.
 
 A frozen Gaussian codebook under a linear map is a random codebook with a chosen covariance. Rate-distortion theory
 (Cover & Thomas, Elements of Information Theory, 10.3.3) says which one a Gaussian source of covariance
@@ -10,9 +10,34 @@ directions that the latents do not use, and adds error instead of removing it.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from audiocodec.quantization.kmeans import kmeans
 
 BISECTIONS = 200  # far more than float64 can resolve
+
+
+def start_map(kind: str, latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+    """Linear map and bias of SimVQ before training.
+
+    Args:
+        kind: `waterfill`; `isotropic`, the same in every direction at the latents' RMS; `covariance`, that of the
+            latents; `kmeans`, that of their clusters' centres, as many as codes; `published`, torch's own start of a
+            linear layer, which looks at no latents (the reference's).
+        latents: `[N, D]` samples of what will be quantized.
+        codebook: `[V, D]`.
+
+    Returns:
+        (weight `[D, D]`, bias `[D]`): `code = weight @ row + bias`.
+    """
+    if kind == "waterfill":
+        return waterfill_map(latents, codebook)
+    if kind == "isotropic":
+        return isotropic_map(latents, codebook)
+    if kind == "published":
+        layer = nn.Linear(codebook.shape[1], codebook.shape[1])
+        return layer.weight.to(codebook), layer.bias.to(codebook)
+    return covariance_map(kmeans(latents, len(codebook)) if kind == "kmeans" else latents, codebook)
 
 
 def reverse_water_fill(variances: Tensor, bits: float) -> tuple[Tensor, float]:
@@ -46,11 +71,7 @@ def waterfill_map(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (weight `[D, D]`, bias `[D]`): `code = weight @ row + bias`.
     """
-    latents = latents.double()
-    mean = latents.mean(0)
-    centred = latents - mean
-    covariance = centred.T @ centred / len(latents)
-    variances, directions = torch.linalg.eigh(covariance)
+    mean, variances, directions = principal(latents)
     code_variances, _ = reverse_water_fill(variances, torch.tensor(float(len(codebook))).log2().item())
     weight = directions * code_variances.sqrt() / codebook.double().std()
     return weight.to(codebook.dtype), mean.to(codebook.dtype)
@@ -61,3 +82,19 @@ def isotropic_map(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     mean = latents.mean(0)
     scale = (latents - mean).square().mean().sqrt() / codebook.std()
     return torch.eye(codebook.shape[1], dtype=codebook.dtype, device=codebook.device) * scale, mean
+
+
+def covariance_map(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+    """The map under which the codebook has mean and covariance of `latents [N, D]`, at any rate."""
+    mean, variances, directions = principal(latents)
+    weight = directions * variances.clamp(min=0).sqrt() / codebook.double().std()
+    return weight.to(codebook.dtype), mean.to(codebook.dtype)
+
+
+def principal(latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean `[D]`, variances `[D]` and directions `[D, D]` (columns) of `latents [N, D]`, float64."""
+    latents = latents.double()
+    mean = latents.mean(0)
+    centred = latents - mean
+    variances, directions = torch.linalg.eigh(centred.T @ centred / len(latents))
+    return mean, variances, directions

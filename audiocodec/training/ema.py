@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from audiocodec.codec import Codec
 
@@ -28,11 +29,14 @@ class EMA:
         """Move the average towards `codec`."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        ours = [*self.average.parameters(), *self.average.buffers()]
-        theirs = [*codec.parameters(), *codec.buffers()]
-        torch._foreach_lerp_(ours, [t.detach() for t in theirs], 1 - decay)
+        torch._foreach_lerp_(_averaged(self.average), _averaged(codec), 1 - decay)
 
     @torch.no_grad()
     def copy_quantizer(self, codec: Codec) -> None:
         """Take over the quantizer as it is: it has just been started and has no history to average."""
         self.average.quantizer.load_state_dict(codec.quantizer.state_dict())
+
+
+def _averaged(codec: Codec) -> list[Tensor]:
+    """Weights and buffers, but for whole numbers: those are constants."""
+    return [t.detach() for t in (*codec.parameters(), *codec.buffers()) if t.is_floating_point()]

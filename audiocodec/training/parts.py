@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from torch import nn
 
-from audiocodec.build import build_codec, build_discriminators
+from audiocodec.build import build_codec, build_discriminators, refuse_too_large
 from audiocodec.config.schema import Config
 from audiocodec.training.ema import EMA
 from audiocodec.training.steps import DiscriminatorBundle, learning_rate
@@ -43,6 +43,7 @@ class Parts:
             gradient_accumulation_steps=config.train.gradient_accumulation,
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
         )
+        refuse_too_large(config.quantizer, True, self.accelerator.device)
         torch.manual_seed(config.seed)
         self.raw_codec = build_codec(config)
         self.raw_discriminators = DiscriminatorBundle(build_discriminators(config))
@@ -111,6 +112,17 @@ class Parts:
         """`value` of every process, in their order."""
         gathered: list[Any] = gather_object([value])
         return gathered
+
+    def concatenated(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor [N, ...]` of every process, in their order, as one `[P N, ...]`; N must be the same everywhere."""
+        together: torch.Tensor = self.accelerator.gather(tensor)
+        return together
+
+    def share_quantizer(self) -> None:
+        """Give every process the first one's quantizer: starts may draw, and sum in an order of their own."""
+        if self.accelerator.num_processes > 1:
+            for tensor in self.raw_codec.quantizer.state_dict().values():
+                tensor.copy_(broadcast(tensor))
 
     def _adamw(self, module: nn.Module, rate: float) -> torch.optim.AdamW:
         t = self.config.train

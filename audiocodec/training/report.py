@@ -8,6 +8,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from audiocodec.build import build_codec, build_discriminators
 from audiocodec.codec import Codec
+from audiocodec.config.quantizers import table_bytes
 from audiocodec.config.schema import Config
 from audiocodec.training.steps import DiscriminatorBundle, Steps
 
@@ -29,8 +30,7 @@ def describe(config: Config) -> dict[str, int | float | str]:
     judges = _count(discriminators)
     left, right = codec.encoder_halo
     before, after = codec.decoder_halo
-    # Of a quantizer: its codebooks, their average, and both as projected.
-    state_bytes = FLOAT_BYTES * (5 * (encoder + decoder) + 4 * quantizer + 4 * judges)
+    state_bytes = FLOAT_BYTES * (5 * (encoder + decoder) + 4 * judges) + table_bytes(config.quantizer, training=True)
     codec_bytes, loss_bytes = _activation_bytes(codec, discriminators, config)
     return {
         "name": config.name,

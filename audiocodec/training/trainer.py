@@ -25,6 +25,7 @@ from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import Utterance
 from audiocodec.errors import AudioCodecError, CheckpointError, TrainingError
 from audiocodec.training import crash, state, validation
+from audiocodec.training.codebooks import CodebookUpdates
 from audiocodec.training.feeder import Feeder
 from audiocodec.training.guard import Action, Guard
 from audiocodec.training.latents import calibrate, start_quantizer
@@ -75,6 +76,7 @@ class Trainer:
         self.statistics = CodebookStatistics(
             config.quantizer.num_codebooks, config.quantizer.codebook_size, self.accelerator.device
         )
+        self.codebooks = CodebookUpdates(self.parts.raw_codec.quantizer)
         main = self.accelerator.is_main_process
         self.valid = validation.read_utterances(valid, config, allow_pipes) if main else []
         self.step = 0
@@ -156,6 +158,7 @@ class Trainer:
         torch.manual_seed((c.seed * 1_000_003 + self.step) * 4096 + self.accelerator.process_index)
         if self.step == t.warmup_autoencoder_steps:
             frames = start_quantizer(self.parts.raw_codec, self.dataset, c)
+            self.parts.share_quantizer()
             self.parts.ema.copy_quantizer(self.parts.raw_codec)
             log.info("step %d: quantization on, started from %d latents", self.step, frames)
         self.parts.set_learning_rates(self.step, self.guard.rate_scale)
@@ -190,6 +193,7 @@ class Trainer:
             values |= self.steps.generator(output, judges, wav, self.accelerator.backward)
             raw.requires_grad_(True)
         self.statistics.add(output)
+        self.codebooks.add(output)
         return values
 
     def _traces(self) -> tuple[list[Tensor], dict[str, list[float]]]:
@@ -204,6 +208,7 @@ class Trainer:
         if self.steps.balancer:
             self.steps.balancer.state = traces[1]
         self.statistics.reset()
+        self.codebooks.reset()
 
     def _update(
         self,
@@ -224,6 +229,7 @@ class Trainer:
             log.warning("step %d: not finite, skipped: %s", self.step, path)
         action = self.guard.observe(not bad)
         if action is Action.STEP:
+            self.codebooks.apply(self.parts.concatenated, self.config.seed * 1_000_003 + self.step)
             self.parts.update(judge)
             self.step += 1
         self.parts.zero_grad()

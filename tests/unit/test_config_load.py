@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from audiocodec.audio import io
-from audiocodec.config import checks
+from audiocodec.config import checks, quantizers
 from audiocodec.config.load import config_from_text, dump_config, load_config
 from audiocodec.config.schema import Config, DataConfig, TrainConfig
 from audiocodec.errors import ConfigError
@@ -220,7 +220,7 @@ def test_what_looks_odd_but_works_is_taken(text):
 
 def test_limits_are_those_of_the_files_a_codec_makes():
     assert checks.MAX_CODEBOOKS == layout.MAX_CODEBOOKS
-    assert checks.MAX_CODEBOOK_SIZE <= layout.MAX_CODEBOOK_SIZE
+    assert quantizers.MAX_CODEBOOK_SIZE <= layout.MAX_CODEBOOK_SIZE
     assert (checks.MAX_SAMPLE_RATE, Config().sample_rate >= io.MIN_RATE) == (io.MAX_RATE, True)
 
 

@@ -27,6 +27,7 @@ LAYERS = {
     "losses": 3,
     "metrics": 3,
     "codec": 4,
+    "memory": 4,
     "build": 5,
     "checkpoint": 5,
     "pretrained": 5,
