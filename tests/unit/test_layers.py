@@ -48,6 +48,8 @@ OWNERS = {
     "pickle": (),
     "torchaudio": (),
     "encodec": (),
+    "vector_quantize_pytorch": (),
+    "sklearn": (),
 }
 WITHOUT_TORCH = ("errors", "config", "tokens", "audio", "data.manifest", "checkpoint", "cli")
 

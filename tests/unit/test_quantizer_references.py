@@ -15,6 +15,7 @@ from vector_quantize_pytorch import FSQ as LibraryFSQ
 from vector_quantize_pytorch import LFQ as LibraryLFQ
 from vector_quantize_pytorch import VectorQuantize
 
+from audiocodec.codec import CodecOutput
 from audiocodec.quantization.fsq import FSQ
 from audiocodec.quantization.gradient import rotate_through
 from audiocodec.quantization.kmeans import kmeans
@@ -23,6 +24,7 @@ from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.simvq import ClusteredSimVQ, SimVQ
 from audiocodec.quantization.vq import EMAVQ, VQ, KMeans
 from audiocodec.quantization.vq_fc import FactorisedVQ
+from audiocodec.training.codebooks import CodebookUpdates
 
 ALL = torch.ones(1, 1, 1)  # every item uses the stage
 
@@ -104,9 +106,26 @@ def test_the_moving_codebook_is_the_librarys() -> None:
     out = stage(latents.transpose(1, 2), ALL)
     assert torch.equal(out.codes[:, 0], codes)
     torch.testing.assert_close(out.chosen.transpose(1, 2), quantized)
+    assert float(out.codebook_loss) == 0
+    torch.testing.assert_close(out.commitment_loss, (quantized - latents).square().mean())
     stage.update(latents[0], codes[0], seed=0)
     torch.testing.assert_close(stage.counts, library._codebook.cluster_size[0])
     torch.testing.assert_close(stage.codebook, library._codebook.embed[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_moving_codebook_counts_the_frames_of_items_that_use_its_stage() -> None:
+    stack = ResidualQuantizer([EMAVQ(8, 3, decay=0.9) for _ in range(2)], dropout=1.0).train()
+    stack.start(torch.randn(100, 3))
+    latents = torch.randn(12, 3, 5)
+    out = stack(latents)
+    first_only = (out.quantized - stack.decode(out.codes[:, :1])).abs().amax((1, 2)) < 1e-5
+    assert 0 < int(first_only.sum()) < 12
+    updates = CodebookUpdates(stack)
+    updates.add(CodecOutput(latents, latents, out))
+    updates.apply(lambda tensor: tensor, seed=0)
+    updates.apply(lambda tensor: tensor, seed=0)  # nothing is left
+    counted = [float(stage.counts.sum()) for stage in stack.stages]
+    assert counted == pytest.approx([0.9 * 8 + 0.1 * 60, 0.9 * 8 + 0.1 * 5 * int((~first_only).sum())])
 
 
 def test_a_code_nothing_chooses_stays_where_it_is_for_ever() -> None:
@@ -130,6 +149,7 @@ def test_dead_codes_move_to_latents_of_the_batch_and_live_ones_stay() -> None:
         again.load_state_dict(stage.state_dict())
         again.update(latents, codes, seed)
         table.copy_(again.codebook)
+        assert again.counts.tolist() == [10.5, 0.75, 0.75, 10.5]  # 0.5 + 0.5 x 20; the threshold: a new life
     assert torch.equal(moved[0], moved[1])  # the same on every process
     assert float(moved[0][0].norm()) < 0.1 and float((moved[0][3] - 5).norm()) < 0.1
     for row in (1, 2):  # seen in no frame: count 0.5
