@@ -16,12 +16,11 @@ from audiocodec.cli import batch, tables
 from audiocodec.cli.usage import UsageError
 
 if TYPE_CHECKING:
+    from audiocodec.evaluation.catalogue import Metric
     from audiocodec.evaluation.pairing import Entry
     from audiocodec.evaluation.rows import Row
 
 SUMMARY = "score reconstructions against their references"
-METRICS = {"pesq": "pesq", "stoi": "stoi", "mel": "mel_distance"}  # word on the command line -> name in the rows
-_ALIASES = {**METRICS, "mel_distance": "mel_distance"}
 _OPTIONS_OF = {
     "--estimate": ("tokens", "timings"),
     "--model": ("device", "threads", "num_codebooks"),
@@ -38,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--output-dir", metavar="OUT", help="folder for rows.jsonl and summary.json")
     parser.add_argument("--tokens", metavar="DIR", help="token files of the estimates: bitrate and codebook use")
     parser.add_argument("--timings", nargs="+", default=[], metavar="FILE", help="output of encode and decode --json")
-    parser.add_argument("--metrics", type=_metrics, default=tuple(METRICS.values()), metavar="LIST", help=_METRICS_HELP)
+    parser.add_argument("--metrics", type=_metrics, metavar="LIST", help=_METRICS_HELP)
+    what.add_argument("--list-metrics", action="store_true", help="say what can be scored, and stop")
     parser.add_argument("--jobs", type=batch.positive, metavar="N", help="processes that score (default: one per CPU)")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--force", action="store_true", help="overwrite an earlier evaluation in OUT")
@@ -56,18 +56,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("eval_dirs", nargs="*", metavar="EVAL_DIR", help="with --results-md: folders to report")
 
 
-_METRICS_HELP = f"comma-separated, out of {','.join(METRICS)} (default: all)"
+_METRICS_HELP = "what to score, separated by commas: `pesq,stoi,mel` (default), `all`, or words of --list-metrics"
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; returns 1 when something has no score."""
+    if args.list_metrics:
+        print(tables.metrics())
+        return 0
     if args.results_md is not None:
         return _write_results(args)
     _check_usage(args)
-    from audiocodec.evaluation.scoring import missing_libraries
+    from audiocodec.evaluation.catalogue import DEFAULT, missing_libraries
 
+    args.metrics = args.metrics or DEFAULT
     if problems := missing_libraries(args.metrics):
-        raise UsageError(f"{'; '.join(problems)}; install audiocodec[eval], or leave it out of --metrics")
+        raise UsageError(f"{'; '.join(problems)}; or leave it out of --metrics")
     entries, timings = (_code if args.model is not None else _pair)(args)
     rows, summary = _score(args, entries, timings)
     _report(args, rows, summary)
@@ -170,13 +174,14 @@ def _write_results(args: argparse.Namespace) -> int:
     return 0
 
 
-def _metrics(text: str) -> tuple[str, ...]:
-    words = [word.strip() for word in text.split(",")]
-    wrong = [word for word in words if word not in _ALIASES]
-    if wrong:
-        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is no metric; there are {', '.join(METRICS)}")
-    asked = {_ALIASES[word] for word in words}
-    return tuple(name for name in METRICS.values() if name in asked)
+def _metrics(text: str) -> tuple[Metric, ...]:
+    from audiocodec.evaluation.catalogue import METRICS, select
+
+    try:
+        return select(word.strip() for word in text.split(","))
+    except ValueError as error:
+        words = ", ".join(metric.word for metric in METRICS)
+        raise argparse.ArgumentTypeError(f"{error.args[0]!r} is no metric; there are {words}, and `all`") from None
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -187,8 +192,8 @@ def _command(args: argparse.Namespace) -> str:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if args.timings:
         words += ["--timings", *args.timings]
-    if args.metrics != tuple(METRICS.values()):
-        words += ["--metrics", ",".join(word for word, name in METRICS.items() if name in args.metrics)]
+    if not all(metric.default for metric in args.metrics):
+        words += ["--metrics", ",".join(metric.word for metric in args.metrics)]
     return shlex.join(words)
 
 

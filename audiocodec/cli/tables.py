@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from audiocodec.evaluation.catalogue import MEASURES, METRICS
+
 if TYPE_CHECKING:
     from audiocodec.evaluation.rows import Row
-
-_FORMATS = {"mel_distance": ".2f"}
-_UNITS = {"mel_distance": "mel distance, dB", "encode_rtf": "encode, s per s", "decode_rtf": "decode, s per s"}
 
 
 def per_file(rows: Iterable[Row], summary: dict[str, Any]) -> str:
@@ -20,10 +19,10 @@ def per_file(rows: Iterable[Row], summary: dict[str, Any]) -> str:
         summary: of the same evaluation.
     """
     names = list(summary["measures"])
-    lines = [["id", "seconds", *(_heading(name) for name in names), "file"]]
+    lines = [["id", "seconds", *(MEASURES[name].heading for name in names), "file"]]
     for row in rows:
-        values = [_number(getattr(row, name), name) for name in names]
-        lines.append([row.id, _number(row.seconds, "mel_distance"), *values, row.estimate or "-"])
+        values = [_number(row.values.get(name), MEASURES[name].decimals) for name in names]
+        lines.append([row.id, _number(row.seconds, 2), *values, row.estimate or "-"])
     return align(lines, right=range(1, len(names) + 2))
 
 
@@ -35,11 +34,22 @@ def overall(summary: dict[str, Any]) -> str:
     """
     lines = [["measure", "mean", "95 % interval", "median", "scored", "failed"]]
     for name, found in summary["measures"].items():
-        bounds = [_number(bound, name) for bound in found["interval"] or ()]
+        digits = MEASURES[name].decimals
+        bounds = [_number(bound, digits) for bound in found["interval"] or ()]
         interval = f"{bounds[0]} to {bounds[1]}" if bounds else "-"
-        numbers = [_number(found["mean"], name), interval, _number(found["median"], name)]
-        lines.append([_heading(name), *numbers, str(found["n_scored"]), str(found["n_failed"])])
+        numbers = [_number(found["mean"], digits), interval, _number(found["median"], digits)]
+        lines.append([MEASURES[name].heading, *numbers, str(found["n_scored"]), str(found["n_failed"])])
     return "\n".join([align(lines, right=range(1, 6)), *_codebooks(summary["tokens"]), _totals(summary)])
+
+
+def metrics() -> str:
+    """What can be scored: a line per metric."""
+    lines = [["word", "measures", "better", "needs"]]
+    for metric in METRICS:
+        named = ", ".join(f"{measure.name} ({measure.heading})" for measure in metric.measures)
+        better = ", ".join(dict.fromkeys(measure.better or "neither" for measure in metric.measures))
+        lines.append([metric.word, named, better, f"audiocodec[{metric.extra}]" if metric.libraries else "-"])
+    return align(lines)
 
 
 def align(lines: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -79,9 +89,5 @@ def _totals(summary: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _heading(name: str) -> str:
-    return _UNITS.get(name, name.replace("_", " "))
-
-
-def _number(value: float | None, name: str) -> str:
-    return "-" if value is None else format(value, _FORMATS.get(name, ".3f"))
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None else format(value, f".{decimals}f")

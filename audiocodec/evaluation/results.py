@@ -13,19 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from audiocodec.errors import AudioCodecError
+from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.rows import write_atomically
 from audiocodec.evaluation.run import SUMMARY
-
-# measure -> (heading, format of its numbers)
-HEADINGS = {
-    "kbps_file": ("kbps on disk", ".3f"),
-    "kbps_payload": ("kbps of codes", ".3f"),
-    "pesq": ("PESQ-WB", ".3f"),
-    "stoi": ("STOI", ".3f"),
-    "mel_distance": ("mel distance, dB", ".2f"),
-    "encode_rtf": ("encode, s per s", ".3f"),
-    "decode_rtf": ("decode, s per s", ".3f"),
-}
 
 _FOOTNOTE = (
     "Means over utterances; in brackets 95 % intervals by bootstrap over utterances. "
@@ -114,10 +104,10 @@ def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _scores(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:
-    used = [name for name in HEADINGS if any(name in summary["measures"] for summary in summaries)]
-    lines = _table_head(["evaluation", "utterances", *(HEADINGS[name][0] for name in used)])
+    used = [measure for measure in MEASURES.values() if any(measure.name in s["measures"] for s in summaries)]
+    lines = _table_head(["evaluation", "utterances", *(measure.heading for measure in used)])
     for label, summary in zip(labels, summaries):
-        cells = [cell(summary["measures"].get(name), HEADINGS[name][1]) for name in used]
+        cells = [cell(summary["measures"].get(m.name), f".{m.decimals}f") for m in used]
         lines.append(_table_row([label, str(summary["n_rows"]), *cells]))
     return lines
 

@@ -1,7 +1,7 @@
 """One row per utterance, kept as JSON lines: appended while scoring goes on, written whole and sorted at its end.
 
-A value that is not there is null. `failures` says for each measure that was asked for and has no value why; a null that
-is not in `failures` was not asked for or, as with times, is not known.
+A measure that was asked for and has no value is null, and `failures` says why; one that was not asked for, or as with
+times is not known, is not there.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, final
 
 from audiocodec.errors import AudioCodecError
+from audiocodec.evaluation.catalogue import MEASURES
 
 FINISHED, GROWING = "rows.jsonl", "rows.jsonl.partial"
-METRICS = ("pesq", "stoi", "mel_distance")
-MEASURES = (*METRICS, "kbps_file", "kbps_payload", "encode_rtf", "decode_rtf")
+_OWN_KEYS = ("id", "seconds", "failures", "reference", "estimate", "tokens", "stamp")
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,7 @@ class Row:
     Attributes:
         id: name of the pair.
         seconds: length of the reference.
-        pesq, stoi, mel_distance: see `audiocodec.metrics`.
-        kbps_file: 1000 bits of the token file per second of audio; `kbps_payload`: of the codes alone.
-        encode_rtf, decode_rtf: seconds of work per second of audio.
+        values: measure -> number; names are those of `evaluation.catalogue`, keys of their own in the JSON.
         failures: measure -> why it has no value.
         reference, estimate, tokens: the files.
         stamp: changes when the reference or the estimate does.
@@ -37,13 +35,7 @@ class Row:
 
     id: str
     seconds: float | None = None
-    pesq: float | None = None
-    stoi: float | None = None
-    mel_distance: float | None = None
-    kbps_file: float | None = None
-    kbps_payload: float | None = None
-    encode_rtf: float | None = None
-    decode_rtf: float | None = None
+    values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     reference: str | None = None
     estimate: str | None = None
@@ -52,11 +44,14 @@ class Row:
 
     def to_json(self) -> str:
         """One line, without the line break."""
-        return json.dumps(asdict(self), ensure_ascii=True, allow_nan=False)
+        numbers = {name: self.values.get(name) for name in MEASURES if name in self.values or name in self.failures}
+        record = {"id": self.id, "seconds": self.seconds, **numbers}
+        record |= {key: getattr(self, key) for key in _OWN_KEYS if key not in record}
+        return json.dumps(record, ensure_ascii=True, allow_nan=False)
 
-    def has(self, metrics: Iterable[str]) -> bool:
-        """Whether it has a value for all of `metrics`."""
-        return all(getattr(self, name) is not None for name in metrics)
+    def has(self, measures: Iterable[str]) -> bool:
+        """Whether it has a value for all of `measures`."""
+        return all(name in self.values for name in measures)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
@@ -135,8 +130,8 @@ def _lines(rows: Iterable[Row]) -> str:
 
 
 def _parse(line: str) -> Row:
-    values: Any = json.loads(line)
-    known = {item.name for item in fields(Row)}
-    if not isinstance(values, dict) or not isinstance(values.get("id"), str):
+    record: Any = json.loads(line)
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
         raise TypeError("expected an object with an id")
-    return Row(**{key: value for key, value in values.items() if key in known})
+    values = {name: float(record[name]) for name in MEASURES if record.get(name) is not None}
+    return Row(values=values, **{key: record[key] for key in _OWN_KEYS if key in record})

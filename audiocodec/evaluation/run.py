@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from audiocodec.errors import AudioCodecError, TokenFileError
+from audiocodec.evaluation.catalogue import DEFAULT, Metric, measures_of, missing_libraries
 from audiocodec.evaluation.coding import Timings, TokenSet, read_timings
 from audiocodec.evaluation.pairing import Entry
-from audiocodec.evaluation.rows import METRICS, Row, RowWriter, scored_before, write_atomically
-from audiocodec.evaluation.scoring import Scores, Task, missing_libraries, score
+from audiocodec.evaluation.rows import Row, RowWriter, scored_before, write_atomically
+from audiocodec.evaluation.scoring import Scores, Task, score
 from audiocodec.evaluation.summary import summarize
 from audiocodec.evaluation.workers import Lost, run_all
 
@@ -27,7 +28,7 @@ class Options:
     """How to evaluate.
 
     Attributes:
-        metrics: names out of `rows.METRICS`.
+        metrics: out of `catalogue.METRICS`.
         jobs: processes that score.
         bitrate: token files are expected; one that is not there is a failure.
         timings: files with lines of `encode --json` and `decode --json`.
@@ -36,7 +37,7 @@ class Options:
         command: what to write down as the command.
     """
 
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[Metric, ...] = DEFAULT
     jobs: int = 1
     bitrate: bool = False
     timings: tuple[str, ...] = ()
@@ -67,7 +68,7 @@ def evaluate(
         AudioCodecError: a metric cannot run here, there is nothing to score, or timings cannot be read.
     """
     if problems := missing_libraries(options.metrics):
-        raise AudioCodecError(f"{'; '.join(problems)}; install audiocodec[eval]")
+        raise AudioCodecError("; ".join(problems))
     if not entries:
         raise AudioCodecError("nothing to evaluate")
     timings = read_timings(options.timings)
@@ -98,7 +99,7 @@ def _score_all(entries: Sequence[Entry], options: Options) -> Iterator[Row]:
         for index, result in results:
             scores = result
             if isinstance(result, Lost):
-                scores = Scores(failures=dict.fromkeys(options.metrics, result.reason))
+                scores = Scores(failures=dict.fromkeys(measures_of(options.metrics), result.reason))
             entry = entries[index]
             yield Row(
                 id=entry.id,
@@ -108,7 +109,7 @@ def _score_all(entries: Sequence[Entry], options: Options) -> Iterator[Row]:
                 estimate=entry.estimate,
                 tokens=entry.tokens,
                 stamp=stamps[index],
-                **scores.values,
+                values=scores.values,
             )
 
 
@@ -116,12 +117,11 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
     """Rows of an earlier run that hold: same audio, and a value for every metric that is asked for now."""
     if not options.resume:
         return {}
-    before = scored_before(folder)
+    before, asked = scored_before(folder), measures_of(options.metrics)
     kept = {}
     for entry in entries:
         row = before.get(entry.id)
-        if row is not None and not entry.problem and row.has(options.metrics) and row.stamp == _stamp(entry):
-            asked = {name: getattr(row, name) for name in options.metrics}
+        if row is not None and not entry.problem and row.has(asked) and row.stamp == _stamp(entry):
             kept[entry.id] = Row(
                 entry.id,
                 row.seconds,
@@ -129,15 +129,15 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
                 estimate=entry.estimate,
                 tokens=entry.tokens,
                 stamp=row.stamp,
-                **asked,
+                values={name: row.values[name] for name in asked},
             )
     return kept
 
 
 def _with_coding(row: Row, entry: Entry, tokens: TokenSet, timings: Timings, bitrate: bool) -> Row:
     """The row with what is known of the coding; always from the files there are now."""
-    encode_rtf, decode_rtf = timings.of(entry)
-    row = replace(row, encode_rtf=encode_rtf, decode_rtf=decode_rtf)
+    times = zip(("encode_rtf", "decode_rtf"), timings.of(entry))
+    row = replace(row, values=row.values | {name: time for name, time in times if time is not None})
     if not bitrate:
         return row
     try:
@@ -147,17 +147,14 @@ def _with_coding(row: Row, entry: Entry, tokens: TokenSet, timings: Timings, bit
     except TokenFileError as error:
         reason = str(error).removeprefix(f"{entry.tokens}: ")
         return replace(row, failures={**row.failures, "kbps_file": reason, "kbps_payload": reason})
-    return replace(
-        row,
-        kbps_file=found.file_bits / found.seconds / 1000,
-        kbps_payload=found.payload_bits / found.seconds / 1000,
-    )
+    bits = {"kbps_file": found.file_bits, "kbps_payload": found.payload_bits}
+    return replace(row, values=row.values | {name: n / found.seconds / 1000 for name, n in bits.items()})
 
 
 def _measures(rows: Sequence[Row], options: Options) -> list[str]:
     """What the summary describes: what was asked for, and times where some are known."""
-    timed = [name for name in ("encode_rtf", "decode_rtf") if any(getattr(row, name) is not None for row in rows)]
-    return [*options.metrics, *(("kbps_file", "kbps_payload") if options.bitrate else ()), *timed]
+    timed = [name for name in ("encode_rtf", "decode_rtf") if any(name in row.values for row in rows)]
+    return [*measures_of(options.metrics), *(("kbps_file", "kbps_payload") if options.bitrate else ()), *timed]
 
 
 def _stamp(entry: Entry) -> str:

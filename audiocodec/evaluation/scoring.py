@@ -5,47 +5,35 @@ Both files are mixed to one channel. An error in a file is the reason why all it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 
 import numpy as np
 
 from audiocodec.audio import io
 from audiocodec.data.manifest import audio_file
 from audiocodec.errors import AudioError, ManifestError, MetricUndefined
+from audiocodec.evaluation.catalogue import Metric, measures_of
 from audiocodec.evaluation.pairing import Entry
 from audiocodec.metrics.pairs import check_rates
-
-_LIBRARIES = {"pesq": "pesq", "stoi": "pystoi", "mel_distance": "librosa.filters"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to score: the pair and the metrics (names of `rows.METRICS`)."""
+    """What to score: the pair and the metrics."""
 
     entry: Entry
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     allow_pipes: bool = False
 
 
 @dataclass
 class Scores:
-    """What came out: length of the reference in seconds, metric -> value, metric -> why there is none."""
+    """What came out: length of the reference in seconds, measure -> value, measure -> why there is none."""
 
     seconds: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-
-
-def missing_libraries(metrics: tuple[str, ...]) -> list[str]:
-    """Why metrics cannot run here: one message for each library that cannot be imported."""
-    problems = []
-    for metric in metrics:
-        try:
-            import_module(_LIBRARIES[metric])
-        except ImportError as error:
-            problems.append(f"{metric} needs {_LIBRARIES[metric].partition('.')[0]} ({error})")
-    return problems
 
 
 def score(task: Task) -> Scores:
@@ -55,7 +43,7 @@ def score(task: Task) -> Scores:
         task: what to score.
 
     Returns:
-        A value or a reason for every metric.
+        A value or a reason for every measure.
     """
     scores = Scores()
     try:
@@ -66,31 +54,26 @@ def score(task: Task) -> Scores:
         estimate, estimate_rate = _read(task.entry.estimate, "estimate", task.allow_pipes)
         check_rates(reference=rate, estimate=estimate_rate)
     except MetricUndefined as error:
-        scores.failures = dict.fromkeys(task.metrics, task.entry.problem or str(error))
+        scores.failures = dict.fromkeys(measures_of(task.metrics), task.entry.problem or str(error))
         return scores
     for metric in task.metrics:
-        try:
-            scores.values[metric] = _compute(metric, reference, estimate, rate)
-        except MetricUndefined as error:
-            scores.failures[metric] = str(error)
+        for name, value in _compute(metric, reference, estimate, rate).items():
+            if isinstance(value, MetricUndefined):
+                scores.failures[name] = str(value)
+            else:
+                scores.values[name] = value
     return scores
 
 
-def _compute(metric: str, reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    # Imported here: a metric that is not asked for needs no library.
-    if metric == "pesq":
-        from audiocodec.metrics.pesq import pesq
-
-        return pesq(reference=reference, estimate=estimate, sample_rate=sample_rate)
-    if metric == "stoi":
-        from audiocodec.metrics.stoi import stoi
-
-        return stoi(reference=reference, estimate=estimate, sample_rate=sample_rate)
-    if metric == "mel_distance":
-        from audiocodec.metrics.mel_distance import mel_distance
-
-        return mel_distance(reference=reference, estimate=estimate, sample_rate=sample_rate)
-    raise ValueError(f"unknown metric {metric!r}")
+def _compute(
+    metric: Metric, reference: np.ndarray, estimate: np.ndarray, sample_rate: int
+) -> Mapping[str, float | MetricUndefined]:
+    names = measures_of([metric])
+    try:
+        result = metric.compute(reference=reference, estimate=estimate, sample_rate=sample_rate)
+    except MetricUndefined as error:
+        return dict.fromkeys(names, error)
+    return {names[0]: result} if isinstance(result, float) else result
 
 
 def _read(source: str | None, role: str, allow_pipes: bool) -> tuple[np.ndarray, int]:

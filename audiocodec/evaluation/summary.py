@@ -53,12 +53,12 @@ def describe_measure(rows: Iterable[Row], name: str) -> dict[str, Any]:
 
     Args:
         rows: the rows.
-        name: of the measure, one of `rows.MEASURES`.
+        name: of the measure, a key of `catalogue.MEASURES`.
 
     Returns:
         `mean`, `median`, `interval` (None where undefined), `n_scored`, `n_failed`, `reasons` (reason -> count).
     """
-    pairs = [(getattr(row, name), row.failures.get(name)) for row in rows]
+    pairs = [(row.values.get(name), row.failures.get(name)) for row in rows]
     values = [value for value, _ in pairs if value is not None]
     reasons = Counter(reason for _, reason in pairs if reason is not None)
     return {

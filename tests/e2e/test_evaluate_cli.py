@@ -143,11 +143,11 @@ def test_the_table_has_every_file_and_every_measure(coded: Path) -> None:
     assert [line.split()[0] for line in lines[1:3]] == ["utt-1", "utt-2"]
     assert lines[1].endswith(str(coded / "out/wav/utt-1.wav"))
     measures = (
-        "pesq",
-        "stoi",
+        "PESQ-WB",
+        "STOI",
         "mel distance",
-        "kbps file",
-        "kbps payload",
+        "kbps on disk",
+        "kbps of codes",
         "encode",
         "decode",
         "codebook 0",

@@ -18,6 +18,7 @@ import scipy.stats
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, ManifestError, TokenFileError
 from audiocodec.evaluation import run as run_module
+from audiocodec.evaluation.catalogue import DEFAULT, select
 from audiocodec.evaluation.coding import TokenSet, read_timings
 from audiocodec.evaluation.pairing import Entry, pair
 from audiocodec.evaluation.results import cell, results_md, write_results_md
@@ -156,7 +157,7 @@ def test_a_bad_estimate_has_reasons_and_no_scores(name: str, reason: str, tmp_pa
         Path(entry.estimate).write_bytes(b"")
     elif name == "missing":
         os.unlink(entry.estimate)
-    scores = score(Task(entry, ("pesq", "stoi", "mel_distance")))
+    scores = score(Task(entry, DEFAULT))
     assert scores.values == {}
     assert list(scores.failures) == ["pesq", "stoi", "mel_distance"]
     for found in scores.failures.values():
@@ -166,7 +167,7 @@ def test_a_bad_estimate_has_reasons_and_no_scores(name: str, reason: str, tmp_pa
 
 def test_one_metric_without_a_score_does_not_cost_the_others(tmp_path: Path, speech: np.ndarray) -> None:
     part = speech[RATE : RATE + 5000]  # 0.31 s: enough for PESQ, too short for STOI
-    scores = score(Task(write_pair(tmp_path, "a", part, noisy(part)), ("pesq", "stoi", "mel_distance")))
+    scores = score(Task(write_pair(tmp_path, "a", part, noisy(part)), DEFAULT))
     assert set(scores.values) == {"pesq", "mel_distance"}
     assert scores.failures == {"stoi": "shorter than 0.4 s"}
 
@@ -175,9 +176,9 @@ def test_many_channels_are_mixed_to_one(tmp_path: Path, speech: np.ndarray) -> N
     entry = write_pair(tmp_path, "a", speech, noisy(speech))
     other = np.random.default_rng(1).normal(0, 0.01, len(speech)).astype(np.float32)
     assert entry.reference is not None
-    mono = score(Task(entry, ("mel_distance",))).values
+    mono = score(Task(entry, select(["mel"]))).values
     io.write(entry.reference, np.stack([speech + other, speech - other]), RATE, "FLOAT")
-    assert score(Task(entry, ("mel_distance",))).values == pytest.approx(mono, rel=1e-5)
+    assert score(Task(entry, select(["mel"]))).values == pytest.approx(mono, rel=1e-5)
 
 
 # --- evaluate
@@ -187,16 +188,16 @@ def test_a_silent_estimate_adds_nothing_to_the_mean_and_one_to_the_failed(
     tmp_path: Path, speech: np.ndarray, in_process: list[str]
 ) -> None:
     entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
-    _, before = evaluate(entries, tmp_path / "before", Options(metrics=("pesq", "stoi")))
+    _, before = evaluate(entries, tmp_path / "before", Options(metrics=select(["pesq", "stoi"])))
     entries.append(write_pair(tmp_path, "d", speech, 0 * speech))
-    rows, after = evaluate(entries, tmp_path / "after", Options(metrics=("pesq", "stoi")))
+    rows, after = evaluate(entries, tmp_path / "after", Options(metrics=select(["pesq", "stoi"])))
     for name in ("pesq", "stoi"):
         expected = {**before["measures"][name], "n_failed": 1, "reasons": {"estimate is silent": 1}}
         assert after["measures"][name] == expected
         assert before["measures"][name]["n_scored"] == 3
     assert [row.id for row in rows] == list("abcd")
     assert rows[3].failures == {"pesq": "estimate is silent", "stoi": "estimate is silent"}
-    assert (rows[3].pesq, rows[3].mel_distance) == (None, None)
+    assert (rows[3].values.get("pesq"), rows[3].values.get("mel_distance")) == (None, None)
     assert after["n_rows_with_failures"] == 1
     assert read_rows(tmp_path / "after/rows.jsonl") == rows
     assert json.loads((tmp_path / "after/summary.json").read_text()) == after
@@ -206,7 +207,7 @@ def test_a_silent_estimate_adds_nothing_to_the_mean_and_one_to_the_failed(
 def test_resume_scores_only_what_is_missing_failed_or_changed(
     tmp_path: Path, speech: np.ndarray, in_process: list[str]
 ) -> None:
-    out, options = tmp_path / "out", Options(metrics=("stoi",), resume=True)
+    out, options = tmp_path / "out", Options(metrics=select(["stoi"]), resume=True)
     entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
     entries.append(write_pair(tmp_path, "d", speech, 0 * speech))
     first, _ = evaluate(entries, out, options)
@@ -220,14 +221,14 @@ def test_resume_scores_only_what_is_missing_failed_or_changed(
     in_process.clear()
     changed, _ = evaluate(entries, out, options)
     assert sorted(in_process) == ["b", "d"]
-    assert changed[1].stoi is not None and changed[1].stoi < (first[1].stoi or 0)
+    assert changed[1].values["stoi"] < first[1].values["stoi"]
     in_process.clear()
-    evaluate(entries, out, Options(metrics=("stoi", "mel_distance"), resume=True))
+    evaluate(entries, out, Options(metrics=select(["stoi", "mel"]), resume=True))
     assert sorted(in_process) == list("abcd")  # another metric is asked for
     in_process.clear()
     fewer, _ = evaluate(entries, out, options)
     assert in_process == ["d"]
-    assert [row.mel_distance for row in fewer] == [None] * 4
+    assert [row.values.get("mel_distance") for row in fewer] == [None] * 4
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(
@@ -240,7 +241,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
         if (error := next(calls)) is not None:
             raise error
 
-    out, options = tmp_path / "out", Options(metrics=("stoi",), resume=True)
+    out, options = tmp_path / "out", Options(metrics=select(["stoi"]), resume=True)
     with pytest.raises(KeyboardInterrupt):
         evaluate(entries, out, options, stop)
     assert os.listdir(out) == ["rows.jsonl.partial"]
@@ -250,7 +251,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
     rows, summary = evaluate(entries, out, options)
     assert in_process == []
     assert summary["measures"]["stoi"]["n_scored"] == 3
-    assert rows == evaluate(entries, tmp_path / "whole", Options(metrics=("stoi",)))[0]
+    assert rows == evaluate(entries, tmp_path / "whole", Options(metrics=select(["stoi"])))[0]
 
 
 def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
@@ -270,8 +271,8 @@ def crash_on_b(task: Task) -> Scores:
 def test_a_worker_that_dies_is_a_counted_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "score", crash_on_b)
     entries = [Entry(name, "r.wav", "e.wav") for name in "abcd"]
-    rows, summary = evaluate(entries, tmp_path, Options(metrics=("stoi",), jobs=1))
-    assert [row.stoi for row in rows] == [0.5, None, None, 0.5]
+    rows, summary = evaluate(entries, tmp_path, Options(metrics=select(["stoi"]), jobs=1))
+    assert [row.values.get("stoi") for row in rows] == [0.5, None, None, 0.5]
     assert [row.failures.get("stoi") for row in rows] == [
         None,
         "the process scoring it died (signal SIGSEGV)",
@@ -357,7 +358,7 @@ def test_the_interval_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch:
 @pytest.mark.parametrize("values", [[], [2.5]])
 def test_there_is_no_interval_of_fewer_than_two_values(values: list[float]) -> None:
     assert bootstrap_interval(values) is None
-    rows = [Row("a", pesq=value) for value in values] + [Row("b", failures={"pesq": "why"})]
+    rows = [Row("a", values={"pesq": value}) for value in values] + [Row("b", failures={"pesq": "why"})]
     assert describe_measure(rows, "pesq") == {
         "mean": values[0] if values else None,
         "median": values[0] if values else None,
@@ -370,7 +371,7 @@ def test_there_is_no_interval_of_fewer_than_two_values(values: list[float]) -> N
 
 def test_reasons_are_counted_most_frequent_first() -> None:
     rows = [Row(str(n), failures={"pesq": reason}) for n, reason in enumerate(["x", "y", "y", "z"])]
-    found = describe_measure([*rows, Row("ok", pesq=1.0), Row("not asked")], "pesq")
+    found = describe_measure([*rows, Row("ok", values={"pesq": 1.0}), Row("not asked")], "pesq")
     assert list(found["reasons"].items()) == [("y", 2), ("x", 1), ("z", 1)]
     assert (found["n_scored"], found["n_failed"]) == (1, 4)
 
@@ -379,7 +380,7 @@ def test_reasons_are_counted_most_frequent_first() -> None:
 
 
 def test_rows_come_back_equal_and_bad_lines_are_named(tmp_path: Path) -> None:
-    rows = [Row("ä/b", 1.5, pesq=2.0, failures={"stoi": "why"}, reference="r"), Row("c")]
+    rows = [Row("ä/b", 1.5, {"pesq": 2.0}, failures={"stoi": "why"}, reference="r"), Row("c")]
     with RowWriter(tmp_path) as writer:
         writer.finish(rows)
     path = tmp_path / "rows.jsonl"
@@ -430,13 +431,13 @@ def test_missing_and_damaged_token_files_are_failures_of_the_bitrate_only(
         Entry(name, entry.reference, entry.estimate, tokens)
         for name, tokens in (("good", str(good)), ("none", None), ("cut", str(cut)))
     ]
-    rows, summary = evaluate(entries, tmp_path / "out", Options(metrics=("stoi",), bitrate=True))
+    rows, summary = evaluate(entries, tmp_path / "out", Options(metrics=select(["stoi"]), bitrate=True))
     assert rows[0].failures == {}
-    assert rows[0].kbps_payload == pytest.approx(0.975)
+    assert rows[0].values.get("kbps_payload") == pytest.approx(0.975)
     assert rows[1].failures == dict.fromkeys(("kbps_file", "kbps_payload"), "no token file")
     assert rows[2].failures["kbps_file"].startswith("truncated") or "bytes" in rows[2].failures["kbps_file"]
     assert str(cut) not in rows[2].failures["kbps_file"]
-    assert [row.stoi is None for row in rows] == [False] * 3
+    assert [row.values.get("stoi") is None for row in rows] == [False] * 3
     assert (summary["measures"]["kbps_file"]["n_scored"], summary["measures"]["kbps_file"]["n_failed"]) == (1, 2)
     with pytest.raises(TokenFileError):
         TokenSet().add(cut)
