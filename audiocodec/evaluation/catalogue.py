@@ -1,0 +1,103 @@
+"""Every number that an evaluation can give: its name, what computes it, which way is better, what it needs installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from audiocodec.errors import MetricUndefined
+from audiocodec.metrics.mel_distance import mel_distance
+from audiocodec.metrics.pesq import pesq
+from audiocodec.metrics.stoi import stoi
+
+HIGHER, LOWER, NEITHER = "higher", "lower", ""
+
+# What a metric gives: one number, or one for each of its measures, of which some may be undefined.
+Result = float | Mapping[str, float | MetricUndefined]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a row.
+
+    Attributes:
+        name: its key in `rows.jsonl`.
+        heading: of a table's column, with the unit.
+        better: `HIGHER`, `LOWER` or `NEITHER`.
+        decimals: shown.
+    """
+
+    name: str
+    heading: str
+    better: str = HIGHER
+    decimals: int = 3
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is computed in one go from a pair.
+
+    Attributes:
+        word: what it is called on the command line.
+        measures: what it gives.
+        compute: takes `reference`, `estimate` (float [S], one channel) and `sample_rate` by keyword.
+        libraries: modules that it imports besides those the package always needs.
+        extra: the extra of the package that brings them.
+        default: whether it is computed when nothing is asked for.
+    """
+
+    word: str
+    measures: tuple[Measure, ...]
+    compute: Callable[..., Result]
+    libraries: tuple[str, ...] = ()
+    extra: str = "metrics"
+    default: bool = False
+
+
+METRICS = (
+    Metric("pesq", (Measure("pesq", "PESQ-WB"),), pesq, ("pesq",), "eval", True),
+    Metric("stoi", (Measure("stoi", "STOI"),), stoi, ("pystoi",), "eval", True),
+    Metric("mel", (Measure("mel_distance", "mel distance, dB", LOWER, 2),), mel_distance, ("librosa",), "eval", True),
+)
+
+# Numbers that come from token files and timings, not from a pair of signals.
+CODING = (
+    Measure("kbps_file", "kbps on disk", LOWER),
+    Measure("kbps_payload", "kbps of codes", LOWER),
+    Measure("encode_rtf", "encode, s per s", LOWER),
+    Measure("decode_rtf", "decode, s per s", LOWER),
+)
+
+MEASURES = {measure.name: measure for metric in METRICS for measure in metric.measures} | {m.name: m for m in CODING}
+DEFAULT = tuple(metric for metric in METRICS if metric.default)
+
+
+def select(words: Iterable[str]) -> tuple[Metric, ...]:
+    """The metrics with these words or names of measures, in the catalogue's order; `all`: those of no optional model.
+
+    Raises:
+        ValueError: there is no such metric; the argument is the word.
+    """
+    asked = set()
+    for word in words:
+        found = [m for m in METRICS if word in (m.word, "all") or word in (measure.name for measure in m.measures)]
+        if not found:
+            raise ValueError(word)
+        asked |= {metric.word for metric in found}
+    return tuple(metric for metric in METRICS if metric.word in asked)
+
+
+def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
+    """Why metrics cannot run here: a message for each that lacks a library, naming the extra to install."""
+    return [
+        f"{metric.word} needs {library} (pip install 'audiocodec[{metric.extra}]')"
+        for metric in metrics
+        for library in metric.libraries
+        if find_spec(library) is None
+    ]
+
+
+def measures_of(metrics: Iterable[Metric]) -> tuple[str, ...]:
+    """Names of all measures of `metrics`."""
+    return tuple(measure.name for metric in metrics for measure in metric.measures)
