@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
     args.metrics = args.metrics or DEFAULT
     if problems := missing_libraries(args.metrics):
-        raise UsageError(f"{'; '.join(problems)}; or leave it out of --metrics")
+        raise UsageError(f"{'; '.join(problems)}, or leave it out of --metrics")
     entries, timings = (_code if args.model is not None else _pair)(args)
     rows, summary = _score(args, entries, timings)
     _report(args, rows, summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib import import_module
 
 from audiocodec.errors import MetricUndefined
 from audiocodec.metrics.mel_distance import mel_distance
@@ -58,7 +58,14 @@ class Metric:
 METRICS = (
     Metric("pesq", (Measure("pesq", "PESQ-WB"),), pesq, ("pesq",), "eval", True),
     Metric("stoi", (Measure("stoi", "STOI"),), stoi, ("pystoi",), "eval", True),
-    Metric("mel", (Measure("mel_distance", "mel distance, dB", LOWER, 2),), mel_distance, ("librosa",), "eval", True),
+    Metric(
+        "mel",
+        (Measure("mel_distance", "mel distance, dB", LOWER, 2),),
+        mel_distance,
+        ("librosa.filters",),
+        "eval",
+        True,
+    ),
 )
 
 # Numbers that come from token files and timings, not from a pair of signals.
@@ -89,13 +96,15 @@ def select(words: Iterable[str]) -> tuple[Metric, ...]:
 
 
 def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
-    """Why metrics cannot run here: a message for each that lacks a library, naming the extra to install."""
-    return [
-        f"{metric.word} needs {library} (pip install 'audiocodec[{metric.extra}]')"
-        for metric in metrics
-        for library in metric.libraries
-        if find_spec(library) is None
-    ]
+    """Why metrics cannot run here: a message for each library that cannot be imported, naming the extra to install."""
+    problems = []
+    for metric in metrics:
+        for library in metric.libraries:
+            try:
+                import_module(library)
+            except ImportError as error:
+                problems.append(f"{metric.word} needs {library} ({error}); install audiocodec[{metric.extra}]")
+    return problems
 
 
 def measures_of(metrics: Iterable[Metric]) -> tuple[str, ...]:

@@ -196,7 +196,7 @@ def test_encode_decode_and_their_timings_give_the_same_scores_as_the_model(
         for measure in ("stoi", "mel_distance", "kbps_file", "kbps_payload"):
             assert row[measure] == expected[name][measure]
         assert row["encode_rtf"] > 0 and row["decode_rtf"] > 0
-        assert row["pesq"] is None
+        assert "pesq" not in row
 
 
 def test_a_results_page_from_the_command_line(coded: Path, tmp_path: Path) -> None:
