@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timings", nargs="+", default=[], metavar="FILE", help="output of encode and decode --json")
     parser.add_argument("--metrics", type=_metrics, metavar="LIST", help=_METRICS_HELP)
     what.add_argument("--list-metrics", action="store_true", help="say what can be scored, and stop")
+    parser.add_argument("--by", type=_words, default=(), metavar="LIST", help="break scores down by these columns")
+    parser.add_argument(
+        "--table", metavar="TSV", help="with --by: table about the utterances (default: utt2spk: speaker)"
+    )
     parser.add_argument("--jobs", type=batch.positive, metavar="N", help="processes that score (default: one per CPU)")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--force", action="store_true", help="overwrite an earlier evaluation in OUT")
@@ -68,12 +72,14 @@ def run(args: argparse.Namespace) -> int:
         return _write_results(args)
     _check_usage(args)
     from audiocodec.evaluation.catalogue import DEFAULT, missing_libraries
+    from audiocodec.evaluation.groups import read_groups
 
     args.metrics = args.metrics or DEFAULT
     if problems := missing_libraries(args.metrics):
         raise UsageError(f"{'; '.join(problems)}, or leave it out of --metrics")
+    groups = read_groups(args.table, args.by, args.reference)
     entries, timings = (_code if args.model is not None else _pair)(args)
-    rows, summary = _score(args, entries, timings)
+    rows, summary = _score(args, entries, timings, groups)
     _report(args, rows, summary)
     return 1 if any(row.failures for row in rows) else 0
 
@@ -90,7 +96,9 @@ def _check_usage(args: argparse.Namespace) -> None:
     for name in _OPTIONS_OF[other]:
         if getattr(args, name) not in (None, [], "auto"):
             raise UsageError(f"--{name.replace('_', '-')} goes with {other}")
-    for path in (args.reference, args.estimate, args.tokens, *args.timings):
+    if args.table is not None and not args.by:
+        raise UsageError("--table needs --by LIST: the columns to break scores down by")
+    for path in (args.reference, args.estimate, args.tokens, args.table, *args.timings):
         if path is not None and not os.path.exists(path):
             raise UsageError(f"{path}: No such file or directory")
     _refuse_existing(args)
@@ -131,7 +139,7 @@ def _code(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
 
 
 def _score(
-    args: argparse.Namespace, entries: list[Entry], timings: tuple[str, ...]
+    args: argparse.Namespace, entries: list[Entry], timings: tuple[str, ...], groups: dict[str, dict[str, str]]
 ) -> tuple[list[Row], dict[str, Any]]:
     from audiocodec.evaluation.run import Options, evaluate
 
@@ -143,6 +151,7 @@ def _score(
         resume=args.resume,
         allow_pipes=args.allow_pipes,
         command=_command(args),
+        groups=groups,
     )
     with _bar(len(entries), "scoring", args.quiet) as advance:
         return evaluate(entries, args.output_dir, options, advance)
@@ -174,6 +183,10 @@ def _write_results(args: argparse.Namespace) -> int:
     return 0
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _metrics(text: str) -> tuple[Metric, ...]:
     from audiocodec.evaluation.catalogue import METRICS, select
 
@@ -192,6 +205,8 @@ def _command(args: argparse.Namespace) -> str:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if args.timings:
         words += ["--timings", *args.timings]
+    if args.by:
+        words += ["--by", ",".join(args.by), *(["--table", args.table] if args.table else [])]
     if not all(metric.default for metric in args.metrics):
         words += ["--metrics", ",".join(metric.word for metric in args.metrics)]
     return shlex.join(words)

@@ -39,7 +39,8 @@ def overall(summary: dict[str, Any]) -> str:
         interval = f"{bounds[0]} to {bounds[1]}" if bounds else "-"
         numbers = [_number(found["mean"], digits), interval, _number(found["median"], digits)]
         lines.append([MEASURES[name].heading, *numbers, str(found["n_scored"]), str(found["n_failed"])])
-    return "\n".join([align(lines, right=range(1, 6)), *_codebooks(summary["tokens"]), _totals(summary)])
+    shown = [align(lines, right=range(1, 6)), *_groups(summary), *_notes(summary), *_codebooks(summary["tokens"])]
+    return "\n".join([*shown, _totals(summary)])
 
 
 def metrics() -> str:
@@ -68,6 +69,23 @@ def align(lines: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def _groups(summary: dict[str, Any]) -> list[str]:
+    """For each column a table: means of every measure by value."""
+    names = list(summary["measures"])
+    shown = []
+    for column, values in summary["groups"].items():
+        lines = [[column, "utterances", *(MEASURES[name].heading for name in names)]]
+        for value, found in values.items():
+            means = [_number(found["measures"][name]["mean"], MEASURES[name].decimals) for name in names]
+            lines.append([value or "-", str(found["n_rows"]), *means])
+        shown += ["", align(lines, right=range(1, len(names) + 2)), ""]
+    return shown
+
+
+def _notes(summary: dict[str, Any]) -> list[str]:
+    return [f"{count} scored with a note: {note}" for note, count in summary["notes"].items()]
 
 
 def _codebooks(tokens: dict[str, Any]) -> list[str]:

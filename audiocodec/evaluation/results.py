@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,8 @@ def results_md(labels: Sequence[str], summaries: Sequence[dict[str, Any]], comma
     """
     commands = [command] if command else _unique(summary["command"] for summary in summaries)
     lines = ["# Results", "", "```", *commands, "```", "", *_origin(summaries), "", *_scores(labels, summaries)]
-    codebooks = _codebooks(labels, summaries)
-    if codebooks:
-        lines += ["", *codebooks]
+    for more in (*_groups(labels, summaries), _codebooks(labels, summaries)):
+        lines += ["", *more] if more else []
     return "\n".join([*lines, "", _FOOTNOTE]) + "\n"
 
 
@@ -110,6 +109,19 @@ def _scores(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[
         cells = [cell(summary["measures"].get(m.name), f".{m.decimals}f") for m in used]
         lines.append(_table_row([label, str(summary["n_rows"]), *cells]))
     return lines
+
+
+def _groups(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """For each column a table of means by value."""
+    for column in _unique(column for summary in summaries for column in summary.get("groups", {})):
+        found = [(label, s["groups"][column]) for label, s in zip(labels, summaries) if column in s.get("groups", {})]
+        used = [m for m in MEASURES.values() if any(m.name in g["measures"] for _, gs in found for g in gs.values())]
+        lines = _table_head(["evaluation", column, "utterances", *(measure.heading for measure in used)])
+        for label, values in found:
+            for value, group in values.items():
+                cells = [cell(group["measures"].get(m.name), f".{m.decimals}f") for m in used]
+                lines.append(_table_row([label, value or "-", str(group["n_rows"]), *cells]))
+        yield lines
 
 
 def _codebooks(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:

@@ -17,7 +17,7 @@ from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 
 FINISHED, GROWING = "rows.jsonl", "rows.jsonl.partial"
-_OWN_KEYS = ("id", "seconds", "failures", "reference", "estimate", "tokens", "stamp")
+_OWN_KEYS = ("id", "seconds", "failures", "notes", "groups", "reference", "estimate", "tokens", "stamp")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Row:
         seconds: length of the reference.
         values: measure -> number; names are those of `evaluation.catalogue`, keys of their own in the JSON.
         failures: measure -> why it has no value.
+        notes: what is odd about the pair and does not keep it from being scored.
+        groups: column of a table about the utterances (language, speaker, ...) -> value.
         reference, estimate, tokens: the files.
         stamp: changes when the reference or the estimate does.
     """
@@ -37,6 +39,8 @@ class Row:
     seconds: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    groups: dict[str, str] = field(default_factory=dict)
     reference: str | None = None
     estimate: str | None = None
     tokens: str | None = None
@@ -134,4 +138,5 @@ def _parse(line: str) -> Row:
     if not isinstance(record, dict) or not isinstance(record.get("id"), str):
         raise TypeError("expected an object with an id")
     values = {name: float(record[name]) for name in MEASURES if record.get(name) is not None}
-    return Row(values=values, **{key: record[key] for key in _OWN_KEYS if key in record})
+    own = {key: record[key] for key in _OWN_KEYS if key in record}
+    return Row(values=values, **own | {"notes": tuple(record.get("notes", ()))})

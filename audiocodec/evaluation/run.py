@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Options:
         resume: keep what an earlier run in the same folder has scored, unless the audio changed.
         allow_pipes: run commands found in `wav.scp`.
         command: what to write down as the command.
+        groups: name of an utterance -> column -> value; scores are broken down by each column.
     """
 
     metrics: tuple[Metric, ...] = DEFAULT
@@ -44,6 +45,7 @@ class Options:
     resume: bool = False
     allow_pipes: bool = False
     command: str = ""
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def _ignore() -> None:
@@ -85,6 +87,7 @@ def evaluate(
             scored[row.id] = row
             progress()
         rows = [_with_coding(scored[entry.id], entry, tokens, timings, options.bitrate) for entry in entries]
+        rows = [replace(row, groups=dict(options.groups.get(row.id, {}))) for row in rows]
         writer.finish(rows)
     summary = summarize(rows, _measures(rows, options), tokens.describe() if options.bitrate else {}, options.command)
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
@@ -105,6 +108,7 @@ def _score_all(entries: Sequence[Entry], options: Options) -> Iterator[Row]:
                 id=entry.id,
                 seconds=scores.seconds,
                 failures=scores.failures,
+                notes=scores.notes,
                 reference=entry.reference,
                 estimate=entry.estimate,
                 tokens=entry.tokens,
@@ -122,14 +126,14 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
     for entry in entries:
         row = before.get(entry.id)
         if row is not None and not entry.problem and row.has(asked) and row.stamp == _stamp(entry):
-            kept[entry.id] = Row(
-                entry.id,
-                row.seconds,
+            values = {name: row.values[name] for name in asked}
+            kept[entry.id] = replace(
+                row,
+                values=values,
+                failures={},
                 reference=entry.reference,
                 estimate=entry.estimate,
                 tokens=entry.tokens,
-                stamp=row.stamp,
-                values={name: row.values[name] for name in asked},
             )
     return kept
 

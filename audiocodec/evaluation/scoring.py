@@ -15,7 +15,10 @@ from audiocodec.data.manifest import audio_file
 from audiocodec.errors import AudioError, ManifestError, MetricUndefined
 from audiocodec.evaluation.catalogue import Metric, measures_of
 from audiocodec.evaluation.pairing import Entry
+from audiocodec.metrics.alignment import alignment
 from audiocodec.metrics.pairs import check_rates
+
+ODD_GAIN_DB = 6.0  # a change of level that deserves a note
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Scores:
     seconds: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def score(task: Task) -> Scores:
@@ -53,6 +57,7 @@ def score(task: Task) -> Scores:
             raise MetricUndefined(task.entry.problem)
         estimate, estimate_rate = _read(task.entry.estimate, "estimate", task.allow_pipes)
         check_rates(reference=rate, estimate=estimate_rate)
+        scores.notes = _check_alignment(reference, estimate, rate)
     except MetricUndefined as error:
         scores.failures = dict.fromkeys(measures_of(task.metrics), task.entry.problem or str(error))
         return scores
@@ -63,6 +68,20 @@ def score(task: Task) -> Scores:
             else:
                 scores.values[name] = value
     return scores
+
+
+def _check_alignment(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> tuple[str, ...]:
+    """What is odd about the pair; a lag is more than that: `MetricUndefined`."""
+    found = alignment(reference=reference, estimate=estimate, sample_rate=sample_rate)
+    if found.lag_ms:
+        how = "late" if found.lag_ms > 0 else "early"
+        raise MetricUndefined(f"misaligned: estimate is {abs(found.lag_ms):.4g} ms {how}")
+    notes = []
+    if found.inverted:
+        notes.append("polarity inverted")
+    if abs(found.gain_db) > ODD_GAIN_DB:
+        notes.append(f"estimate more than {ODD_GAIN_DB:g} dB {'louder' if found.gain_db > 0 else 'quieter'}")
+    return tuple(notes)
 
 
 def _compute(

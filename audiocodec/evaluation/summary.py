@@ -71,7 +71,22 @@ def describe_measure(rows: Iterable[Row], name: str) -> dict[str, Any]:
     }
 
 
-def summarize(rows: Sequence[Row], measures: Iterable[str], tokens: dict[str, Any], command: str) -> dict[str, Any]:
+def describe_groups(rows: Sequence[Row], measures: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Column -> value -> measure -> what `describe_measure` says of the rows with that value."""
+    columns = dict.fromkeys(column for row in rows for column in row.groups)
+    described: dict[str, dict[str, Any]] = {}
+    for column in columns:
+        members: dict[str, list[Row]] = {}
+        for row in rows:
+            members.setdefault(row.groups.get(column, ""), []).append(row)
+        described[column] = {
+            value: {"n_rows": len(of), "measures": {name: describe_measure(of, name) for name in measures}}
+            for value, of in sorted(members.items())
+        }
+    return described
+
+
+def summarize(rows: Sequence[Row], measures: Sequence[str], tokens: dict[str, Any], command: str) -> dict[str, Any]:
     """The whole summary, ready for JSON.
 
     Args:
@@ -86,6 +101,8 @@ def summarize(rows: Sequence[Row], measures: Iterable[str], tokens: dict[str, An
         "n_rows_with_failures": sum(bool(row.failures) for row in rows),
         "seconds": sum(row.seconds or 0.0 for row in rows),
         "measures": {name: describe_measure(rows, name) for name in measures},
+        "notes": dict(Counter(note for row in rows for note in row.notes)),
+        "groups": describe_groups(rows, measures),
         "tokens": tokens,
         "bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
         "versions": versions(),

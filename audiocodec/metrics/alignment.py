@@ -1,0 +1,102 @@
+"""Where the estimate lies against the reference: lag, gain, polarity. Found before anything is scored.
+
+Most metrics punish a shift of a few milliseconds as if it were noise, so a misaligned pair must not be scored. Two
+correlations find a lag: of the waveforms (to the sample, where the codec keeps the phase) and of the band envelopes
+(to 4 ms, where it does not). Each needs a clear peak, and the place without lag must be clearly worse: a bad codec is
+not a late one. Lags of up to half a second are found, in up to a minute from the middle of the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from audiocodec.metrics.pairs import check_pair
+
+MAX_LAG_SECONDS, MAX_SECONDS = 0.5, 60.0
+HOP_SECONDS, BANDS = 0.004, 24
+CLEAR_PEAK = 0.5  # normalised correlation of waveforms that says: this is the same waveform
+WAVE_MARGIN = 0.95  # of it, or more, where nothing is late: a filter's group delay of a few samples is no lag
+ENVELOPE_PEAK, ENVELOPE_MARGIN, ENVELOPE_HOPS = 0.5, 0.005, 2
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How an estimate lies against its reference.
+
+    Attributes:
+        lag_ms: positive: the estimate comes late. 0 where none was found.
+        gain_db: level of the estimate over that of the reference, RMS.
+        inverted: the estimate is the reference's waveform with the other sign.
+    """
+
+    lag_ms: float
+    gain_db: float
+    inverted: bool
+
+
+def alignment(
+    *, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.floating], sample_rate: int
+) -> Alignment:
+    """Compare the positions of two signals.
+
+    Args:
+        reference: original samples [S].
+        estimate: reconstructed samples [S].
+        sample_rate: Hz of both.
+
+    Raises:
+        MetricUndefined: the pair cannot be compared, see `check_pair`.
+    """
+    original, reconstruction = check_pair(reference=reference, estimate=estimate)
+    first, second = (_middle(x, sample_rate) for x in (original, reconstruction))
+    gain = 10 * np.log10(np.mean(np.square(reconstruction, dtype=float)) / np.mean(np.square(original, dtype=float)))
+    by_wave = _correlation(first - first.mean(), second - second.mean(), round(MAX_LAG_SECONDS * sample_rate))
+    centre = len(by_wave) // 2
+    peak = int(np.argmax(np.abs(by_wave)))
+    if abs(by_wave[peak]) >= CLEAR_PEAK:
+        lag = peak - centre if abs(by_wave[centre]) < WAVE_MARGIN * abs(by_wave[peak]) else 0
+        return Alignment(1000 * lag / sample_rate, float(gain), bool(by_wave[peak] < 0))
+    return Alignment(1000 * _envelope_lag(first, second, sample_rate), float(gain), inverted=False)
+
+
+def _envelope_lag(reference: Array, estimate: Array, sample_rate: int) -> float:
+    """Seconds by which the envelopes of the estimate are late; 0 without a clear peak elsewhere."""
+    pair = [_envelopes(x, sample_rate) for x in (reference, estimate)]
+    most = round(MAX_LAG_SECONDS / HOP_SECONDS)
+    curves = [_correlation(a, b, most, normalised=False) for a, b in zip(*pair)]
+    energy = np.sqrt(np.prod([np.sum(np.square(x)) for x in pair]))
+    curve = np.sum(curves, axis=0) / max(energy, 1e-12)
+    centre, peak = len(curve) // 2, int(np.argmax(curve))
+    clear = curve[peak] >= max(ENVELOPE_PEAK, curve[centre] + ENVELOPE_MARGIN) and abs(peak - centre) >= ENVELOPE_HOPS
+    return float((peak - centre) * HOP_SECONDS) if clear else 0.0
+
+
+def _envelopes(wav: Array, sample_rate: int) -> Array:
+    """Log energies of `BANDS` equal bands up to 8 kHz, each centred over time [bands, frames]."""
+    hop = round(HOP_SECONDS * sample_rate)
+    window = 4 * hop
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(wav, window // 2), window)[::hop] * np.hanning(window)
+    power = np.square(np.abs(np.fft.rfft(frames)))[:, : max(1, round(8000 / sample_rate * window))]
+    bands = np.stack([part.sum(1) for part in np.array_split(power, min(BANDS, power.shape[1]), axis=1)])
+    levels = np.log10(np.maximum(bands, 1e-4 * bands.max()))  # what lies 40 dB below the loudest does not count
+    centred: Array = levels - levels.mean(1, keepdims=True)
+    return centred
+
+
+def _correlation(a: Array, b: Array, most: int, normalised: bool = True) -> Array:
+    """Correlation of `b` shifted back by -most..most samples with `a`: the peak is where `b` is late by."""
+    size = 1 << (len(a) + most).bit_length()
+    most = min(most, len(a) - 1)
+    full = np.fft.irfft(np.conj(np.fft.rfft(a, size)) * np.fft.rfft(b, size), size)
+    curve: Array = np.concatenate([full[size - most :], full[: most + 1]]) if most else full[:1]
+    return curve / np.sqrt(np.sum(a * a) * np.sum(b * b)) if normalised else curve
+
+
+def _middle(wav: npt.NDArray[np.float32], sample_rate: int) -> Array:
+    spare = max(0, len(wav) - round(MAX_SECONDS * sample_rate)) // 2
+    return wav[spare : len(wav) - spare].astype(np.float64)
