@@ -1,4 +1,4 @@
-"""What token files and timing lines say about the coding: bitrate, codebook use, real-time factor.
+"""What token files, sizes of other coded files and timing lines say: bitrate, codebook use, real-time factor.
 
 Bitrates are measured from the files: all their bytes (`kbps_file`), or the codes alone (`kbps_payload`), in 1000 bits
 per second of audio. A real-time factor is seconds of work per second of audio, reading and writing included; below 1
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from audiocodec.errors import AudioCodecError, MetricUndefined
+from audiocodec.errors import AudioCodecError, MetricUndefined, TokenFileError
 from audiocodec.evaluation.pairing import Entry
 from audiocodec.metrics.codebook import CodeCounter
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
@@ -22,7 +22,7 @@ from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 @dataclass(frozen=True)
 class Bitrate:
-    """Size of one token file: bits and the seconds of audio they stand for."""
+    """Size of one coded file: bits and the seconds of audio they stand for."""
 
     seconds: float
     file_bits: int
@@ -44,6 +44,16 @@ class TokenSet:
         self._counter = CodeCounter()
         self._problem = ""
 
+    def bitrate_of(self, entry: Entry) -> Bitrate:
+        """Read the token file of an entry and count its codes.
+
+        Raises:
+            TokenFileError: it has none, or not a sound one.
+        """
+        if entry.tokens is None:
+            raise TokenFileError("no token file")
+        return self.add(entry.tokens)
+
     def add(self, path: str | os.PathLike[str]) -> Bitrate:
         """Read a token file and count its codes.
 
@@ -63,11 +73,7 @@ class TokenSet:
 
     def describe(self) -> dict[str, Any]:
         """Totals over all files, ready for JSON; `codebooks_undefined` says why there is no codebook use."""
-        seconds = sum(b.seconds for b in self.bitrates)
-        described: dict[str, Any] = {"codecs": sorted(self.fingerprints)}
-        if self.bitrates:
-            described["kbps_file"] = sum(b.file_bits for b in self.bitrates) / seconds / 1000
-            described["kbps_payload"] = sum(b.payload_bits for b in self.bitrates) / seconds / 1000
+        described: dict[str, Any] = {"codecs": sorted(self.fingerprints), **_overall(self.bitrates)}
         if len(self.fingerprints) > 1:
             described["codebooks_undefined"] = f"token files of {len(self.fingerprints)} codecs"
         elif self._problem:
@@ -75,6 +81,40 @@ class TokenSet:
         else:
             described["codebooks"] = [asdict(use) for use in self._counter.describe()]
         return described
+
+
+@final
+class CodedSizes:
+    """Sizes of files of another codec, counted when they were made.
+
+    Args:
+        codec: what made them.
+        sizes: name of the utterance -> size.
+    """
+
+    def __init__(self, codec: str, sizes: Mapping[str, Bitrate]) -> None:
+        self._codec, self._sizes = codec, sizes
+
+    def bitrate_of(self, entry: Entry) -> Bitrate:
+        """The size of an entry's file.
+
+        Raises:
+            AudioCodecError: there is none.
+        """
+        if entry.id not in self._sizes:
+            raise AudioCodecError(entry.problem or "size of the coded file is not known")
+        return self._sizes[entry.id]
+
+    def describe(self) -> dict[str, Any]:
+        """Totals over all files, ready for JSON."""
+        return {"codecs": [self._codec], **_overall(list(self._sizes.values()))}
+
+
+def _overall(bitrates: Sequence[Bitrate]) -> dict[str, float]:
+    """Bits of all files over seconds of all files; empty where there are none."""
+    seconds = sum(b.seconds for b in bitrates)
+    bits = {"kbps_file": [b.file_bits for b in bitrates], "kbps_payload": [b.payload_bits for b in bitrates]}
+    return {name: sum(found) / seconds / 1000 for name, found in bits.items()} if bitrates else {}
 
 
 @dataclass(frozen=True)

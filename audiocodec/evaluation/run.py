@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from audiocodec.errors import AudioCodecError, TokenFileError
+from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import DEFAULT, Metric, measures_of, missing_libraries
-from audiocodec.evaluation.coding import Timings, TokenSet, read_timings
+from audiocodec.evaluation.coding import CodedSizes, Timings, TokenSet, read_timings
 from audiocodec.evaluation.pairing import Entry
 from audiocodec.evaluation.rows import Row, RowWriter, scored_before, write_atomically
 from audiocodec.evaluation.scoring import Scores, Task, score
@@ -31,6 +31,7 @@ class Options:
         metrics: out of `catalogue.METRICS`.
         jobs: processes that score.
         bitrate: token files are expected; one that is not there is a failure.
+        sizes: of coded files that are no token files, instead of `bitrate`.
         timings: files with lines of `encode --json` and `decode --json`.
         resume: keep what an earlier run in the same folder has scored, unless the audio changed.
         allow_pipes: run commands found in `wav.scp`.
@@ -41,6 +42,7 @@ class Options:
     metrics: tuple[Metric, ...] = DEFAULT
     jobs: int = 1
     bitrate: bool = False
+    sizes: CodedSizes | None = None
     timings: tuple[str, ...] = ()
     resume: bool = False
     allow_pipes: bool = False
@@ -77,7 +79,7 @@ def evaluate(
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     kept = _kept(entries, folder, options)
-    tokens = TokenSet()
+    coding = TokenSet() if options.bitrate else options.sizes
     with RowWriter(folder, kept.values()) as writer:
         scored = dict(kept)
         for _ in kept:
@@ -86,10 +88,10 @@ def evaluate(
             writer.append(row)
             scored[row.id] = row
             progress()
-        rows = [_with_coding(scored[entry.id], entry, tokens, timings, options.bitrate) for entry in entries]
+        rows = [_with_coding(scored[entry.id], entry, coding, timings) for entry in entries]
         rows = [replace(row, groups=dict(options.groups.get(row.id, {}))) for row in rows]
         writer.finish(rows)
-    summary = summarize(rows, _measures(rows, options), tokens.describe() if options.bitrate else {}, options.command)
+    summary = summarize(rows, _measures(rows, options), coding.describe() if coding else {}, options.command)
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return rows, summary
 
@@ -138,17 +140,15 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
     return kept
 
 
-def _with_coding(row: Row, entry: Entry, tokens: TokenSet, timings: Timings, bitrate: bool) -> Row:
+def _with_coding(row: Row, entry: Entry, coding: TokenSet | CodedSizes | None, timings: Timings) -> Row:
     """The row with what is known of the coding; always from the files there are now."""
     times = zip(("encode_rtf", "decode_rtf"), timings.of(entry))
     row = replace(row, values=row.values | {name: time for name, time in times if time is not None})
-    if not bitrate:
+    if coding is None:
         return row
     try:
-        if entry.tokens is None:
-            raise TokenFileError("no token file")
-        found = tokens.add(entry.tokens)
-    except TokenFileError as error:
+        found = coding.bitrate_of(entry)
+    except AudioCodecError as error:
         reason = str(error).removeprefix(f"{entry.tokens}: ")
         return replace(row, failures={**row.failures, "kbps_file": reason, "kbps_payload": reason})
     bits = {"kbps_file": found.file_bits, "kbps_payload": found.payload_bits}
@@ -158,7 +158,8 @@ def _with_coding(row: Row, entry: Entry, tokens: TokenSet, timings: Timings, bit
 def _measures(rows: Sequence[Row], options: Options) -> list[str]:
     """What the summary describes: what was asked for, and times where some are known."""
     timed = [name for name in ("encode_rtf", "decode_rtf") if any(name in row.values for row in rows)]
-    return [*measures_of(options.metrics), *(("kbps_file", "kbps_payload") if options.bitrate else ()), *timed]
+    coded = ("kbps_file", "kbps_payload") if options.bitrate or options.sizes is not None else ()
+    return [*measures_of(options.metrics), *coded, *timed]
 
 
 def _stamp(entry: Entry) -> str:
