@@ -1,0 +1,120 @@
+"""What the report is about: one system per folder that `audiocodec evaluate` has finished, with its name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiocodec.errors import AudioCodecError, MetricUndefined, TokenFileError
+from audiocodec.evaluation.catalogue import MEASURES, Measure
+from audiocodec.evaluation.results import read_summary
+from audiocodec.evaluation.rows import FINISHED, Row, read_rows
+from audiocodec.metrics.codebook import CodeCounter
+from audiocodec.tokens.token_file import TokenFile
+
+
+@dataclass(frozen=True)
+class System:
+    """One evaluation.
+
+    Attributes:
+        label: what the page calls it.
+        rows: utterance id -> its scores.
+        summary: as in `summary.json`.
+        groups: utterance id -> column of the manifest -> value, where the rows have any.
+    """
+
+    label: str
+    rows: dict[str, Row]
+    summary: dict[str, Any]
+    groups: dict[str, dict[str, str]]
+
+    def described(self, measure: Measure) -> dict[str, Any] | None:
+        """The summary of one measure; None when it was not asked for."""
+        found: dict[str, Any] | None = self.summary["measures"].get(measure.name)
+        return found
+
+    def values(self, measure: Measure) -> dict[str, float]:
+        """Utterance id -> value, for those that have one."""
+        return {key: row.values[measure.name] for key, row in self.rows.items() if measure.name in row.values}
+
+    @property
+    def is_ground_truth(self) -> bool:
+        """Whether every estimate is the reference itself: the best there can be, not a competitor."""
+        pairs = [(row.reference, row.estimate) for row in self.rows.values()]
+        return bool(pairs) and all(reference is not None and reference == estimate for reference, estimate in pairs)
+
+
+def read_systems(eval_dirs: Sequence[str | os.PathLike[str]], names: Sequence[str] = ()) -> list[System]:
+    """Read finished evaluations.
+
+    Args:
+        eval_dirs: their folders.
+        names: what to call them, one for each; empty: named after the folders.
+
+    Raises:
+        AudioCodecError: a folder holds no finished evaluation, or two would have the same name.
+    """
+    folders = [Path(folder) for folder in eval_dirs]
+    labels = list(names) or _labels(folders)
+    if len(labels) != len(folders):
+        raise AudioCodecError(f"{len(labels)} names for {len(folders)} evaluations; give one for each")
+    repeated = [label for label, count in Counter(labels).items() if count > 1]
+    if repeated:
+        raise AudioCodecError(f"two evaluations are called {repeated[0]!r}; name each with --name")
+    return [_read(label, folder) for label, folder in zip(labels, folders)]
+
+
+def measures_used(systems: Sequence[System]) -> list[Measure]:
+    """The measures that any of the systems has, in the catalogue's order."""
+    return [measure for measure in MEASURES.values() if any(system.described(measure) for system in systems)]
+
+
+def code_counts(system: System) -> tuple[CodeCounter, str]:
+    """Count the codes in the token files of a system.
+
+    Returns:
+        (the counts, why they are not complete or "").
+    """
+    counter, problem = CodeCounter(), ""
+    for row in system.rows.values():
+        if row.tokens is None:
+            continue
+        try:
+            tokens = TokenFile.read(Path(row.tokens))
+            counter.add(tokens.codes, tokens.codebook_sizes)
+        except (TokenFileError, MetricUndefined, OSError) as error:
+            problem = problem or str(error)
+    return counter, problem
+
+
+def _read(label: str, folder: Path) -> System:
+    summary = read_summary(folder)
+    path = folder / FINISHED
+    rows = {row.id: row for row in read_rows(path)}
+    if not rows:
+        raise AudioCodecError(f"{path}: holds no rows")
+    return System(label, rows, summary, _groups(path))
+
+
+def _groups(path: Path) -> dict[str, dict[str, str]]:
+    found = {}
+    for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
+        record = json.loads(line)
+        if isinstance(groups := record.get("groups"), dict):
+            found[str(record["id"])] = {str(column): str(value) for column, value in groups.items()}
+    return found
+
+
+def _labels(folders: Sequence[Path]) -> list[str]:
+    """Short names: of the folder, or `<experiment>/<set>` in a recipe; whole paths where short ones would be equal."""
+    short = [
+        f"{parts[-3]}/{parts[-1]}" if len(parts) >= 3 and parts[-2] == "eval" else parts[-1]
+        for parts in (folder.resolve().parts for folder in folders)
+    ]
+    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
