@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from audiocodec.errors import MetricUndefined
+from audiocodec.metrics.loudness import loudness_difference
 from audiocodec.metrics.mel_distance import mel_distance
-from audiocodec.metrics.pesq import pesq
-from audiocodec.metrics.stoi import stoi
+from audiocodec.metrics.pesq import pesq, pesq_nb
+from audiocodec.metrics.si_sdr import si_sdr
+from audiocodec.metrics.stft_distance import stft_distance
+from audiocodec.metrics.stoi import estoi, stoi
 
 HIGHER, LOWER, NEITHER = "higher", "lower", ""
 
@@ -65,6 +68,16 @@ METRICS = (
         ("librosa.filters",),
         "eval",
         True,
+    ),
+    Metric("pesq_nb", (Measure("pesq_nb", "PESQ-NB"),), pesq_nb, ("pesq",), "eval"),
+    Metric("estoi", (Measure("estoi", "extended STOI"),), estoi, ("pystoi",), "eval"),
+    Metric("si_sdr", (Measure("si_sdr", "SI-SDR, dB", HIGHER, 2),), si_sdr),
+    Metric("stft", (Measure("stft_distance", "STFT distance", LOWER),), stft_distance),
+    Metric(
+        "loudness",
+        (Measure("loudness_difference", "loudness difference, LU", LOWER, 2),),
+        loudness_difference,
+        ("pyloudnorm",),
     ),
 )
 
