@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.evaluation.catalogue import MEASURES, METRICS
+from audiocodec.evaluation.results import cell
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.rows import Row
@@ -41,6 +42,20 @@ def overall(summary: dict[str, Any]) -> str:
         lines.append([MEASURES[name].heading, *numbers, str(found["n_scored"]), str(found["n_failed"])])
     shown = [align(lines, right=range(1, 6)), *_groups(summary), *_notes(summary), *_codebooks(summary["tokens"])]
     return "\n".join([*shown, _totals(summary)])
+
+
+def side_by_side(summaries: Mapping[str, dict[str, Any]]) -> str:
+    """A line per system: means with their intervals.
+
+    Args:
+        summaries: name of the system -> its summary.
+    """
+    names = [name for name in MEASURES if any(name in summary["measures"] for summary in summaries.values())]
+    lines = [["system", "utterances", *(MEASURES[name].heading for name in names)]]
+    for label, summary in summaries.items():
+        cells = [cell(summary["measures"].get(name), f".{MEASURES[name].decimals}f") for name in names]
+        lines.append([label, str(summary["n_rows"]), *cells])
+    return align(lines, right=[1])
 
 
 def metrics() -> str:

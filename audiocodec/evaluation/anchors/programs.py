@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from functools import lru_cache
 
 from audiocodec.errors import AudioCodecError
 
@@ -18,7 +17,6 @@ def available(*names: str) -> bool:
     return all(shutil.which(name) is not None for name in names)
 
 
-@lru_cache(maxsize=8)
 def ffmpeg_encodes(encoder: str) -> bool:
     """Whether there is an ffmpeg with this encoder compiled in."""
     if not available("ffmpeg"):
@@ -27,7 +25,6 @@ def ffmpeg_encodes(encoder: str) -> bool:
     return any(line.split()[1:2] == [encoder] for line in listed.splitlines())
 
 
-@lru_cache(maxsize=8)
 def version(program: str, option: str) -> str:
     """The first line that a program prints when it is asked for its version."""
     return run([program, option]).decode(errors="replace").partition("\n")[0].partition(" Copyright")[0].strip()

@@ -1,0 +1,52 @@
+"""What commands that score have in common: the list of metrics, how many processes, a progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from audiocodec.evaluation.catalogue import Metric
+
+METRICS_HELP = (
+    "what to score, separated by commas: `pesq,stoi,mel` (default), `all`, or words of evaluate --list-metrics"
+)
+
+
+def metrics_list(text: str) -> tuple[Metric, ...]:
+    """An argument that names metrics, separated by commas."""
+    from audiocodec.evaluation.catalogue import METRICS, select
+
+    try:
+        return select(word.strip() for word in text.split(","))
+    except ValueError as error:
+        words = ", ".join(metric.word for metric in METRICS)
+        raise argparse.ArgumentTypeError(f"{error.args[0]!r} is no metric; there are {words}, and `all`") from None
+
+
+def words_list(text: str) -> tuple[str, ...]:
+    """An argument that is words separated by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def progress_bar(total: int, what: str, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, only on a terminal; gives what to call once for every file done."""
+    from tqdm import tqdm
+
+    off = True if quiet else None  # None: off unless stderr is a terminal
+    with tqdm(total=total, desc=what, unit="file", disable=off, file=sys.stderr, leave=False, delay=1.0) as bar:
+
+        def advance() -> None:
+            bar.update(1)
+
+        yield advance

@@ -1,0 +1,114 @@
+"""The kinds of systems that `compare` scores: how each gets its reconstructions and its bitrate."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from audiocodec.cli import batch
+
+if TYPE_CHECKING:
+    from audiocodec.evaluation.anchors.anchor import Anchor
+    from audiocodec.evaluation.pairing import Entry
+    from audiocodec.evaluation.run import Options
+
+References = dict[str, list[str]]  # name -> paths, as `pairing.list_audio` gives
+Prepared = tuple["list[Entry]", "Options"]
+Advance = Callable[[], None]
+
+
+class System(Protocol):
+    """Something to score under `OUT/<label>`."""
+
+    @property
+    def label(self) -> str:
+        """Its name in tables and of its folder."""
+
+    def prepare(
+        self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
+    ) -> Prepared:
+        """Make the reconstructions in `folder`; the entries to score, and the options with what is known of bitrates."""
+
+
+@dataclass(frozen=True)
+class ReferenceSystem:
+    """The originals against themselves: the best score there is. They are no codec's output and have no bitrate."""
+
+    label: str
+
+    def prepare(
+        self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
+    ) -> Prepared:
+        """See `System.prepare`."""
+        from audiocodec.evaluation.pairing import pair
+
+        return pair(args.reference, args.reference, None, args.allow_pipes), options
+
+
+@dataclass(frozen=True)
+class AnchorSystem:
+    """A codec of `evaluation.anchors`."""
+
+    label: str
+    anchor: Anchor
+
+    def prepare(
+        self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
+    ) -> Prepared:
+        """See `System.prepare`."""
+        from audiocodec.evaluation.anchors.reconstruct import reconstruct
+
+        entries, sizes = reconstruct(self.anchor, references, folder, args.jobs, args.resume, args.allow_pipes, advance)
+        return entries, replace(options, sizes=sizes)
+
+
+@dataclass(frozen=True)
+class ModelSystem:
+    """One of our own models, as `evaluate -m` codes with it."""
+
+    label: str
+    model: batch.Model
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, label: str, name: str) -> ModelSystem:
+        """The model of this name, path or folder; its header is read now, its weights when they are needed.
+
+        Without a label it is called what its configuration calls it.
+        """
+        model = batch.Model(argparse.Namespace(**{**vars(args), "model": name, "num_codebooks": None}))
+        return cls(label or model.config.name, model)
+
+    def prepare(
+        self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
+    ) -> Prepared:
+        """See `System.prepare`."""
+        from audiocodec.evaluation.reconstruct import TIMINGS, reconstruct
+
+        entries = reconstruct(self.model.codec, references, folder, None, args.resume, args.allow_pipes, advance)
+        return entries, replace(options, bitrate=True, timings=(str(folder / TIMINGS),))
+
+
+@dataclass(frozen=True)
+class FolderSystem:
+    """Reconstructions that somebody else made; their `sizes.jsonl`, where there is one, gives the bitrate."""
+
+    label: str
+    source: str
+
+    def prepare(
+        self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
+    ) -> Prepared:
+        """See `System.prepare`."""
+        from audiocodec.evaluation.anchors.reconstruct import SIZES, read_sizes
+        from audiocodec.evaluation.coding import CodedSizes
+        from audiocodec.evaluation.pairing import pair
+
+        entries = pair(args.reference, self.source, None, args.allow_pipes)
+        path = Path(self.source) / SIZES
+        if not path.is_file():
+            return entries, options
+        sizes = {name: size.bitrate for name, size in read_sizes(path).items()}
+        return entries, replace(options, sizes=CodedSizes(self.label, sizes))
