@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from audiocodec.evaluation.catalogue import Measure
-from audiocodec.evaluation.summary import bootstrap_interval
 from audiocodec.report import axes
 from audiocodec.report.systems import System
 
@@ -48,18 +48,15 @@ def boxes(systems: Sequence[System], measure: Measure) -> str:
 
 
 def group_scores(system: System, measure: Measure, column: str) -> dict[str, GroupScore]:
-    """Scores by the values of one column of the manifest.
+    """Scores by the values of one column of the manifest, where there are any.
 
     Args:
-        system: its rows' groups are used.
-        measure: what to average.
+        system: whose summary.
+        measure: what was averaged.
         column: of the manifest.
     """
-    found: dict[str, list[float]] = {}
-    for utterance, value in system.values(measure).items():
-        if (group := system.groups.get(utterance, {}).get(column)) is not None:
-            found.setdefault(group, []).append(value)
-    return {group: _score(values) for group, values in sorted(found.items())}
+    found = {value: measures.get(measure.name) for value, measures in system.groups(column).items()}
+    return {value: _score(described) for value, described in found.items() if described and described["n_scored"]}
 
 
 def intervals(systems: Sequence[System], measure: Measure, scores: Sequence[Mapping[str, GroupScore]]) -> str:
@@ -92,9 +89,9 @@ def intervals(systems: Sequence[System], measure: Measure, scores: Sequence[Mapp
     return axes.svg(height + 4 + _AXIS, f"{measure.heading} by group", grid + parts)
 
 
-def _score(values: Sequence[float]) -> GroupScore:
-    bounds = bootstrap_interval(values)
-    return GroupScore(float(np.mean(values)), None if bounds is None else (bounds[0], bounds[1]), len(values))
+def _score(described: Mapping[str, Any]) -> GroupScore:
+    bounds = described["interval"]
+    return GroupScore(described["mean"], None if bounds is None else (bounds[0], bounds[1]), described["n_scored"])
 
 
 def _interval(x: axes.Scale, top: float, index: int, label: str, score: GroupScore) -> list[str]:

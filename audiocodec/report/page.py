@@ -64,15 +64,18 @@ def _sections(content: Content) -> list[str]:
     listen = players(systems, content.examples, measures) if content.examples else _NO_AUDIO
     parts = [
         ("scores", "Scores", _SCORES_NOTE + tables.scores(systems, measures, rankings)),
+        ("ratings", "Ratings", _ratings(content)),
+        ("plots", "Bitrate and distributions", _chooser("plots", [(m, _plots(systems, m)) for m in measures])),
         ("listen", "Listen", (_LISTEN_NOTE if content.examples else "") + listen),
         ("abx", "Blind ABX test", _resource("abx.html") if content.examples else ""),
         ("mushra", "MUSHRA-style test", _resource("mushra.html") if content.examples else ""),
-        ("ratings", "Ratings", _ratings(content)),
-        ("bitrate", "Quality against bitrate", _chooser("bitrate", [(m, scatter(systems, m)) for m in quality])),
-        ("distributions", "Distributions", _chooser("boxes", [(m, boxes(systems, m)) for m in measures])),
         ("groups", "Groups", _groups(systems, quality)),
         ("codebooks", "Codebooks", _codebooks(systems)),
-        ("failures", "Failures", tables.failures(systems) or "<p>Every utterance has every score.</p>"),
+        (
+            "failures",
+            "Failures",
+            (tables.failures(systems) or "<p>Every utterance has every score.</p>") + tables.notes(systems),
+        ),
         ("origin", "Where the numbers come from", tables.origins(systems)),
     ]
     return [f'<section id="{key}"><h2>{head}</h2>{body}</section>' for key, head, body in parts if body]
@@ -90,11 +93,22 @@ _LISTEN_NOTE = (
 _NO_AUDIO = "<p>No audio: the files of these evaluations are not there any more, or none were asked for.</p>"
 
 
+def _plots(systems: Sequence[System], measure: Measure) -> str:
+    against = "" if measure in CODING else _plot("Mean against bitrate", scatter(systems, measure))
+    return against + _plot(
+        "Every utterance: box of quartiles, line at the median, diamond at the mean", boxes(systems, measure)
+    )
+
+
+def _plot(caption: str, picture: str) -> str:
+    return f'<figure class="plot"><figcaption>{caption}</figcaption>{picture}</figure>' if picture else ""
+
+
 def _chooser(name: str, views: Sequence[tuple[Measure, str]]) -> str:
     """Plots of which one is shown at a time, and the list to choose from; empty without plots."""
     drawn = [(measure, picture) for measure, picture in views if picture]
     options = "".join(f'<option value="{m.name}">{escape(m.heading)}</option>' for m, _ in drawn)
-    figures = "".join(f'<figure class="plot" data-view="{m.name}">{picture}</figure>' for m, picture in drawn)
+    figures = "".join(f'<div class="side" data-view="{m.name}">{picture}</div>' for m, picture in drawn)
     if not drawn:
         return ""
     choice = f'<label class="chooser">Measure <select data-shows="{name}">{options}</select></label>'
@@ -102,10 +116,10 @@ def _chooser(name: str, views: Sequence[tuple[Measure, str]]) -> str:
 
 
 def _groups(systems: Sequence[System], measures: Sequence[Measure]) -> str:
-    columns = {column: None for s in systems for groups in s.groups.values() for column in groups}
+    columns = dict.fromkeys(column for system in systems for column in system.summary.get("groups", {}))
     parts = []
     for number, column in enumerate(columns):
-        values = {groups[column] for s in systems for groups in s.groups.values() if column in groups}
+        values = {value for system in systems for value in system.groups(column)}
         if len(values) > MAX_GROUPS:
             parts.append(f"<p>{escape(column)}: {len(values):,} values, too many to show.</p>")
             continue
@@ -113,24 +127,23 @@ def _groups(systems: Sequence[System], measures: Sequence[Measure]) -> str:
         for measure in measures:
             found = [group_scores(system, measure, column) for system in systems]
             if any(found):
-                shown = intervals(systems, measure, found) + tables.groups(systems, measure, column, found)
+                shown = _plot("Mean and 95 % interval", intervals(systems, measure, found))
+                shown += tables.groups(systems, measure, column, found)
                 views.append((measure, shown))
         parts.append(f"<h3>{escape(column)}</h3>{_chooser(f'group-{number}', views)}" if views else "")
     return "".join(parts)
 
 
 def _codebooks(systems: Sequence[System]) -> str:
-    found = tables.codebooks(systems)
-    for index, system in enumerate(systems):
+    plots, problems = "", ""
+    for system in systems:
         counter, problem = code_counts(system)
-        curves = usage_curves(counter.counts)
-        if curves:
-            keys = "".join(f"<span>{tables.swatch(k)}codebook {k}</span>" for k in range(len(counter.counts)))
-            caption = f'<figcaption>{escape(system.label)} <span class="keys">{keys}</span></figcaption>'
-            found += f'<figure class="plot" data-system="{index}">{caption}{curves}</figure>'
+        keys = "".join(f"<span>{tables.swatch(k)}codebook {k}</span>" for k in range(len(counter.counts)))
+        caption = f'<b>{escape(system.label)}</b> <span class="keys">{keys}dashed: equal use</span>'
+        plots += _plot(caption, usage_curves(counter.counts))
         if problem:
-            found += f"<p>{escape(system.label)}: not all codes could be counted: {escape(problem)}</p>"
-    return found
+            problems += f"<p>{escape(system.label)}: not all codes could be counted: {escape(problem)}</p>"
+    return tables.codebooks(systems) + (f'<div class="side">{plots}</div>' if plots else "") + problems
 
 
 def _ratings(content: Content) -> str:

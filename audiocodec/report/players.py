@@ -59,7 +59,8 @@ def _player(number: int, example: Example, systems: Sequence[System], measures: 
         f'<output class="time">0.0 s</output>'
         f'<label class="check"><input type="checkbox" class="loop"> Loop</label></div>'
         f'<fieldset class="heard" hidden><legend>Heard</legend>{radios}</fieldset>'
-        f'<div class="pictures">{pictures}</div></article>'
+        f"<details{' open' if number == 0 else ''}><summary>Spectrograms</summary>"
+        f'<div class="pictures">{pictures}</div></details></article>'
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -26,13 +25,11 @@ class System:
         label: what the page calls it.
         rows: utterance id -> its scores.
         summary: as in `summary.json`.
-        groups: utterance id -> column of the manifest -> value, where the rows have any.
     """
 
     label: str
     rows: dict[str, Row]
     summary: dict[str, Any]
-    groups: dict[str, dict[str, str]]
 
     def described(self, measure: Measure) -> dict[str, Any] | None:
         """The summary of one measure; None when it was not asked for."""
@@ -42,6 +39,11 @@ class System:
     def values(self, measure: Measure) -> dict[str, float]:
         """Utterance id -> value, for those that have one."""
         return {key: row.values[measure.name] for key, row in self.rows.items() if measure.name in row.values}
+
+    def groups(self, column: str) -> dict[str, dict[str, Any]]:
+        """Value of a column of the manifest -> measure -> its summary; empty when there is no such column."""
+        found = self.summary.get("groups", {}).get(column, {})
+        return {value or "\u2013": group["measures"] for value, group in found.items()}
 
     @property
     def is_ground_truth(self) -> bool:
@@ -99,16 +101,7 @@ def _read(label: str, folder: Path) -> System:
     rows = {row.id: row for row in read_rows(path)}
     if not rows:
         raise AudioCodecError(f"{path}: holds no rows")
-    return System(label, rows, summary, _groups(path))
-
-
-def _groups(path: Path) -> dict[str, dict[str, str]]:
-    found = {}
-    for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
-        record = json.loads(line)
-        if isinstance(groups := record.get("groups"), dict):
-            found[str(record["id"])] = {str(column): str(value) for column, value in groups.items()}
-    return found
+    return System(label, rows, summary)
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:

@@ -97,6 +97,16 @@ def failures(systems: Sequence[System]) -> str:
     )
 
 
+def notes(systems: Sequence[System]) -> str:
+    """A line per system and oddity of pairs that were scored all the same; empty when there are none."""
+    lines = [
+        [_name(index, system.label), _words(note), _td(str(count))]
+        for index, system in enumerate(systems)
+        for note, count in system.summary.get("notes", {}).items()
+    ]
+    return table("Oddities of pairs that were scored", ["system", "scored, but", "count"], lines) if lines else ""
+
+
 def abx(found: Sequence[AbxScore]) -> str:
     """A line per system that raters compared with the reference; empty when there are none."""
     lines = [
