@@ -104,7 +104,7 @@ function startAbx(form, stage) {
     const choices = make("div", { className: "heard" }, ...Object.values(radios).map(({ label }) => label));
     const note = make("p", {}, make("small", {}, "Keys a, b, x switch, space plays. Listen to X before you answer."));
     const area = make("div", {}, head, bar, choices, make("div", { className: "answers" }, ...answers, quitButton(player, form, stage)), note);
-    startKeys(area, player, { a: "a", b: "b", x: "x" }, (key) => radios[key].radio.click());
+    startKeys(area, player, { a: "a", b: "b", x: "x" }, (key) => { radios[key].radio.click(); radios[key].radio.focus(); });
     stage.replaceChildren(area);
     head.focus();
   }

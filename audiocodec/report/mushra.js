@@ -36,7 +36,7 @@ function startMushra(form, stage) {
     const area = make("div", {}, head, bar, open, scale, ...sliders, answers, note);
     const keys = { 0: "open" };
     stimuli.slice(0, 9).forEach((_, index) => { keys[index + 1] = `s${index + 1}`; });
-    startKeys(area, player, keys, (key) => radios[key].radio.click());
+    startKeys(area, player, keys, (key) => { radios[key].radio.click(); radios[key].radio.focus(); });
     stage.replaceChildren(area);
     head.focus();
   }

@@ -167,7 +167,7 @@ function startPlayer(article) {
     });
   });
   const keys = Object.fromEntries(radios.map((radio, index) => [`${index + 1}`, radio]));
-  startKeys(article, player, keys, (radio) => radio.click());
+  startKeys(article, player, keys, (radio) => { radio.click(); radio.focus(); });
   radios.find((radio) => radio.value === "reference").checked = true;
   article.querySelectorAll("[hidden]").forEach((part) => { if (!part.matches(".head")) part.hidden = false; });
 }
