@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
 from audiocodec.errors import MetricUndefined
+from audiocodec.metrics.dnsmos import dnsmos
 from audiocodec.metrics.loudness import loudness_difference
 from audiocodec.metrics.mel_distance import mel_distance
 from audiocodec.metrics.pesq import pesq, pesq_nb
+from audiocodec.metrics.pitch import pitch
 from audiocodec.metrics.si_sdr import si_sdr
+from audiocodec.metrics.speaker import speaker_similarity
 from audiocodec.metrics.stft_distance import stft_distance
 from audiocodec.metrics.stoi import estoi, stoi
+from audiocodec.metrics.visqol import visqol
+from audiocodec.metrics.wer import word_error_rate
 
 HIGHER, LOWER, NEITHER = "higher", "lower", ""
 
@@ -48,6 +54,7 @@ class Metric:
         libraries: modules that it imports besides those the package always needs.
         extra: the extra of the package that brings them.
         default: whether it is computed when nothing is asked for.
+        optional: whether `all` leaves it out: it fits some data only.
     """
 
     word: str
@@ -56,6 +63,7 @@ class Metric:
     libraries: tuple[str, ...] = ()
     extra: str = "metrics"
     default: bool = False
+    optional: bool = False
 
 
 METRICS = (
@@ -79,6 +87,37 @@ METRICS = (
         loudness_difference,
         ("pyloudnorm",),
     ),
+    Metric(
+        "pitch",
+        (Measure("vuv_f1", "V/UV F1"), Measure("f0_rmse_cents", "F0 RMSE, cents", LOWER, 1)),
+        pitch,
+        ("swift_f0",),
+    ),
+    Metric("speaker", (Measure("speaker_similarity", "speaker similarity"),), speaker_similarity, ("resemblyzer",)),
+    Metric(
+        "dnsmos",
+        (
+            Measure("dnsmos_ovrl", "DNSMOS overall"),
+            Measure("dnsmos_sig", "DNSMOS speech"),
+            Measure("dnsmos_bak", "DNSMOS background"),
+            Measure("dnsmos_p808", "DNSMOS P.808"),
+        ),
+        dnsmos,
+        ("onnxruntime", "speechmos.dnsmos", "librosa.feature"),
+    ),
+    Metric(
+        "visqol",
+        (Measure("visqol", "ViSQOL speech"),),
+        visqol,
+        ("visqol", "numba", "ai_edge_litert.interpreter"),
+    ),
+    Metric(
+        "wer",
+        (Measure("word_error_rate", "word error rate, English", LOWER),),
+        word_error_rate,
+        ("pocketsphinx",),
+        optional=True,
+    ),
 )
 
 # Numbers that come from token files and timings, not from a pair of signals.
@@ -94,14 +133,17 @@ DEFAULT = tuple(metric for metric in METRICS if metric.default)
 
 
 def select(words: Iterable[str]) -> tuple[Metric, ...]:
-    """The metrics with these words or names of measures, in the catalogue's order; `all`: those of no optional model.
+    """The metrics with these words or names of measures, in the catalogue's order; `all`: those not optional.
 
     Raises:
         ValueError: there is no such metric; the argument is the word.
     """
     asked = set()
     for word in words:
-        found = [m for m in METRICS if word in (m.word, "all") or word in (measure.name for measure in m.measures)]
+        if word == "all":
+            found = [m for m in METRICS if not m.optional]
+        else:
+            found = [m for m in METRICS if word == m.word or word in (measure.name for measure in m.measures)]
         if not found:
             raise ValueError(word)
         asked |= {metric.word for metric in found}
@@ -114,7 +156,9 @@ def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
     for metric in metrics:
         for library in metric.libraries:
             try:
-                import_module(library)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # a library about its own imports
+                    import_module(library)
             except ImportError as error:
                 problems.append(f"{metric.word} needs {library} ({error}); install audiocodec[{metric.extra}]")
     return problems
