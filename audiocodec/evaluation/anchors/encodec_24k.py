@@ -88,6 +88,7 @@ def _model(path: str) -> Any:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise CheckpointError(f"{path}: not the weights of EnCodec 24 kHz: {'; '.join(problems[:_SHOWN])}{more}")
     model.load_state_dict(weights)
+    model.name = "encodec_24khz"  # without its own download the package leaves "unset", which `compress` refuses
     return model.eval()
 
 

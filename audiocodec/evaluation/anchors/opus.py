@@ -1,12 +1,13 @@
 """Opus (RFC 6716), by `opusenc` and `opusdec` (Debian package opus-tools), else by an ffmpeg with libopus.
 
 Constant bitrate (`--hard-cbr`): a packet of 20 ms has the same size in every utterance, so that 6 kbps are 6 kbps. With
-`vbr`, libopus aims at the bitrate over music and speech at large and spends about a sixth less on plain speech; what is
-really spent is counted in both cases. Complexity 10, signal type left to `--speech`, the encoder's application is AUDIO
-in both programs (opusenc knows no other): their packets are then equal byte for byte. VOIP would add a high-pass filter.
+`vbr`, libopus spends less where there are pauses; what is really spent is counted in both cases. Complexity 10, speech.
+The encoder's application is AUDIO in both programs (opusenc knows no other), so that their packets are equal byte for
+byte but for the end of the file. VOIP would add a high-pass filter.
 
 The signal is given at 48 kHz, 16 bit; the encoder chooses the bandwidth itself. Decoders drop the pre-skip (6.5 ms) and
-cut the end as the file says, so there is neither lag nor a change of length.
+cut the end as the file says: the length is that of the reference. What delay is left, under 0.1 ms, is of the codec's own
+filters.
 """
 
 from __future__ import annotations

@@ -96,16 +96,17 @@ def reconstruct(
     ]
     earlier = read_sizes(folder / SIZES) if resume and (folder / SIZES).is_file() else {}
     sizes = {task.entry.id: earlier[task.entry.id] for task in tasks if _is_finished(task, earlier)}
+    todo = [task for task in tasks if task.entry.id not in sizes]
+    for _ in range(len(entries) - len(todo)):
+        progress()
     with open(folder / SIZES, "a" if resume else "w", encoding="utf-8") as log:
-        for task, result in _code_all([task for task in tasks if task.entry.id not in sizes], jobs):
+        for task, result in _code_all(todo, jobs):
             if isinstance(result, Size):
                 sizes[result.id] = result
                 log.write(json.dumps(asdict(result)) + "\n")
                 log.flush()
             else:
                 entries[task.entry.id] = replace(task.entry, estimate=None, problem=f"coding failed: {result.reason}")
-            progress()
-        for _ in range(len(entries) - len(tasks) + len(sizes.keys() & earlier.keys())):
             progress()
     return list(entries.values()), CodedSizes(codec, {name: size.bitrate for name, size in sizes.items()})
 

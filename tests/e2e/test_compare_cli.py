@@ -1,0 +1,170 @@
+"""`audiocodec compare` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiocodec.audio import io
+from audiocodec.cli.main import main
+from audiocodec.evaluation.anchors.codec2 import Codec2
+from audiocodec.evaluation.anchors.opus import Opus
+
+RATE = 16_000
+NAMES = ["a", "b", "sub/c"]
+AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`ref`: two seconds of three speakers; `est`: the same with noise, and sizes of files."""
+    root = tmp_path_factory.mktemp("compare")
+    lines = []
+    for seed, (name, path) in enumerate(zip(NAMES, sorted(AUDIO.rglob("*.flac"))[::4])):
+        wav = io.read(path)[0][0, RATE : 3 * RATE]
+        noisy = wav + np.random.default_rng(seed).normal(0, 0.003, len(wav)).astype(np.float32)
+        for place, signal in (("ref", wav), ("est", noisy)):
+            (root / place / name).parent.mkdir(parents=True, exist_ok=True)
+            io.write(root / place / f"{name}.wav", signal, RATE)
+        size = {"id": name, "file_bits": 4_000, "payload_bits": 3_000, "sample_rate": RATE, "num_samples": 2 * RATE}
+        lines.append(json.dumps(size) + "\n")
+    (root / "est/sizes.jsonl").write_text("".join(lines))
+    return root
+
+
+def command(trees: Path, model: Path, *more: str) -> list[str]:
+    words = ["compare", "--reference", str(trees / "ref"), "-d", str(trees / "out"), "--metrics", "stoi,mel"]
+    words += ["-m", f"ours={model}", "--system", f"theirs={trees / 'est'}", "--device", "cpu", "--jobs", "2", *more]
+    return [*words, "--anchor", "reference", "resample", "--resample-rate", "8000"]
+
+
+@pytest.fixture(scope="module")
+def compared(trees: Path, tiny_model_path: Path) -> Path:
+    """All systems that need no program, scored by one command."""
+    assert main(command(trees, tiny_model_path)) == 0
+    return trees / "out"
+
+
+def rows_of(folder: Path) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in map(json.loads, (folder / "rows.jsonl").read_text().splitlines())}
+
+
+def test_one_command_scores_every_system_on_the_same_utterances(compared: Path, trees: Path) -> None:
+    systems = ["ours", "reference", "resample-8k", "theirs"]
+    assert sorted(path.name for path in compared.iterdir()) == ["RESULTS.md", *systems]
+    rows = {name: rows_of(compared / name) for name in systems}
+    for found in rows.values():
+        assert list(found) == NAMES
+        assert all(row["failures"] == {} for row in found.values())
+    for name in NAMES:
+        assert rows["reference"][name]["stoi"] == pytest.approx(1.0)
+        assert rows["reference"][name]["mel_distance"] == 0.0
+        assert "kbps_file" not in rows["reference"][name]
+        assert rows["resample-8k"][name]["kbps_payload"] == pytest.approx(8 * 16)
+        coded = compared / "resample-8k/coded" / f"{name}.wav"
+        assert rows["resample-8k"][name]["kbps_file"] == pytest.approx(8 * coded.stat().st_size / 2 / 1000)
+        assert io.info(compared / "resample-8k/wav" / f"{name}.wav") == io.AudioInfo(RATE, 1, 2 * RATE)
+        assert rows["theirs"][name]["kbps_file"] == pytest.approx(2.0)
+        assert rows["theirs"][name]["kbps_payload"] == pytest.approx(1.5)
+        assert rows["ours"][name]["kbps_payload"] > 0 and rows["ours"][name]["encode_rtf"] > 0
+        assert rows["resample-8k"][name]["stoi"] > rows["ours"][name]["stoi"]  # of random weights
+
+
+def test_the_page_has_a_line_for_every_system(compared: Path) -> None:
+    text = (compared / "RESULTS.md").read_text()
+    assert "\n```\naudiocodec compare --reference " in text
+    assert text.count("audiocodec compare") == 1
+    for start in ("| reference | 3 | 1.000 [1.000, 1.000] |", "| resample-8k | 3 |", "| ours | 3 |", "| theirs | 3 |"):
+        assert start in text
+    assert "16-bit PCM at 8000 Hz" in text
+
+
+def test_an_earlier_comparison_is_kept_and_resumed(
+    compared: Path, trees: Path, tiny_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(trees, tiny_model_path)) == 2
+    assert "--force overwrites, --resume keeps" in capsys.readouterr().err
+    rows = {path: path.read_bytes() for path in compared.rglob("rows.jsonl")}
+    times = {path: path.stat().st_mtime_ns for path in compared.rglob("*.wav")}
+    lost = compared / "resample-8k/wav/a.wav"
+    lost.unlink()
+    assert main(command(trees, tiny_model_path, "--resume", "--json")) == 0
+    summaries = json.loads(capsys.readouterr().out)
+    assert list(summaries) == ["reference", "resample-8k", "ours", "theirs"]
+    made_again = {lost, compared / "resample-8k/coded/a.wav"}
+    assert {path for path, time in times.items() if path.stat().st_mtime_ns != time} == made_again
+    for path, before in rows.items():
+        if path.parent.name != "resample-8k":  # there one row has another stamp
+            assert path.read_bytes() == before
+    assert io.info(lost).num_samples == 2 * RATE
+
+
+def test_the_table_and_a_system_that_lacks_an_utterance(
+    trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "est").mkdir()
+    io.write(tmp_path / "est/a.wav", io.read(trees / "est/a.wav")[0], RATE)
+    words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), "--metrics", "mel"]
+    assert main([*words, "--anchor", "reference", "--system", f"half={tmp_path / 'est'}"]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("half: b: no estimate (mel_distance)") == 1
+    lines = said.out.splitlines()
+    assert lines[0].split()[:4] == ["system", "utterances", "mel", "distance,"]
+    assert lines[1].split()[:3] == ["reference", "3", "0.00"]
+    assert lines[2].endswith("2 failed")
+    assert rows_of(tmp_path / "out/half")["a"]["mel_distance"] > 0
+
+
+def test_classical_codecs_from_the_command_line(trees: Path, tmp_path: Path) -> None:
+    for anchor in (Opus(12), Codec2("3200")):
+        if problems := anchor.problems():
+            pytest.skip(problems[0])
+    words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path), "--metrics", "stoi,mel"]
+    assert main([*words, "--anchor", "opus-12", "codec2-3200", "codec2-700C"]) == 0
+    opus, best, worst = (rows_of(tmp_path / name) for name in ("opus-12", "codec2-3200", "codec2-700C"))
+    for name in NAMES:
+        assert opus[name]["stoi"] > best[name]["stoi"] > worst[name]["stoi"] > 0.4
+        assert opus[name]["kbps_payload"] == pytest.approx(12, rel=0.02)
+        assert opus[name]["kbps_file"] > opus[name]["kbps_payload"]
+        assert best[name]["kbps_payload"] == pytest.approx(3.2, rel=0.03)
+        assert (tmp_path / f"codec2-3200/coded/{name}.c2").read_bytes()[:3] == b"\xc0\xde\xc2"
+
+
+def test_a_missing_program_is_refused_before_any_work(
+    trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "opusenc and opusdec (Debian package opus-tools)" in said
+    assert "c2enc and c2dec (Debian package codec2)" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--anchor", "opus-7"], "'opus-7' is no anchor; there are reference, resample, opus-6"),
+        (["--anchor", "reference", "--baseline", "encodec"], "--weights FILE go together"),
+        (["--anchor", "reference", "--weights", "x"], "--weights FILE go together"),
+        (["--anchor", "reference", "--system", "x"], "expected LABEL=FOLDER"),
+        (["--anchor", "reference", "--system", "../x=REF"], "expected LABEL=FOLDER"),
+        (["--anchor", "reference", "--system", "x=nowhere"], "nowhere: No such file or directory"),
+        (["--anchor", "reference", "--system", "reference=REF"], "two systems are called 'reference'"),
+        (["--anchor", "reference", "-m", "no-such-model"], "no such model"),
+        (["--anchor", "reference", "--metrics", "mos"], "'mos' is no metric"),
+        (["--anchor", "reference", "--table", "REF"], "--table needs --by"),
+        (["--anchor", "reference", "-d", "REF/out"], "would count as references"),
+    ],
+)
+def test_wrong_usage_is_status_2_and_leaves_nothing(
+    arguments: list[str], message: str, trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word.replace("REF", str(trees / "ref")) for word in arguments]
+    assert main(["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and not (trees / "ref/out").exists()
