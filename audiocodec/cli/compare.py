@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-m", "--model", action="append", default=[], metavar="[LABEL=]MODEL", help="to compare; as often as you like"
     )
     parser.add_argument(
-        "--anchor", nargs="+", action="extend", metavar="NAME", help=f"{_anchor_names()} (default: all but -vbr)"
+        "--anchor", nargs="+", action="extend", metavar="NAME", help=f"{_anchor_names()} (default: all but -cbr)"
     )
     parser.add_argument(
         "--system", nargs="+", action="extend", default=[], metavar="LABEL=FOLDER", help="reconstructions of another"
@@ -177,7 +177,10 @@ def _write_results(args: argparse.Namespace, summaries: dict[str, dict[str, Any]
     from audiocodec.evaluation.rows import write_atomically
 
     page = Path(args.output_dir) / RESULTS
-    write_atomically(page, results_md(list(summaries), list(summaries.values()), ""))
+    coded_by = {label: summary["tokens"].get("coded_by") for label, summary in summaries.items()}
+    made = [f"- {label}: {how}\n" for label, how in coded_by.items() if how]
+    text = results_md(list(summaries), list(summaries.values()), "")
+    write_atomically(page, "".join([text, *(["\nCoded by\n\n", *made] if made else [])]))
     if args.json:
         print(json.dumps(summaries, allow_nan=False))
     else:

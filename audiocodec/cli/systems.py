@@ -111,4 +111,4 @@ class FolderSystem:
         if not path.is_file():
             return entries, options
         sizes = {name: size.bitrate for name, size in read_sizes(path).items()}
-        return entries, replace(options, sizes=CodedSizes(self.label, sizes))
+        return entries, replace(options, sizes=CodedSizes(f"{path} says its sizes", sizes))

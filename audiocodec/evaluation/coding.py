@@ -107,7 +107,7 @@ class CodedSizes:
 
     def describe(self) -> dict[str, Any]:
         """Totals over all files, ready for JSON."""
-        return {"codecs": [self._codec], **_overall(list(self._sizes.values()))}
+        return {"codecs": [], "coded_by": self._codec, **_overall(list(self._sizes.values()))}
 
 
 def _overall(bitrates: Sequence[Bitrate]) -> dict[str, float]:

@@ -22,7 +22,7 @@ def classical(rate: int) -> tuple[Anchor, ...]:
     Args:
         rate: of the one that only resamples, Hz.
     """
-    opus = [Opus(kbps, vbr) for vbr in (False, True) for kbps in _OPUS_KBPS]
+    opus = [Opus(kbps, cbr) for cbr in (False, True) for kbps in _OPUS_KBPS]
     return (Resampling(rate), *opus, *(Codec2(mode) for mode in MODES))
 
 

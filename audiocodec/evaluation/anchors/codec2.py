@@ -5,7 +5,7 @@ takes that out: 20 ms, as a frame of 10 ms is analysed in the middle of a window
 the frame after; in mode 700C one frame more, because that mode interpolates between frames of 40 ms beginning with the
 earlier one. Measured over 22 clips of speech in 11 languages as the shift with the best STOI: 156 samples (3200), 161
 (2400), 165 (1200), 248 (700C), against 160 and 240 here; and one step of 10 samples costs STOI less than 0.001. Left
-in, the lag costs it a fifth of its STOI.
+in, the lag turns its STOI of 0.84 (3200) into 0.60.
 
 Frames are counted as they are: 28 bits in 700C, which its file stores in 4 bytes. The signal is padded with silence
 to whole frames and for the lag, and these frames count.

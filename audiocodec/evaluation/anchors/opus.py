@@ -1,7 +1,8 @@
 """Opus (RFC 6716), by `opusenc` and `opusdec` (Debian package opus-tools), else by an ffmpeg with libopus.
 
-Constant bitrate (`--hard-cbr`): a packet of 20 ms has the same size in every utterance, so that 6 kbps are 6 kbps. With
-`vbr`, libopus spends less where there are pauses; what is really spent is counted in both cases. Complexity 10, speech.
+Variable bitrate, as opusenc does by itself: libopus spends less where there are pauses, what is really spent is counted, and
+on the same speech 5.2 kbps of it scored better (PESQ 2.18) than 6.0 kbps of constant bitrate (1.88). With `cbr`
+(`--hard-cbr`) every packet of 20 ms has the same size, so that 6 kbps are 6 kbps. Complexity 10, signal type speech.
 The encoder's application is AUDIO in both programs (opusenc knows no other), so that their packets are equal byte for
 byte but for the end of the file. VOIP would add a high-pass filter.
 
@@ -31,15 +32,15 @@ _MISSING = (
 
 @dataclass(frozen=True)
 class Opus:
-    """Opus at a bitrate in kbps, constant unless `vbr`."""
+    """Opus at a bitrate in kbps, variable unless `cbr`."""
 
     kbps: float
-    vbr: bool = False
+    cbr: bool = False
 
     @property
     def name(self) -> str:
-        """As in `opus-6` and `opus-6-vbr`."""
-        return f"opus-{self.kbps:g}{'-vbr' if self.vbr else ''}"
+        """As in `opus-6` and `opus-6-cbr`."""
+        return f"opus-{self.kbps:g}{'-cbr' if self.cbr else ''}"
 
     @property
     def extension(self) -> str:
@@ -71,10 +72,10 @@ class Opus:
 
     def _encoder(self, source: str, coded: str) -> list[str]:
         if _opus_tools():
-            mode = "--vbr" if self.vbr else "--hard-cbr"
+            mode = "--hard-cbr" if self.cbr else "--vbr"
             options = ["--bitrate", f"{self.kbps:g}", mode, "--speech", "--comp", "10", "--framesize", "20"]
             return ["opusenc", "--quiet", *options, "--padding", "0", source, coded]
-        mode = "on" if self.vbr else "off"
+        mode = "off" if self.cbr else "on"
         options = ["-c:a", "libopus", "-b:a", f"{self.kbps:g}k", "-vbr", mode, "-application", "audio"]
         return ["ffmpeg", "-v", "error", "-i", source, *options, "-frame_duration", "20", coded]
 
