@@ -70,7 +70,7 @@ def make_example(systems: Sequence[System], utterance: str, why: str, allow_pipe
     """Read one utterance of all systems.
 
     Args:
-        systems: those whose row has an estimate get a clip.
+        systems: those whose row has an estimate get a clip, but for ground truth: it is the reference.
         utterance: id.
         why: see `Example`.
         allow_pipes: run commands in place of files.
@@ -79,18 +79,19 @@ def make_example(systems: Sequence[System], utterance: str, why: str, allow_pipe
         AudioCodecError: no system knows the utterance, or its audio cannot be read.
     """
     rows = {system.label: system.rows[utterance] for system in systems if utterance in system.rows}
+    truth = {system.label for system in systems if system.is_ground_truth}
     source = next((row.reference for row in rows.values() if row.reference is not None), None)
     if source is None:
         raise AudioCodecError(f"utterance {utterance!r}: no evaluation has a reference of that name")
     original, rate = _read(source, allow_pipes)
-    length = min(len(original), round(MAX_SECONDS * rate))
-    wavs = {"": original[:length]}
+    reference = original[: round(MAX_SECONDS * rate)]
+    estimates = {}
     for label, row in rows.items():
-        if row.estimate is not None:
+        if row.estimate is not None and label not in truth:
             wav, own_rate = _read(row.estimate, allow_pipes)
-            wavs[label] = _of_length(io.resample(wav, own_rate, rate), length)
-    low = low_pass(wavs[""], rate)
-    clips = match_levels([*wavs.values(), *([] if low is None else [low])])
+            estimates[label] = _of_length(io.resample(wav, own_rate, rate), len(reference))
+    low = low_pass(reference, rate)
+    clips = match_levels([reference, *estimates.values(), *([] if low is None else [low])])
     return Example(
         utterance,
         why,
@@ -98,7 +99,7 @@ def make_example(systems: Sequence[System], utterance: str, why: str, allow_pipe
         len(original) / rate,
         reference=clips[0],
         anchor=None if low is None else clips[-1],
-        systems=dict(zip(list(wavs)[1:], clips[1:])),
+        systems=dict(zip(estimates, clips[1:])),
     )
 
 

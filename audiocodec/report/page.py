@@ -62,13 +62,14 @@ def _sections(content: Content) -> list[str]:
     quality = [measure for measure in measures if measure not in CODING]
     rankings = {measure.name: rank(systems, measure) for measure in measures}
     listen = players(systems, content.examples, measures) if content.examples else _NO_AUDIO
+    rated = any(example.systems for example in content.examples)
     parts = [
         ("scores", "Scores", _SCORES_NOTE + tables.scores(systems, measures, rankings)),
         ("ratings", "Ratings", _ratings(content)),
         ("plots", "Bitrate and distributions", _chooser("plots", [(m, _plots(systems, m)) for m in measures])),
         ("listen", "Listen", (_LISTEN_NOTE if content.examples else "") + listen),
-        ("abx", "Blind ABX test", _resource("abx.html") if content.examples else ""),
-        ("mushra", "MUSHRA-style test", _resource("mushra.html") if content.examples else ""),
+        ("abx", "Blind ABX test", _resource("abx.html") if rated else ""),
+        ("mushra", "MUSHRA-style test", _resource("mushra.html") if rated else ""),
         ("groups", "Groups", _groups(systems, quality)),
         ("codebooks", "Codebooks", _codebooks(systems)),
         (
@@ -127,11 +128,16 @@ def _groups(systems: Sequence[System], measures: Sequence[Measure]) -> str:
         for measure in measures:
             found = [group_scores(system, measure, column) for system in systems]
             if any(found):
-                shown = _plot("Mean and 95 % interval", intervals(systems, measure, found))
+                shown = _plot(f"Mean and 95 % interval {_key(systems)}", intervals(systems, measure, found))
                 shown += tables.groups(systems, measure, column, found)
                 views.append((measure, shown))
         parts.append(f"<h3>{escape(column)}</h3>{_chooser(f'group-{number}', views)}" if views else "")
     return "".join(parts)
+
+
+def _key(systems: Sequence[System]) -> str:
+    names = "".join(f"<span>{tables.swatch(i)}{escape(system.label)}</span> " for i, system in enumerate(systems))
+    return f'<span class="keys">{names}</span>'
 
 
 def _codebooks(systems: Sequence[System]) -> str:

@@ -10,7 +10,7 @@ from audiocodec.report import axes
 from audiocodec.report.systems import System
 
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 48, 428, 26, 276
-_LABEL_HEIGHT = 13
+_LABEL_HEIGHT, _LETTER = 13, 7
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def _labels(points: Sequence[_Point], x: axes.Scale, y: axes.Scale) -> list[str]
     taken: dict[str, float] = {}  # side of the plot -> lowest place in use
     for point in sorted(points, key=lambda p: y(p.mean)):
         place = x.end if point.rate is None else x(point.rate)
-        side = "end" if place > (x.start + x.end) / 2 else "start"
+        words = point.label if point.rate is not None else f"{point.label}, no bitrate"
+        side = "start" if place + _LETTER * len(words) + 8 < x.end else "end"
         wanted = y(point.mean) - 6 if point.rate is None else y(point.mean) - 8
         height = max(wanted, taken.get(side, 0) + _LABEL_HEIGHT)
         taken[side] = height
-        words = point.label if point.rate is not None else f"{point.label}, no bitrate"
         offset = 0 if point.rate is None else -8 if side == "end" else 8
         parts.append(axes.text(place + offset, height, words, f"label {axes.colour(point.index)}", side))
     return parts

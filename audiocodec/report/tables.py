@@ -163,11 +163,13 @@ def _score_cell(found: dict[str, Any] | None, form: str, mark: str) -> str:
     if found is None:
         return _td("\u2013")
     mean = found["mean"]
+    interval = ""
     text = "none" if mean is None else f"<b>{mean:{form}}</b>"
     if found["interval"] is not None:
-        text += f" <small>{_interval(found['interval'], form)}</small>"
+        interval = f" <small>{_interval(found['interval'], form)}</small>"
     if mark:
         text += f' <span class="mark {mark}">{"best" if mark == BEST else "tie"}</span>'
+    text += interval
     if found["n_failed"]:
         text += f' <span class="failed">{found["n_failed"]} failed</span>'
     return _td(text, mean)
@@ -176,8 +178,8 @@ def _score_cell(found: dict[str, Any] | None, form: str, mark: str) -> str:
 def _group_cell(score: GroupScore | None, form: str) -> str:
     if score is None:
         return _td("\u2013")
-    interval = "" if score.interval is None else f" <small>{_interval(score.interval, form)}</small>"
-    return _td(f"<b>{score.mean:{form}}</b>{interval} <small>{score.count} utt.</small>")
+    interval = "" if score.interval is None else f"{_interval(score.interval, form)}, "
+    return _td(f"<b>{score.mean:{form}}</b> <small>{interval}n = {score.count}</small>")
 
 
 def _interval(bounds: Sequence[float], form: str) -> str:

@@ -8,6 +8,7 @@ import io as memory
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,13 @@ def test_worst_median_and_best_by_the_mean_of_systems(evaluations: Path) -> None
         ("u1", "median of 3 by STOI"),
         ("u2", "best of 3 by STOI"),
     ]
+
+
+def test_ground_truth_is_not_played_a_second_time(evaluations: Path) -> None:
+    good, _ = read_systems([evaluations / "eval/good", evaluations / "eval/bad"])
+    truth = System("truth", {key: replace(row, estimate=row.reference) for key, row in good.rows.items()}, good.summary)
+    example = clips.make_example([good, truth], "u1", "")
+    assert list(example.systems) == [good.label]
 
 
 def test_names(evaluations: Path, tmp_path: Path) -> None:
