@@ -17,9 +17,9 @@ from audiocodec.metrics.pairs import check_pair
 
 MAX_LAG_SECONDS, MAX_SECONDS = 0.5, 60.0
 HOP_SECONDS, BANDS = 0.004, 24
-CLEAR_PEAK = 0.5  # normalised correlation of waveforms that says: this is the same waveform
-WAVE_MARGIN = 0.95  # of it, or more, where nothing is late: a filter's group delay of a few samples is no lag
-ENVELOPE_PEAK, ENVELOPE_MARGIN, ENVELOPE_HOPS = 0.5, 0.005, 2
+CLEAR_PEAK = 0.7  # normalised correlation of waveforms that says: this is the same waveform
+WAVE_MARGIN, WAVE_SECONDS = 0.95, 0.001  # no lag: as good without it, or what a filter's group delay may be
+ENVELOPE_PEAK, ENVELOPE_MARGIN, ENVELOPE_HOPS = 0.5, 0.005, 3
 
 Array = npt.NDArray[np.float64]
 
@@ -59,7 +59,8 @@ def alignment(
     centre = len(by_wave) // 2
     peak = int(np.argmax(np.abs(by_wave)))
     if abs(by_wave[peak]) >= CLEAR_PEAK:
-        lag = peak - centre if abs(by_wave[centre]) < WAVE_MARGIN * abs(by_wave[peak]) else 0
+        late = abs(by_wave[centre]) < WAVE_MARGIN * abs(by_wave[peak]) and abs(peak - centre) >= WAVE_SECONDS * sample_rate
+        lag = peak - centre if late else 0
         return Alignment(1000 * lag / sample_rate, float(gain), bool(by_wave[peak] < 0))
     return Alignment(1000 * _envelope_lag(first, second, sample_rate), float(gain), inverted=False)
 
