@@ -6,7 +6,7 @@ the reference, so that its own errors do not count, unless a text is given. The 
 `pocketsphinx`) with the US English model in its wheel: it is small, offline and far behind today's recognisers. On
 other languages it hears English words at random and noise nobody minds changes most of them: the figure then means
 nothing. Signals are resampled to 16 kHz and clipped at full scale; a file is recognised as one utterance, of any length.
-A file's score does not depend on the files before it (cepstral means are taken over each file).
+A file's score does not depend on the files before it: means and noise are estimated anew.
 
 Undefined: below 16 kHz, no word in the reference transcript, and silence.
 """
@@ -77,6 +77,7 @@ def _words(text: str) -> list[str]:
 def _recognise(wav: FloatArray) -> str:
     """What is heard in samples [S] at 16 kHz."""
     decoder = _decoder()
+    decoder.reinit_feat()  # else the noise that it takes away is that of the file before
     decoder.start_utt()
     decoder.process_raw((np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
     decoder.end_utt()
