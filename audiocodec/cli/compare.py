@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--baseline", choices=("encodec",), help="a neural codec, with --weights")
     parser.add_argument("--weights", metavar="FILE", help="encodec: its 24 kHz state dict (.th or .safetensors)")
+    parser.add_argument("--against", metavar="LABEL", help="add paired differences of all the others from this system")
     parser.add_argument(
         "--resample-rate", type=batch.positive, default=24_000, metavar="HZ", help="of resample (default: %(default)s)"
     )
@@ -85,8 +86,9 @@ def run(args: argparse.Namespace) -> int:
     )
     references = list_audio(args.reference, args.allow_pipes)
     scored = {system.label: _score(args, system, references, options) for system in systems}
-    _write_results(args, {label: summary for label, (_, summary) in scored.items()})
-    return 1 if any(row.failures for rows, _ in scored.values() for row in rows) else 0
+    rows = {label: found for label, (found, _) in scored.items()}
+    _write_results(args, {label: summary for label, (_, summary) in scored.items()}, rows)
+    return 1 if any(row.failures for found in rows.values() for row in found) else 0
 
 
 def _anchor_names() -> str:
@@ -127,6 +129,8 @@ def _systems(args: argparse.Namespace) -> list[System]:
     labels = [system.label for system in systems]
     if twice := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
         raise UsageError(f"two systems are called {twice[0]!r}; LABEL=... chooses another name")
+    if args.against is not None and args.against not in labels:
+        raise UsageError(f"--against {args.against}: no such system; there are {', '.join(labels)}")
     return systems
 
 
@@ -171,16 +175,18 @@ def _score(
     return rows, summary
 
 
-def _write_results(args: argparse.Namespace, summaries: dict[str, dict[str, Any]]) -> None:
+def _write_results(args: argparse.Namespace, summaries: dict[str, dict[str, Any]], rows: dict[str, list[Row]]) -> None:
     """Print the table, or the summaries, and write the page."""
-    from audiocodec.evaluation.results import results_md
+    from audiocodec.evaluation.catalogue import measures_of
+    from audiocodec.evaluation.results import differences_md, results_md
     from audiocodec.evaluation.rows import write_atomically
 
     page = Path(args.output_dir) / RESULTS
     coded_by = {label: summary["tokens"].get("coded_by") for label, summary in summaries.items()}
     made = [f"- {label}: {how}\n" for label, how in coded_by.items() if how]
     text = results_md(list(summaries), list(summaries.values()), "")
-    write_atomically(page, "".join([text, *(["\nCoded by\n\n", *made] if made else [])]))
+    differences = ["\n", differences_md(rows, args.against, measures_of(args.metrics))] if args.against else []
+    write_atomically(page, "".join([text, *differences, *(["\nCoded by\n\n", *made] if made else [])]))
     if args.json:
         print(json.dumps(summaries, allow_nan=False))
     else:
@@ -196,7 +202,7 @@ def _command(args: argparse.Namespace) -> str:
         words += ["-m", model]
     for name in ("anchor", "system"):
         words += [f"--{name}", *getattr(args, name)] if getattr(args, name) else []
-    for name in ("baseline", "weights", "threads"):
+    for name in ("baseline", "weights", "against", "threads"):
         words += [f"--{name}", str(getattr(args, name))] if getattr(args, name) is not None else []
     if args.resample_rate != 24_000:
         words += ["--resample-rate", str(args.resample_rate)]

@@ -7,16 +7,13 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiocodec.cli import batch, tables
+from audiocodec.cli import batch, scoring, tables
 from audiocodec.cli.usage import UsageError
 
 if TYPE_CHECKING:
-    from audiocodec.evaluation.catalogue import Metric
     from audiocodec.evaluation.pairing import Entry
     from audiocodec.evaluation.rows import Row
 
@@ -37,9 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--output-dir", metavar="OUT", help="folder for rows.jsonl and summary.json")
     parser.add_argument("--tokens", metavar="DIR", help="token files of the estimates: bitrate and codebook use")
     parser.add_argument("--timings", nargs="+", default=[], metavar="FILE", help="output of encode and decode --json")
-    parser.add_argument("--metrics", type=_metrics, metavar="LIST", help=_METRICS_HELP)
+    parser.add_argument("--metrics", type=scoring.metrics_list, metavar="LIST", help=scoring.METRICS_HELP)
     what.add_argument("--list-metrics", action="store_true", help="say what can be scored, and stop")
-    parser.add_argument("--by", type=_words, default=(), metavar="LIST", help="break scores down by these columns")
+    parser.add_argument(
+        "--by", type=scoring.words_list, default=(), metavar="LIST", help="break scores down by these columns"
+    )
     parser.add_argument(
         "--table", metavar="TSV", help="with --by: table about the utterances (default: utt2spk: speaker)"
     )
@@ -58,9 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--results-command", default="", metavar="TEXT", help="with --results-md: what the page opens with"
     )
     parser.add_argument("eval_dirs", nargs="*", metavar="EVAL_DIR", help="with --results-md: folders to report")
-
-
-_METRICS_HELP = "what to score, separated by commas: `pesq,stoi,mel` (default), `all`, or words of --list-metrics"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -131,7 +127,7 @@ def _code(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
 
     references = list_audio(args.reference, args.allow_pipes)
     codec = batch.Model(args).codec
-    with _bar(len(references), "coding", args.quiet) as advance:
+    with scoring.progress_bar(len(references), "coding", args.quiet) as advance:
         entries = reconstruct(
             codec, references, args.output_dir, args.num_codebooks, args.resume, args.allow_pipes, advance
         )
@@ -145,7 +141,7 @@ def _score(
 
     options = Options(
         metrics=args.metrics,
-        jobs=args.jobs or _cpus(),
+        jobs=args.jobs or scoring.cpus(),
         bitrate=args.model is not None or args.tokens is not None,
         timings=timings,
         resume=args.resume,
@@ -153,7 +149,7 @@ def _score(
         command=_command(args),
         groups=groups,
     )
-    with _bar(len(entries), "scoring", args.quiet) as advance:
+    with scoring.progress_bar(len(entries), "scoring", args.quiet) as advance:
         return evaluate(entries, args.output_dir, options, advance)
 
 
@@ -183,20 +179,6 @@ def _write_results(args: argparse.Namespace) -> int:
     return 0
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _metrics(text: str) -> tuple[Metric, ...]:
-    from audiocodec.evaluation.catalogue import METRICS, select
-
-    try:
-        return select(word.strip() for word in text.split(","))
-    except ValueError as error:
-        words = ", ".join(metric.word for metric in METRICS)
-        raise argparse.ArgumentTypeError(f"{error.args[0]!r} is no metric; there are {words}, and `all`") from None
-
-
 def _command(args: argparse.Namespace) -> str:
     """The command as one would type it, without what does not change the numbers."""
     words = ["audiocodec", "evaluate", "--reference", args.reference, "-d", args.output_dir]
@@ -210,20 +192,3 @@ def _command(args: argparse.Namespace) -> str:
     if not all(metric.default for metric in args.metrics):
         words += ["--metrics", ",".join(metric.word for metric in args.metrics)]
     return shlex.join(words)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _bar(total: int, what: str, quiet: bool) -> Iterator[Callable[[], None]]:
-    from tqdm import tqdm
-
-    off = True if quiet else None  # None: off unless stderr is a terminal
-    with tqdm(total=total, desc=what, unit="file", disable=off, file=sys.stderr, leave=False, delay=1.0) as bar:
-
-        def advance() -> None:
-            bar.update(1)
-
-        yield advance

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
-from audiocodec.evaluation.rows import write_atomically
+from audiocodec.evaluation.paired import Difference, difference
+from audiocodec.evaluation.rows import Row, write_atomically
 from audiocodec.evaluation.run import SUMMARY
 
 _FOOTNOTE = (
@@ -76,6 +77,37 @@ def results_md(labels: Sequence[str], summaries: Sequence[dict[str, Any]], comma
     for more in (*_groups(labels, summaries), _codebooks(labels, summaries)):
         lines += ["", *more] if more else []
     return "\n".join([*lines, "", _FOOTNOTE]) + "\n"
+
+
+def differences_md(rows: Mapping[str, Sequence[Row]], against: str, measures: Sequence[str]) -> str:
+    """A table of paired differences: every other system minus one of them, on the utterances that both have scores for.
+
+    Args:
+        rows: of each system, by label.
+        against: label of the one that the others are compared with.
+        measures: what to compare.
+    """
+    used = [measure for measure in MEASURES.values() if measure.name in measures and measure.better]
+    heading = f"Difference from {against} on the same utterances [95 % interval by paired bootstrap], and how often better:"
+    lines = [
+        heading,
+        "",
+        *_table_head(["system", *(measure.heading for measure in used)]),
+    ]
+    for label, others in rows.items():
+        if label != against:
+            found = [difference(others, rows[against], measure.name) for measure in used]
+            lines.append(_table_row([label, *(_difference(one, m.decimals) for one, m in zip(found, used))]))
+    return "\n".join(lines) + "\n"
+
+
+def _difference(found: Difference, decimals: int) -> str:
+    if found.mean is None or found.wins is None:
+        return "-"
+    text = f"{found.mean:+.{decimals}f}"
+    if found.interval is not None:
+        text += f" [{found.interval[0]:+.{decimals}f}, {found.interval[1]:+.{decimals}f}]"
+    return f"{text}, {100 * found.wins:.0f} %" + (f" of {found.n}" if found.n_left_out else "")
 
 
 def cell(measure: dict[str, Any] | None, form: str) -> str:

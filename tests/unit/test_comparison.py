@@ -11,6 +11,7 @@ import scipy.stats
 from audiocodec.errors import ManifestError
 from audiocodec.evaluation.groups import read_groups
 from audiocodec.evaluation.paired import difference
+from audiocodec.evaluation.results import differences_md
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import bootstrap_interval, summarize
 
@@ -101,3 +102,13 @@ def test_a_summary_by_groups() -> None:
     assert list(found) == ["cnh", "eo"]
     assert (found["eo"]["n_rows"], found["eo"]["measures"]["pesq"]["mean"]) == (2, 2.5)
     assert found["cnh"]["measures"]["pesq"]["mean"] == 1.5
+
+
+def test_the_table_of_differences() -> None:
+    ours = rows("pesq", {"a": 2.0, "b": 3.0, "c": 1.5})
+    theirs = rows("pesq", {"a": 1.0, "b": 2.5, "d": 2.0})
+    text = differences_md({"theirs": theirs, "ours": ours, "none": []}, "theirs", ["pesq", "stoi"])
+    assert "| system | PESQ-WB | STOI |" in text
+    # differences 1.0 and 0.5: the bootstrap's means are 0.5, 0.75 or 1.0; utterances c and d are not in both
+    assert "| ours | +0.750 [+0.500, +1.000], 100 % of 2 | - |" in text
+    assert "| none | - | - |" in text and "| theirs |" not in text
