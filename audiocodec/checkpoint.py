@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import operator
 import os
 import struct
 from pathlib import Path
@@ -27,6 +29,7 @@ DEFAULT_MODEL = "speech_24k"
 FORMAT = "audiocodec-model-1"
 MODEL_FILE = "model.safetensors"
 MAX_HEADER_BYTES = 16 * 2**20
+_VALUE_BYTES = {"F32": 4, "F16": 2}
 
 
 def available() -> list[str]:
@@ -71,20 +74,19 @@ def describe(model: str | Path | None = None) -> dict[str, Any]:
     """
     path = resolve(model)
     header = _read_header(path)
-    metadata = header.pop("__metadata__", {})
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not an audiocodec model (format {metadata.get('format')!r}, need {FORMAT!r})")
+    metadata = header.pop("__metadata__", None)
+    found = metadata.get("format") if isinstance(metadata, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: not an audiocodec model (format {found!r}, need {FORMAT!r}), or damaged")
     if metadata.get("digest") != _digest(metadata):
         raise CheckpointError(f"{path}: the header contradicts its own checksum: the file is damaged")
-    parameters = sum(_product(entry["shape"]) for entry in header.values())
-    notes = json.loads(metadata["notes"])
     return {
         "path": str(path),
         "fingerprint": metadata["fingerprint"],
         "config": metadata["config"],
-        "parameters": parameters,
+        "parameters": _count_parameters(header, path),
         "bytes": path.stat().st_size,
-        "notes": notes,
+        "notes": json.loads(metadata["notes"]),
     }
 
 
@@ -210,7 +212,7 @@ def _read_header(path: Path) -> dict[str, Any]:
             size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
             if not 2 <= size <= min(MAX_HEADER_BYTES, path.stat().st_size):
                 raise CheckpointError(f"{path}: not a safetensors file")
-            header = json.loads(file.read(size))
+            header = json.loads(file.read(size), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read: {error}") from error
     except ValueError as error:
@@ -220,8 +222,24 @@ def _read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _product(shape: list[int]) -> int:
-    result = 1
-    for n in shape:
-        result *= n
-    return result
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a damaged name may equal another, and the later one would replace it without a word."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("damaged: a name comes twice")
+    return dict(pairs)
+
+
+def _count_parameters(tensors: dict[str, Any], path: Path) -> int:
+    """Values in all tensors; their places, which no checksum covers, must agree with their shapes."""
+    count = 0
+    for name, tensor in tensors.items():
+        try:
+            size = math.prod(operator.index(n) for n in tensor["shape"])
+            first, end = tensor["data_offsets"]
+            sound = end - first == size * _VALUE_BYTES[tensor["dtype"]]
+        except (KeyError, TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise CheckpointError(f"{path}: the header is damaged at tensor {name!r}")
+        count += size
+    return count

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.audio.io import MAX_RATE, MIN_RATE
+from audiocodec.audio.resampling import resample
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
 from audiocodec.nn.istft_decoder import ISTFTDecoder
@@ -117,7 +120,7 @@ class Codec(nn.Module):
         Returns:
             `CodecOutput` whose estimate has S samples.
         """
-        latents = self._latents(self._pad(wav))
+        latents = self.scale(self.encoder(self._pad(wav)))
         quantized = self.quantizer(latents, num_codebooks) if quantize else None
         estimate = self.decoder(latents if quantized is None else quantized.quantized)
         return CodecOutput(estimate[..., : wav.shape[-1]], latents, quantized)
@@ -130,14 +133,15 @@ class Codec(nn.Module):
 
         Args:
             wav: float samples in [-1, 1], `[B, 1, S]`, `[1, S]` or `[S]`, mono.
-            sample_rate: Hz of `wav`; resampled when it is not the codec's. None: the codec's.
+            sample_rate: whole Hz of `wav`; resampled when it is not the codec's. None: the codec's.
             num_codebooks: use only the first so many codebooks.
 
         Returns:
             int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate.
 
         Raises:
-            AudioError: an empty or multi-channel waveform, or samples that are not finite.
+            AudioError: an empty or multi-channel waveform, samples that are integers or not finite, or a sample rate
+                that cannot be.
         """
         batch = self._as_batch(wav, sample_rate)
         self._check_codebooks(num_codebooks)
@@ -156,15 +160,16 @@ class Codec(nn.Module):
 
         Args:
             codes: integers `[B, K, T]` or `[K, T]`; K may be fewer than the codec has.
-            num_samples: cut the result to so many samples.
+            num_samples: cut the result to so many samples, at most `T * hop_length`.
 
         Returns:
             float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`.
 
         Raises:
-            TokenFileError: codes of the wrong shape or outside their codebook.
+            TokenFileError: codes of the wrong shape or outside their codebook, or fewer samples in them.
         """
         batch = self._check_codes(codes)
+        self._check_num_samples(num_samples, batch.shape[-1])
         parts = []
         for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
             wav = self.decoder(self.quantizer.decode(batch[..., low:high]))
@@ -182,7 +187,7 @@ class Codec(nn.Module):
             int32 codes `[K, t]`; together those of `encode` on the whole signal.
 
         Raises:
-            AudioError: samples that are not finite.
+            AudioError: samples that are integers or not finite.
         """
         self._check_codebooks(num_codebooks)
         chunk = self._chunk_frames * self.hop_length
@@ -196,7 +201,7 @@ class Codec(nn.Module):
                 block = next(source, None)
                 finished = block is None
                 if block is not None:
-                    pending = np.concatenate([pending, np.asarray(block, np.float32)])
+                    pending = np.concatenate([pending, _float_samples(block).numpy()])
             size = min(chunk, len(pending) - context)
             if size > 0:
                 yield self._encode_piece(pending[: context + chunk + right], context, size, num_codebooks)
@@ -215,10 +220,11 @@ class Codec(nn.Module):
             float32 `[n]`; together those of `decode(codes, num_samples)`.
 
         Raises:
-            TokenFileError: codes of the wrong shape or outside their codebook.
+            TokenFileError: codes of the wrong shape or outside their codebook, or fewer samples in them.
         """
         if codes.ndim != 2:
             raise TokenFileError(f"need codes of shape [K, T], got {list(codes.shape)}")
+        self._check_num_samples(num_samples, codes.shape[-1])
         left = num_samples
         for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
             with torch.inference_mode():
@@ -288,19 +294,18 @@ class Codec(nn.Module):
         return F.pad(wav, (0, -wav.shape[-1] % self.hop_length))
 
     def _as_batch(self, wav: Tensor | FloatArray, sample_rate: int | None) -> Tensor:
-        tensor = wav.float() if isinstance(wav, Tensor) else torch.from_numpy(np.array(wav, np.float32))
+        tensor = _float_samples(wav)
         while tensor.dim() < 3:
             tensor = tensor.unsqueeze(0)
-        if tensor.dim() != 3 or tensor.shape[1] != 1:
+        if tensor.dim() != 3 or tensor.shape[0] == 0 or tensor.shape[1] != 1:
             raise AudioError(f"need mono audio of shape [B, 1, S], [1, S] or [S], got {list(tensor.shape)}")
         if tensor.shape[-1] == 0:
             raise AudioError("cannot encode audio without samples")
         if not torch.isfinite(tensor).all():
             raise AudioError("audio holds NaN or infinite samples")
-        if sample_rate is not None and sample_rate != self.sample_rate:
-            from audiocodec.audio.io import resample
-
-            items = [resample(item.cpu().numpy(), sample_rate, self.sample_rate) for item in tensor]
+        rate = self.sample_rate if sample_rate is None else _whole_hertz(sample_rate)
+        if rate != self.sample_rate:
+            items = [resample(item.cpu().numpy(), rate, self.sample_rate) for item in tensor]
             tensor = torch.from_numpy(np.stack(items))
         return tensor.to(self.device)
 
@@ -308,16 +313,40 @@ class Codec(nn.Module):
         if num_codebooks is not None and not 1 <= num_codebooks <= self.num_codebooks:
             raise AudioError(f"num_codebooks {num_codebooks}: this codec has 1 to {self.num_codebooks}")
 
+    def _check_num_samples(self, num_samples: int | None, frames: int) -> None:
+        held = frames * self.hop_length
+        if num_samples is not None and not (isinstance(num_samples, Integral) and 0 <= num_samples <= held):
+            raise TokenFileError(f"num_samples {num_samples}: {frames} frames hold 0 to {held}")
+
     def _check_codes(self, codes: Tensor | npt.NDArray[np.integer]) -> Tensor:
         if not isinstance(codes, Tensor):  # copied: torch warns of read-only arrays
             codes = torch.from_numpy(np.array(codes, np.int64 if np.asarray(codes).dtype.kind in "iu" else None))
         if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
             raise TokenFileError(f"need integer codes, got {codes.dtype}")
         batch = codes.unsqueeze(0) if codes.dim() == 2 else codes
-        if batch.dim() != 3 or not 1 <= batch.shape[1] <= self.num_codebooks or batch.shape[2] == 0:
+        if batch.dim() != 3 or not 1 <= batch.shape[1] <= self.num_codebooks or 0 in batch.shape:
             raise TokenFileError(
                 f"need codes of shape [B, K, T] or [K, T] with 1 <= K <= {self.num_codebooks}, got {list(codes.shape)}"
             )
         if batch.min() < 0 or batch.max() >= self.quantizer.codebook_size:
             raise TokenFileError(f"codes outside 0 to {self.quantizer.codebook_size - 1}")
         return batch.to(self.device, torch.int64)
+
+
+def _float_samples(wav: Tensor | FloatArray) -> Tensor:
+    """float32; integers are refused, because nothing says what their full scale is."""
+    array = wav if isinstance(wav, Tensor) else np.asarray(wav)
+    if not (array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"):
+        raise AudioError(f"need float samples in [-1, 1], got {array.dtype}; divide 16-bit integers by 32768")
+    if isinstance(array, Tensor):
+        return array.float()
+    return torch.from_numpy(np.array(array, np.float32))  # a copy: torch warns of read-only arrays
+
+
+def _whole_hertz(sample_rate: float) -> int:
+    """44100 and 44100.0 are the same rate; everything that is none is refused."""
+    if not isinstance(sample_rate, (int, float, np.number)) or not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise AudioError(f"sample_rate {sample_rate!r}: need whole Hz, {MIN_RATE} to {MAX_RATE}")
+    if sample_rate != int(sample_rate):
+        raise AudioError(f"sample_rate {sample_rate!r}: need whole Hz")
+    return int(sample_rate)

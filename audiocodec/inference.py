@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from audiocodec.codec import Codec
 
 BLOCK_SECONDS = 5.0
+# How torch says it on CPU, CUDA, in cuDNN and cuBLAS, and where the C++ library says it; all are plain RuntimeErrors.
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc")
 
 Progress = Callable[[float, float], None]  # called with seconds of audio done, of how many
 
@@ -38,16 +41,17 @@ def encode_file(
         Codes [K, ceil(S / hop_length)] with all that decoding needs, S = samples at the codec's rate.
 
     Raises:
-        AudioError: naming the file and the cause.
+        AudioError: naming the file and the cause; also when memory runs out.
     """
     header = io.info(path)
-    stats = io.level(path, codec.sample_rate)
-    gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
-    blocks = io.read_blocks(path, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
-    scaled = (block * np.float32(gain) for block in blocks)
-    num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
-    watched = _watched(scaled, num_samples, codec.sample_rate, progress)
-    codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks)), 1)
+    with _enough_memory(path, header.num_samples / header.sample_rate):
+        stats = io.level(path, codec.sample_rate)
+        gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
+        blocks = io.read_blocks(path, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
+        scaled = (block * np.float32(gain) for block in blocks)
+        num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
+        watched = _watched(scaled, num_samples, codec.sample_rate, progress)
+        codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks)), 1)
     return TokenFile(
         codes=codes,
         codebook_sizes=codec.codebook_sizes[: len(codes)],
@@ -81,7 +85,7 @@ def decode_file(
 
     Raises:
         FingerprintMismatch: the tokens are of another codec.
-        AudioError: the file cannot be written.
+        AudioError: the file cannot be written, or memory runs out.
         TokenFileError: the lengths in the token file contradict each other.
     """
     check_fingerprint(tokens, codec.fingerprint)
@@ -92,7 +96,7 @@ def decode_file(
     blocks = codec.decode_blocks(tokens.codes, tokens.num_samples)
     watched = _watched(blocks, tokens.num_samples, codec.sample_rate, progress)
     scaled = (_divided(block, tokens.gain) for block in watched)
-    with io.Writer(path, rate) as writer:
+    with _enough_memory(path, tokens.num_samples / tokens.sample_rate), io.Writer(path, rate) as writer:
         for block in io.resample_blocks(scaled, codec.sample_rate, rate):
             writer.write(block[: length - writer.num_samples])
     return writer.clipped
@@ -124,6 +128,25 @@ def check_fingerprint(tokens: TokenFile, fingerprint: bytes) -> None:
         raise FingerprintMismatch(
             f"was encoded by model {tokens.fingerprint.hex()}, this is model {fingerprint.hex()}; give the right one with -m"
         )
+
+
+def is_stale(output: str | os.PathLike[str], source: str) -> bool:
+    """Whether an output is older than the file it was made from; a source that is no file tells nothing."""
+    return os.path.isfile(source) and os.stat(output).st_mtime_ns < os.stat(source).st_mtime_ns
+
+
+@contextlib.contextmanager
+def _enough_memory(path: str | os.PathLike[str], seconds: float) -> Iterator[None]:
+    """Turn numpy's and torch's errors of allocation into one about the file, so that a batch goes on after it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise
+        message = f"{path}: not enough memory for {seconds:.1f} seconds of audio"
+    else:
+        return
+    raise AudioError(message)  # outside of `except`: a traceback kept would keep the tensors
 
 
 def _divided(block: np.ndarray, gain: float) -> np.ndarray:

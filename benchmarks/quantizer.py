@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.simvq import SimVQ
 from benchmarks.cells import Cell, add_arguments, memory_mb, publish, report, run_cells, timed
 
@@ -64,7 +65,7 @@ def measure(cell: Cell) -> dict[str, float]:
     """
     torch.set_num_threads(cell["threads"])
     torch.manual_seed(1)
-    quantizer = SimVQ(cell["size"], cell["dim"])
+    quantizer = ResidualQuantizer([SimVQ(cell["size"], cell["dim"])])
     latents = torch.randn(1, cell["dim"], cell["frames"])
     _warm_up(cell["dim"])
     work = _work(quantizer, latents, cell["form"], cell["work"])
@@ -73,27 +74,28 @@ def measure(cell: Cell) -> dict[str, float]:
     return {"cpu": cpu, "wall": wall, "before": before, "beyond": beyond}
 
 
-def _work(quantizer: SimVQ, latents: torch.Tensor, form: str, work: str) -> Callable[[], object]:
+def _work(quantizer: ResidualQuantizer, latents: torch.Tensor, form: str, work: str) -> Callable[[], object]:
+    stage = _only_stage(quantizer)
     if work == "search":
         if form == "lean":
-            quantizer.table()
+            stage.table()
             return lambda: quantizer.encode(latents)
-        table = quantizer.map(quantizer.codebook).detach()
+        table = stage.map(stage.codebook).detach()
         return lambda: _all_distances(latents[0].T, table).argmin(1)
     latents.requires_grad_(True)
-    return (lambda: _lean_step(quantizer, latents)) if form == "lean" else (lambda: _direct_step(quantizer, latents))
+    return (lambda: _lean_step(quantizer, latents)) if form == "lean" else (lambda: _direct_step(stage, latents))
 
 
-def _lean_step(quantizer: SimVQ, latents: torch.Tensor) -> None:
+def _lean_step(quantizer: ResidualQuantizer, latents: torch.Tensor) -> None:
     with torch.no_grad():
-        quantizer.map.weight.mul_(1)  # as after an optimizer's step: the projected codebook is out of date
+        _only_stage(quantizer).map.weight.mul_(1)  # as after an optimizer's step: the projected codebook is out of date
     output = quantizer(latents)
     (output.codebook_loss + output.commitment_loss + output.quantized.sum()).backward()
 
 
-def _direct_step(quantizer: SimVQ, latents: torch.Tensor) -> None:
+def _direct_step(stage: SimVQ, latents: torch.Tensor) -> None:
     flat = latents[0].T
-    table = quantizer.map(quantizer.codebook)
+    table = stage.map(stage.codebook)
     chosen = F.embedding(_all_distances(flat, table).argmin(1), table)
     losses = F.mse_loss(chosen, flat.detach()) + F.mse_loss(flat, chosen.detach())
     (losses + (flat + (chosen - flat).detach()).sum()).backward()
@@ -105,9 +107,15 @@ def _all_distances(flat: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
 
 def _warm_up(dim: int) -> None:
     """Let the libraries allocate what they keep, on a small problem, before memory is counted."""
-    quantizer, latents = SimVQ(64, dim), torch.randn(1, dim, 64, requires_grad=True)
-    _lean_step(quantizer, latents)
-    _direct_step(quantizer, latents)
+    stage, latents = SimVQ(64, dim), torch.randn(1, dim, 64, requires_grad=True)
+    _lean_step(ResidualQuantizer([stage]), latents)
+    _direct_step(stage, latents)
+
+
+def _only_stage(quantizer: ResidualQuantizer) -> SimVQ:
+    stage = quantizer.stages[0]
+    assert isinstance(stage, SimVQ)
+    return stage
 
 
 def _peak_beyond(work: Callable[[], object]) -> tuple[float, float]:

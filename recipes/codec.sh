@@ -19,7 +19,7 @@ OPTION_FILES=("${BASH_SOURCE[0]}")
 
 stage=0                                # first stage to run
 stop_stage=6                           # last stage to run
-config=$RECIPES/conf/simvq_24k.yaml    # model and training configuration
+config=simvq_24k                       # model and training configuration: a name in recipes/conf, or a file
 name=                                  # experiment: exp/NAME (default: the name of the configuration file)
 train_set=train                        # data folder to train on
 valid_set=dev                          # data folder for validation while training
@@ -39,7 +39,14 @@ DATA_OPTIONS=()
 run_stages() {
     [ $# -eq 0 ] || stop 2 "unexpected argument: $1"
     [[ $stage =~ ^[0-6]$ && $stop_stage =~ ^[0-6]$ ]] || stop 2 "--stage and --stop-stage are 0 to 6"
-    [ -e "$config" ] || stop 2 "no such configuration: $config"
+    [ "$stage" -le "$stop_stage" ] || stop 2 "--stage $stage comes after --stop-stage $stop_stage"
+    [[ $num_processes =~ ^[1-9][0-9]*$ ]] || stop 2 "--num-processes is a number from 1 on, got '$num_processes'"
+    [[ $num_gpus =~ ^[0-9]+$ ]] || stop 2 "--num-gpus is a number, got '$num_gpus'"
+    [[ $num_codebooks =~ ^([1-9][0-9]*)?$ ]] || stop 2 "--num-codebooks is a number from 1 on, got '$num_codebooks'"
+    [ -n "$train_set" ] || stop 2 "--train-set is empty"
+    [ -n "${test_sets// /}" ] || [ "$stop_stage" -lt 3 ] || stop 2 "--test-sets is empty"
+    [ ! -e "$RECIPES/conf/$config.yaml" ] || config=$RECIPES/conf/$config.yaml
+    [ -f "$config" ] || stop 2 "no such configuration: $config"
     [ -n "$name" ] || name=$(basename "$config" .yaml)
     EXP=exp/$name
     local number
@@ -79,9 +86,12 @@ stage_2() {
     if [ "$num_processes" -gt 1 ]; then
         command=(python -m torch.distributed.run --standalone --nproc_per_node "$num_processes" -m audiocodec.cli.main train)
     fi
-    read -ra more <<<"$train_options"
+    [ -z "$valid_set" ] || more+=(--set "data.valid=data/$valid_set")
+    local given=()
+    read -ra given <<<"$train_options"
+    record_options 2
     "$TRAIN_CMD" --gpus "$num_gpus" --log "$EXP/logs/train.log" "${command[@]}" --config "$config" --exp "$EXP" --resume \
-        --set "data.train=data/$train_set" --set "data.valid=data/$valid_set" "${more[@]}"
+        --set "data.train=data/$train_set" "${more[@]}" "${given[@]}"
 }
 
 stage_3() {
@@ -91,7 +101,7 @@ stage_3() {
     [ -z "$num_codebooks" ] || options+=(--num-codebooks "$num_codebooks")
     for set in $test_sets; do
         say "stage 3: encode $set"
-        make_folder "$EXP/tokens/$set" "$weights" "data/$set" -- --out "$EXP/tokens/$set.tmp/timings.jsonl" \
+        make_folder 3 "$EXP/tokens/$set" "$weights" "data/$set" -- --out "$EXP/tokens/$set.tmp/timings.jsonl" \
             audiocodec encode "data/$set/wav.scp" "${options[@]}" --resume --json -d
     done
 }
@@ -100,7 +110,7 @@ stage_4() {
     local set
     for set in $test_sets; do
         say "stage 4: decode $set"
-        make_folder "$EXP/wav/$set" "$EXP/tokens/$set" -- --out "$EXP/wav/$set.tmp/timings.jsonl" \
+        make_folder 4 "$EXP/wav/$set" "$EXP/tokens/$set" -- --out "$EXP/wav/$set.tmp/timings.jsonl" \
             audiocodec decode "$EXP/tokens/$set" --model "$EXP" --device "$device" --resume --json -d
     done
 }
@@ -110,7 +120,7 @@ stage_5() {
     [ -z "$metrics" ] || options+=(--metrics "$metrics")
     for set in $test_sets; do
         say "stage 5: score $set"
-        make_folder "$EXP/eval/$set" "$EXP/wav/$set" -- \
+        make_folder 5 "$EXP/eval/$set" "$EXP/wav/$set" -- \
             audiocodec evaluate --reference "data/$set/wav.scp" --estimate "$EXP/wav/$set" --tokens "$EXP/tokens/$set" \
             --timings "$EXP/tokens/$set/timings.jsonl" "$EXP/wav/$set/timings.jsonl" "${options[@]}" --resume -d
     done
@@ -122,7 +132,7 @@ stage_6() {
     for set in $test_sets; do
         folders+=("$EXP/eval/$set")
     done
-    audiocodec evaluate --quiet --results-md "$EXP/RESULTS.md" --results-command "./run.sh${GIVEN_OPTIONS[*]:+ ${GIVEN_OPTIONS[*]}}" \
+    audiocodec evaluate --quiet --results-md "$EXP/RESULTS.md" --results-command "$(results_command)" \
         "${folders[@]}"
     cat "$EXP/RESULTS.md"
     for set in $test_sets; do
@@ -132,12 +142,35 @@ stage_6() {
         stop 1 "some utterances have no score (rows.jsonl says why); --allow-unscored true accepts that"
 }
 
-# make_folder OUT SOURCE... -- JOB...: runs JOB OUT.tmp and renames that to OUT, unless OUT is there and newer than every
-# SOURCE. An unfinished OUT.tmp that is newer than the sources is continued. Only an evaluation may end with an exit status
+# record_options STAGE: keeps the options that a stage really ran with, for the results page.
+record_options() {
+    mkdir -p "$EXP/logs"
+    printf '%s' "${GIVEN_OPTIONS[*]}" >"$EXP/logs/stage_$1.options"
+}
+
+# results_command: what one types to get the numbers there are: one command, or one for each run of stages that were
+# started with options of their own.
+results_command() {
+    local number first=0 said='' before='' lines=()
+    for number in 2 3 4 5; do
+        said=$(cat "$EXP/logs/stage_$number.options" 2>/dev/null) || said=${GIVEN_OPTIONS[*]}
+        if [ "$number" -gt 2 ] && [ "$said" != "$before" ]; then
+            lines+=("./run.sh --stage $first --stop-stage $((number - 1))${before:+ $before}")
+            first=$number
+        fi
+        before=$said
+    done
+    [ "$first" = 0 ] && lines+=("./run.sh${before:+ $before}") || lines+=("./run.sh --stage $first${before:+ $before}")
+    (IFS=$'\n' && printf '%s' "${lines[*]}")
+}
+
+# make_folder STAGE OUT SOURCE... -- JOB...: runs JOB OUT.tmp and renames that to OUT, unless OUT is there, newer than every
+# SOURCE and made by the same JOB. An unfinished OUT.tmp of which that is true is continued. Only an evaluation may end with an exit status
 # other than 0: one that wrote its summary is finished, though some utterances have no score.
 make_folder() {
-    local out=$1 sources=() source log
-    log=$EXP/logs/$(basename "$(dirname "$out")")-$(basename "$out").log
+    local number=$1 out=$2 sources=() source log
+    shift
+    log=$EXP/logs/$(basename "$(dirname "$out")")-$(basename "$out")
     shift
     while [ "$1" != -- ]; do
         sources+=("$1")
@@ -149,12 +182,18 @@ make_folder() {
         [ ! -e "$out" ] || [ ! "$out" -ot "$source" ] || { say "$out: older than $source, made again"; rm -r "$out"; }
         [ ! -e "$out.tmp" ] || [ ! "$out.tmp" -ot "$source" ] || rm -r "$out.tmp"
     done
+    mkdir -p "$(dirname "$out")" "$EXP/logs"
+    if [ "$(cat "$log.command" 2>/dev/null)" != "$*" ]; then
+        [ ! -e "$out" ] || say "$out: made by another command, made again"
+        rm -rf "$out" "$out.tmp"
+        printf '%s\n' "$*" >"$log.command"
+    fi
     if [ -e "$out" ]; then
         say "$out: is finished"
         return
     fi
-    mkdir -p "$(dirname "$out")"
-    "$JOB_CMD" --gpus "$num_gpus" --log "$log" "$@" "$out.tmp" || [ -e "$out.tmp/summary.json" ] || exit 1
+    record_options "$number"
+    "$JOB_CMD" --gpus "$num_gpus" --log "$log.log" "$@" "$out.tmp" || [ -e "$out.tmp/summary.json" ] || exit 1
     [ -n "$(ls -A "$out.tmp" 2>/dev/null)" ] || stop 1 "$out.tmp: the command wrote nothing"
     mv "$out.tmp" "$out"
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from audiocodec.audio.container import length_is_stated, missing_bytes
+from audiocodec.audio.container import CHECKED, length_is_stated, missing_bytes
 from audiocodec.audio.resampling import resample, resample_blocks, resampled_length
 from audiocodec.audio.writer import Writer, finite, write
 from audiocodec.errors import AudioError
@@ -205,11 +206,14 @@ def _mono(block: np.ndarray) -> np.ndarray:
 def _open(path: str | os.PathLike[str], forward: bool = True) -> Iterator[Any]:
     """Open by descriptor: libsndfile then goes by content alone (by name it takes any .au or .vox file for audio)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for, and then refused
     except OSError as error:
         raise AudioError(f"{path}: {error.strerror or error}") from None
     try:
-        if os.fstat(descriptor).st_size == 0:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(f"{path}: is {'a directory' if stat.S_ISDIR(status.st_mode) else 'no regular file'}")
+        if status.st_size == 0:
             raise AudioError(f"{path}: is empty (0 bytes)")
         if lacking := missing_bytes(descriptor):
             raise AudioError(f"{path}: truncated: at least {lacking} bytes are missing at its end")
@@ -218,11 +222,12 @@ def _open(path: str | os.PathLike[str], forward: bool = True) -> Iterator[Any]:
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{path}: not audio, or damaged at its start ({error.error_string})") from None
         with file:
+            if file.format not in CHECKED:
+                cause = "in which missing bytes go unnoticed; convert it to WAV or FLAC"
+                raise AudioError(f"{path}: is a file of type {file.format_info}, {cause}")
             if not MIN_RATE <= file.samplerate <= MAX_RATE:
                 raise AudioError(f"{path}: sample rate {file.samplerate} Hz is outside {MIN_RATE} to {MAX_RATE}")
             yield file
-    except IsADirectoryError:
-        raise AudioError(f"{path}: is a directory") from None
     finally:
         os.close(descriptor)
 

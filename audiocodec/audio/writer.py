@@ -52,7 +52,7 @@ class Writer:
         try:
             self._temporary.touch()
             self._file = soundfile.SoundFile(
-                self._temporary, "w", self._sample_rate, self._channels, self._subtype, format=self._format
+                os.fsencode(self._temporary), "w", self._sample_rate, self._channels, self._subtype, format=self._format
             )
         except (soundfile.LibsndfileError, OSError, ValueError) as error:
             self._remove()
@@ -92,7 +92,7 @@ class Writer:
     def _close(self, check: bool) -> None:
         try:
             self._file.close()
-            if check and self._lossless and soundfile.info(self._temporary).frames != self.num_samples:
+            if check and self._lossless and soundfile.info(os.fsencode(self._temporary)).frames != self.num_samples:
                 raise self._failure(AssertionError())
         except (soundfile.LibsndfileError, AssertionError) as error:
             if check:

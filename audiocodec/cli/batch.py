@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser, inputs: str) -> None:
     where.add_argument("-d", "--output-dir", metavar="DIR", help="folder for outputs; the input's tree is kept")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--force", action="store_true", help="overwrite existing outputs")
-    again.add_argument("--resume", action="store_true", help="skip outputs that are finished and sound")
+    again.add_argument(
+        "--resume", action="store_true", help="skip outputs that are sound and not older than their input"
+    )
     parser.add_argument("--num-codebooks", type=positive, metavar="N", help="use only the first N codebooks")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's choice)")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from audiocodec.audio import io
 from audiocodec.cli import batch
-from audiocodec.cli.jobs import STREAM, Job, make_plan
+from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.errors import AudioError
-from audiocodec.inference import Progress, check_fingerprint, decode_file, decoded_length
+from audiocodec.inference import Progress, check_fingerprint, decode_file, decoded_length, is_stale
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 if TYPE_CHECKING:
@@ -38,14 +38,15 @@ def run(args: argparse.Namespace) -> int:
     model = batch.Model(args)
 
     def work(job: Job, progress: Progress) -> batch.Report | None:
-        tokens = TokenFile.read(job.source)
+        with local_file(job.source, args.allow_pipes) as path:
+            tokens = TokenFile.read(path)
+        check_fingerprint(tokens, model.fingerprint)
         if args.num_codebooks is not None:
             tokens = tokens.truncate(args.num_codebooks)
         rate = args.sample_rate or tokens.original_sample_rate
         length = decoded_length(tokens, rate)
-        if args.resume and _is_finished(job.target, io.AudioInfo(rate, 1, length)):
+        if args.resume and _is_finished(job, io.AudioInfo(rate, 1, length)):
             return None
-        check_fingerprint(tokens, model.fingerprint)
         codec, started = model.codec, time.perf_counter()
         clipped = _decode(codec, tokens, job.target, rate, progress)
         wall = time.perf_counter() - started
@@ -69,8 +70,9 @@ def _decode(codec: Codec, tokens: TokenFile, target: str, rate: int, progress: P
     return clipped
 
 
-def _is_finished(target: str, expected: io.AudioInfo) -> bool:
+def _is_finished(job: Job, expected: io.AudioInfo) -> bool:
+    """Whether an output is there, sound, of the right length and not older than its tokens."""
     try:
-        return target != STREAM and io.info(target) == expected
+        return job.target != STREAM and io.info(job.target) == expected and not is_stale(job.target, job.source)
     except AudioError:
         return False

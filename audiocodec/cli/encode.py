@@ -8,10 +8,10 @@ import time
 
 from audiocodec.audio import io
 from audiocodec.cli import batch
-from audiocodec.cli.jobs import STREAM, Job, local_audio, make_plan
+from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.data.manifest import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError, TokenFileError
-from audiocodec.inference import Progress, encode_file
+from audiocodec.inference import Progress, encode_file, is_stale
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 SUMMARY = "audio to token files"
@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     model = batch.Model(args)
 
     def work(job: Job, progress: Progress) -> batch.Report | None:
-        if args.resume and _is_finished(job.target, model, args.num_codebooks):
+        if args.resume and _is_finished(job, model, args.num_codebooks):
             return None
-        with local_audio(job.source, args.allow_pipes) as path:
+        with local_file(job.source, args.allow_pipes) as path:
             io.info(path)  # bad files are refused before the weights are loaded
             codec, started = model.codec, time.perf_counter()
             tokens = encode_file(codec, path, args.num_codebooks, progress=progress)
@@ -45,15 +45,15 @@ def run(args: argparse.Namespace) -> int:
     return batch.run_plan(plan, args, work)
 
 
-def _is_finished(target: str, model: batch.Model, num_codebooks: int | None) -> bool:
-    """Whether an output is there and sound; one of another model is an error, a damaged one is made again."""
-    if not os.path.isfile(target):
+def _is_finished(job: Job, model: batch.Model, num_codebooks: int | None) -> bool:
+    """Whether an output is there, sound and not older than its input; one of another model is an error."""
+    if not os.path.isfile(job.target):
         return False
     try:
-        tokens = TokenFile.read(target)
+        tokens = TokenFile.read(job.target)
     except TokenFileError:
         return False
     wanted = num_codebooks or model.config.quantizer.num_codebooks
     if tokens.fingerprint != model.fingerprint or len(tokens.codes) != wanted:
-        raise AudioError(f"{target}: was made by another model or with other codebooks; --force overwrites it")
-    return True
+        raise AudioError(f"{job.target}: was made by another model or with other codebooks; --force overwrites it")
+    return not is_stale(job.target, job.source)

@@ -10,7 +10,7 @@ from typing import Any
 
 from audiocodec import checkpoint
 from audiocodec.audio import io
-from audiocodec.cli.jobs import STREAM, local_audio
+from audiocodec.cli.jobs import STREAM, local_file
 from audiocodec.config.load import config_from_text
 from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.tokens.layout import MAGIC
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 def describe(path: str) -> dict[str, Any]:
     """What a file holds, by its content: `path`, `kind` (tokens, model, audio) and its values."""
     if path == STREAM:
-        with local_audio(path, allow_pipes=False) as spooled:
+        with local_file(path, allow_pipes=False) as spooled:
             return {**describe(spooled), "path": path}
     if path in checkpoint.available() or os.path.isdir(path):
         return _describe_model(path)

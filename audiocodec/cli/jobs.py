@@ -56,7 +56,7 @@ def make_plan(
         suffix: extension of the outputs.
 
     Raises:
-        UsageError: a combination that has no meaning, or two inputs with one output.
+        UsageError: a combination that has no meaning.
     """
     if out is not None:
         return Plan([Job(_single(inputs), _checked_out(out))], [])
@@ -67,8 +67,8 @@ def make_plan(
             jobs += _expand(name, folder, extensions, suffix, allow_pipes)
         except (ManifestError, AudioError) as error:
             failed.append((name, str(error)))
-    _refuse_shared_targets(jobs)
-    return Plan(jobs, failed)
+    alone, clashing = _by_target(jobs)
+    return Plan(alone, failed + clashing)
 
 
 def refuse_existing(jobs: Sequence[Job]) -> None:
@@ -83,8 +83,8 @@ def refuse_existing(jobs: Sequence[Job]) -> None:
 
 
 @contextmanager
-def local_audio(source: str, allow_pipes: bool) -> Iterator[str]:
-    """A regular file with the audio of `source`: stdin, named pipes and commands are spooled to a temporary file."""
+def local_file(source: str, allow_pipes: bool) -> Iterator[str]:
+    """A regular file with what `source` holds: stdin, named pipes and commands are spooled to a temporary file."""
     if is_pipe(source):
         with audio_file(source, allow_pipes) as path, _renamed(path, source):
             yield path
@@ -151,12 +151,19 @@ def _in_folder(folder: str, name: str) -> str:
     return target
 
 
-def _refuse_shared_targets(jobs: Sequence[Job]) -> None:
-    owner: dict[str, str] = {}
+def _by_target(jobs: Sequence[Job]) -> tuple[list[Job], list[tuple[str, str]]]:
+    """Jobs that have their output for themselves, and the others as failures: none of them may win."""
+    groups: dict[str, list[Job]] = {}
     for job in jobs:
-        other = owner.setdefault(os.path.abspath(job.target) if job.target != STREAM else STREAM, job.source)
-        if other is not job.source:
-            raise UsageError(f"{other} and {job.source} would both become {job.target}; give them separate -d folders")
+        groups.setdefault(STREAM if job.target == STREAM else os.path.abspath(job.target), []).append(job)
+    alone = [group[0] for group in groups.values() if len(group) == 1]
+    clashing = [
+        (job.source, f"{' and '.join(other.source for other in group)} would all become {job.target}")
+        for group in groups.values()
+        if len(group) > 1
+        for job in group
+    ]
+    return alone, clashing
 
 
 def refuse_overwritten_inputs(jobs: Sequence[Job]) -> None:

@@ -7,6 +7,7 @@ imported only when it runs.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -22,11 +23,13 @@ from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError
 VERBS = {
     "encode": "audio to token files",
     "decode": "token files to audio",
+    "export-tokens": "token files as numpy arrays, JSON lines or a Kaldi archive",
     "info": "what a token file, model or audio file holds; without arguments, the models in the package",
     "train": "train a codec from a configuration",
     "evaluate": "score reconstructions against their references",
     "compare": "score models, Opus, Codec2, EnCodec and other systems on the same utterances",
     "report": "one HTML page about evaluations: scores, plots, clips to compare, blind tests",
+    "export": "a model file to give away, from a training run or another model file",
     "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio",
     "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",
 }
@@ -43,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text in any encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     restore = _catch_termination()
     try:
         args = _parse(words)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from audiocodec.checkpoint import write_atomically
 from audiocodec.cli.usage import UsageError
 from audiocodec.config.load import dump_config, load_config
 from audiocodec.config.schema import Config
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
-    """Read the data, write the resolved configuration, build the trainer."""
+    """Read the data, build the trainer, write the resolved configuration."""
     from audiocodec.data.dataset import SegmentDataset
     from audiocodec.data.manifest import read_folder
 
@@ -81,8 +82,11 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
     valid = read_folder(d.valid, args.allow_pipes) if d.valid else []
     from audiocodec.training.trainer import Trainer
 
-    (folder / "config.yaml").write_text(dump_config(config))
-    trainer = Trainer(config, folder, dataset, valid, device=args.device, resume=args.resume)
+    trainer = Trainer(
+        config, folder, dataset, valid, device=args.device, resume=args.resume, allow_pipes=args.allow_pipes
+    )
+    if trainer.accelerator.is_main_process:
+        write_atomically(folder / "config.yaml", lambda path: path.write_text(dump_config(config)))
     logging.getLogger("audiocodec.train").info(
         "training on %s, %d process(es); %d segments, %d silent utterances left out, audio %s",
         trainer.accelerator.device,

@@ -1,18 +1,13 @@
 """The configuration as frozen dataclasses: every key a user may write, with its default and meaning.
 
-Derived values (hop length, frame rate, bitrate, ...) are properties, never keys. `check()` holds the
-cross-checks and returns every problem at once as (dotted key, message) pairs; `load.py` adds file and line.
+Derived values (hop length, frame rate, bitrate, ...) are properties, never keys. Which values make sense, alone and
+together, is said in `checks.py`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import Any, TypeAlias
-
-DISCRIMINATOR_KINDS = ("ms_stft", "mpd")
-MAX_CODEBOOK_SIZE = 262_144
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ class QuantizerConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the generator's losses; 0 switches one off and it is not computed."""
+    """Weights of the generator's losses; 0 leaves one out of the training (mel, stft, waveform: out of the work, too)."""
 
     mel: float = 15.0
     stft: float = 1.0
@@ -186,161 +181,3 @@ class Config:
         """Samples of a training segment: `data.segment_seconds` rounded up to whole frames."""
         samples = round(self.data.segment_seconds * self.sample_rate)
         return -(-samples // self.hop_length) * self.hop_length
-
-    def check(self) -> list[tuple[str, str]]:
-        """Every contradiction in the configuration as (dotted key, message); empty when sound.
-
-        A message about several keys names all of them: `load.py` relies on it to leave out
-        what only follows from a mistyped value.
-        """
-        problems = [_at_least(self, key, minimum) for key, minimum in _MINIMUMS.items()]
-        problems += [_one_of(self, key, allowed) for key, allowed in _CHOICES.items()]
-        problems += [_share(self, key) for key in _SHARES]
-        problems += _check_encoder(self) + _check_quantizer(self) + _check_losses(self) + _check_training(self)
-        return [problem for problem in problems if problem]
-
-
-_Problem: TypeAlias = "tuple[str, str] | None"
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "model.encoder.activation": ("elu", "leaky_relu"),
-    "model.decoder.kind": ("istft", "seanet"),
-    "quantizer.kind": ("simvq",),
-    "quantizer.start": ("waterfill", "isotropic"),
-    "quantizer.distribution": ("gaussian", "uniform"),
-    "discriminator.kinds": DISCRIMINATOR_KINDS,
-    "train.precision": ("float32", "bf16"),
-}
-_MINIMUMS: dict[str, float] = {
-    "seed": 0,
-    "sample_rate": 1000,
-    "model.encoder.strides": 1,
-    "model.encoder.base_channels": 1,
-    "model.encoder.residual_layers": 0,
-    "model.encoder.dilation_base": 1,
-    "model.encoder.kernel_size": 1,
-    "model.encoder.residual_kernel_size": 1,
-    "model.encoder.last_kernel_size": 1,
-    "model.encoder.compress": 1,
-    "model.encoder.lstm_layers": 0,
-    "model.encoder.convnext_layers": 0,
-    "model.decoder.base_channels": 1,
-    "model.decoder.residual_layers": 0,
-    "model.decoder.lstm_layers": 0,
-    "model.decoder.dim": 1,
-    "model.decoder.layers": 0,
-    "model.decoder.expansion": 1,
-    "model.decoder.kernel_size": 1,
-    "model.decoder.overlap": 2,
-    "quantizer.num_codebooks": 1,
-    "quantizer.codebook_dim": 1,
-    "loss.mel": 0,
-    "loss.stft": 0,
-    "loss.waveform": 0,
-    "loss.adversarial": 0,
-    "loss.feature_matching": 0,
-    "loss.codebook": 0,
-    "loss.commitment": 0,
-    "loss.mel_floor": 1e-8,
-    "loss.stft_floor": 1e-8,
-    "loss.mel_windows": 4,
-    "loss.mel_bands": 1,
-    "loss.stft_windows": 4,
-    "discriminator.channels": 1,
-    "discriminator.stft_windows": 4,
-    "discriminator.mpd_periods": 1,
-    "discriminator.mpd_channels": 1,
-    "discriminator.start_step": 0,
-    "discriminator.interval": 1,
-    "data.level_jitter_db": 0,
-    "data.memory_gb": 0,
-    "data.workers": 0,
-    "train.steps": 1,
-    "train.warmup_autoencoder_steps": 0,
-    "train.batch_size": 1,
-    "train.gradient_accumulation": 1,
-    "train.learning_rate": 0,
-    "train.discriminator_learning_rate": 0,
-    "train.lr_warmup_steps": 0,
-    "train.weight_decay": 0,
-    "train.clip_norm": 0,
-    "train.discriminator_clip_norm": 0,
-    "train.checkpoint_interval": 1,
-    "train.keep_checkpoints": 1,
-    "train.valid_interval": 1,
-    "train.valid_utterances": 0,
-    "train.log_interval": 1,
-    "train.bad_steps_before_cut": 1,
-}
-_SHARES = ("quantizer.dropout", "train.lr_final_ratio")
-
-
-def _check_encoder(config: Config) -> list[_Problem]:
-    return [None if config.model.encoder.strides else ("model.encoder.strides", "need at least one stride")]
-
-
-def _check_quantizer(config: Config) -> list[_Problem]:
-    size, dropout = config.quantizer.codebook_size, config.quantizer.dropout
-    return [
-        None
-        if 2 <= size <= MAX_CODEBOOK_SIZE
-        else ("quantizer.codebook_size", f"got {size}, need 2 to {MAX_CODEBOOK_SIZE}"),
-        None
-        if dropout == 0 or config.quantizer.num_codebooks > 1
-        else ("quantizer.dropout", f"got {dropout}, but num_codebooks is 1: there is none to drop"),
-    ]
-
-
-def _check_losses(config: Config) -> list[_Problem]:
-    windows, bands, data = config.loss.mel_windows, config.loss.mel_bands, config.data
-    problems: list[_Problem] = []
-    if len(windows) != len(bands):
-        problems.append(("loss.mel_bands", f"got {len(bands)} entries for {len(windows)} mel_windows"))
-    for window, band in zip(windows, bands):
-        if band > window // 2:
-            problems.append(("loss.mel_bands", f"got {band}, more than half of its entry in mel_windows, {window}"))
-    if data.segment_seconds <= 0:
-        problems.append(("data.segment_seconds", f"got {data.segment_seconds}, need more than 0"))
-    elif config.hop_length > 0 and max(windows, default=0) > 2 * config.segment_samples:
-        problems.append(
-            ("data.segment_seconds", f"{config.segment_samples} samples, under half of {max(windows)} in mel_windows")
-        )
-    if data.level_db > 0:
-        problems.append(("data.level_db", f"got {data.level_db}, need 0 (full scale) or less"))
-    return problems
-
-
-def _check_training(config: Config) -> list[_Problem]:
-    train = config.train
-    return [
-        None if 0 <= train.ema_decay < 1 else ("train.ema_decay", f"got {train.ema_decay}, need 0 to below 1"),
-        None
-        if all(0 <= beta < 1 for beta in train.betas)
-        else ("train.betas", f"got {list(train.betas)}, need 0 to below 1"),
-        None
-        if train.bad_steps_before_cut < train.bad_steps_before_rollback
-        else (
-            "train.bad_steps_before_rollback",
-            f"got {train.bad_steps_before_rollback}, need more than bad_steps_before_cut, {train.bad_steps_before_cut}",
-        ),
-    ]
-
-
-def _values(config: Config, key: str) -> tuple[Any, ...]:
-    value = attrgetter(key)(config)
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _one_of(config: Config, key: str, allowed: tuple[str, ...]) -> _Problem:
-    wrong = [value for value in _values(config, key) if value not in allowed]
-    return (key, f"got {wrong[0]!r}, need one of {', '.join(allowed)}") if wrong else None
-
-
-def _at_least(config: Config, key: str, minimum: float) -> _Problem:
-    wrong = [value for value in _values(config, key) if value < minimum]
-    return (key, f"got {wrong[0]}, need at least {minimum}") if wrong else None
-
-
-def _share(config: Config, key: str) -> _Problem:
-    value = _values(config, key)[0]
-    return None if 0 <= value <= 1 else (key, f"got {value}, need 0 to 1")

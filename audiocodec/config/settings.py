@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any
 
+from audiocodec.config.checks import check
 from audiocodec.config.schema import Config
 from audiocodec.config.values import field_types
 from audiocodec.errors import ConfigError
@@ -39,7 +40,7 @@ class Settings:
             ConfigError: with every problem, one a line.
         """
         config: Config = self._build(Config, "")
-        for key, message in config.check():
+        for key, message in check(config):
             if not self._follows_from_mistyped(key, message):
                 self.problem(self._origin(key, message), f"{key}: {message}")
         if self.problems:

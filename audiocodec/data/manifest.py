@@ -163,6 +163,8 @@ def make_folder(
 def find_files(root: AnyPath, extensions: Sequence[str]) -> list[str]:
     """Files below `root` by extension (any case), as relative paths with `/`, sorted by bytes; links are followed.
 
+    Named pipes and devices are left out: whoever opened them would wait for ever. Links to nothing are listed.
+
     Raises:
         ManifestError: `root` is not a folder.
     """
@@ -178,6 +180,9 @@ def find_files(root: AnyPath, extensions: Sequence[str]) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = os.path.relpath(folder, root)
         for name in names:
+            path = os.path.join(folder, name)
+            if os.path.exists(path) and not os.path.isfile(path):
+                continue
             if os.path.splitext(name)[1].lower() in extensions and not name.startswith("."):
                 found.append(name if inside == "." else f"{inside}/{name}".replace(os.sep, "/"))
     return sorted(found, key=os.fsencode)

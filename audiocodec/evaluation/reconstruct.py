@@ -20,7 +20,7 @@ from audiocodec.audio import io
 from audiocodec.data.manifest import audio_file
 from audiocodec.errors import AudioCodecError, AudioError, ManifestError, TokenFileError
 from audiocodec.evaluation.pairing import Entry
-from audiocodec.inference import decode_file, decoded_length, encode_file
+from audiocodec.inference import decode_file, decoded_length, encode_file, is_stale
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 if TYPE_CHECKING:
@@ -112,14 +112,16 @@ def _log(log: TextIO, source: str, target: str, seconds: float, started: float) 
 
 
 def _is_finished(entry: Entry, codec: Codec, num_codebooks: int | None) -> bool:
-    """Whether both outputs are there, sound, and what would be made now."""
-    assert entry.tokens is not None and entry.estimate is not None
+    """Whether both outputs are there, sound, what would be made now, and newer than what they were made from."""
+    assert entry.reference is not None and entry.tokens is not None and entry.estimate is not None
     try:
         tokens = TokenFile.read(entry.tokens)
         rate = tokens.original_sample_rate
         expected = io.AudioInfo(rate, 1, decoded_length(tokens, rate))
         wanted = (codec.fingerprint, num_codebooks or codec.num_codebooks)
-        return (tokens.fingerprint, len(tokens.codes)) == wanted and io.info(entry.estimate) == expected
+        if (tokens.fingerprint, len(tokens.codes)) != wanted or io.info(entry.estimate) != expected:
+            return False
+        return not is_stale(entry.tokens, entry.reference) and not is_stale(entry.estimate, entry.tokens)
     except (AudioError, TokenFileError, ManifestError):
         return False
 

@@ -42,6 +42,7 @@ def write_results_md(
     """
     summaries = [read_summary(folder) for folder in eval_dirs]
     text = results_md([_label(Path(folder)) for folder in eval_dirs], summaries, command)
+    text = text.encode(errors="backslashreplace").decode()  # folders' names need not be text
     target = Path(path)
     if not target.is_file() or target.read_text(encoding="utf-8") != text:
         write_atomically(target, text)

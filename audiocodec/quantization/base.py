@@ -19,6 +19,7 @@ class QuantizerOutput(NamedTuple):
     codebook_loss: Tensor  # scalar: codes towards latents
     commitment_loss: Tensor  # scalar: latents towards codes
     errors: Tensor  # [K] energy left after each stage / energy of the latents, no gradient
+    stages: tuple[tuple[Tensor, Tensor], ...]  # K of (what entered the stage, its codes), each [B, D, T], no gradient
 
 
 class Quantizer(Protocol):

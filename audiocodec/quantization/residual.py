@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.quantization.base import QuantizerOutput
-from audiocodec.quantization.simvq import MIN_ENERGY, SimVQ
+from audiocodec.quantization.simvq import SimVQ
+
+MIN_ENERGY = 1e-12  # guards a division only
 
 
 class ResidualQuantizer(nn.Module):
@@ -47,11 +49,12 @@ class ResidualQuantizer(nn.Module):
         active = self._active_stages(latents.shape[0], count).to(latents.device)
         residual, total = latents, torch.zeros_like(latents)
         energy = latents.detach().square().mean().clamp(min=MIN_ENERGY)
-        codes, errors, codebook_losses, commitment_losses = [], [], [], []
+        codes, errors, codebook_losses, commitment_losses, stages = [], [], [], [], []
         for i, stage in enumerate(self._stages()[:count]):
             used = (active > i).float()[:, None, None]
             codes.append(stage.encode(residual))
             chosen = stage.lookup(codes[-1])
+            stages.append((residual.detach(), chosen.detach()))
             codebook_losses.append(((chosen - residual.detach()) * used).square().mean())
             commitment_losses.append(((chosen.detach() - residual) * used).square().mean())
             step = chosen.detach() * used
@@ -63,6 +66,7 @@ class ResidualQuantizer(nn.Module):
             torch.stack(codebook_losses).sum(),
             torch.stack(commitment_losses).sum(),
             torch.stack(errors),
+            tuple(stages),
         )
 
     def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:

@@ -2,7 +2,8 @@
 
 Every code moves at every step because `W` does. The search runs over `C W^T` without gradient and only the chosen
 rows are projected again with gradient: the gradient is that of the direct form at a fraction of its memory. Decoding
-reads the same projected table as encoding (the reference's `get_codebook_entry` reads the unprojected one).
+reads the same projected table as encoding (the reference's `get_codebook_entry` reads the unprojected one). Losses and
+the straight-through gradient are those of the stack, `residual`.
 """
 
 from __future__ import annotations
@@ -11,17 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiocodec.quantization.base import QuantizerOutput
-from audiocodec.quantization.search import nearest_codes
+from audiocodec.quantization.search import half_squares, nearest_codes
 from audiocodec.quantization.start import isotropic_map, waterfill_map
-
-MIN_ENERGY = 1e-12  # guards a division only
 
 
 class SimVQ(nn.Module):
-    """One codebook of `codebook_size` entries for latents of `codebook_dim`."""
-
-    num_codebooks = 1
+    """One codebook of `codebook_size` entries for latents of `codebook_dim`: a stage of `ResidualQuantizer`."""
 
     def __init__(
         self,
@@ -71,29 +67,18 @@ class SimVQ(nn.Module):
         counted = not any(t.is_inference() for t in tensors)
         key = tuple(n for t in tensors for n in (t._version, t.data_ptr())) if counted else ()
         if self._cache is None or self._cache[0] != key or not counted:
+            self._cache = None  # never two tables at once
             with torch.no_grad(), torch.autocast(self.codebook.device.type, enabled=False):
                 table = self.map(self.codebook)
-                self._cache = (key, table, table.square().sum(1) / 2)
+                self._cache = (key, table, half_squares(table))
         return self._cache[1], self._cache[2]
-
-    def forward(self, latents: Tensor, num_codebooks: int | None = None) -> QuantizerOutput:
-        """Quantize `latents [B, D, T]`; see `QuantizerOutput`."""
-        with torch.autocast(latents.device.type, enabled=False):
-            latents = latents.float()
-            codes = self.encode(latents)
-            chosen = self.lookup(codes)
-            codebook_loss = (chosen - latents.detach()).square().mean()
-            commitment_loss = (chosen.detach() - latents).square().mean()
-            error = codebook_loss.detach() / latents.detach().square().mean().clamp(min=MIN_ENERGY)
-        passed = latents + (chosen - latents).detach()
-        return QuantizerOutput(passed, codes, codebook_loss, commitment_loss, error.reshape(1))
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Latents `[B, D, T]` of `codes [B, 1, T]` with gradient: only the chosen rows are projected."""
         latents: Tensor = self.map(F.embedding(codes[:, 0], self.codebook)).transpose(1, 2)
         return latents
 
-    def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
+    def encode(self, latents: Tensor) -> Tensor:
         """Codes `[B, 1, T]` of `latents [B, D, T]`, without gradient."""
         flat = latents.detach().float().transpose(1, 2).flatten(0, 1)
         return nearest_codes(flat, *self.table()).reshape(latents.shape[0], 1, latents.shape[2])

@@ -22,6 +22,9 @@ from audiocodec import checkpoint
 from audiocodec.codec import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
+from audiocodec.training.compatibility import refuse_other
+
+MOMENTS = {"step": False, "exp_avg": True, "exp_avg_sq": True}  # AdamW's tensors: whether they are as their parameter
 
 
 def save(
@@ -39,7 +42,8 @@ def save(
         config: of the run.
         average: exported as `model.safetensors`.
         modules: each saved as `<name>.safetensors`.
-        optimizers: tensors of their state, together in `optimizers.safetensors`.
+        optimizers: of the modules of these names; the tensors of their state are together in `optimizers.safetensors`,
+            by the names of the parameters.
         values: JSON-able rest.
 
     Raises:
@@ -52,7 +56,11 @@ def save(
         checkpoint.save(average, config, temporary / checkpoint.MODEL_FILE, notes={"step": values["step"]})
         for name, module in modules.items():
             save_file(_contiguous(module.state_dict()), temporary / f"{name}.safetensors")
-        tensors = {f"{name}.{key}": t for name, o in optimizers.items() for key, t in _optimizer_tensors(o).items()}
+        tensors = {
+            f"{name}.{key}": tensor
+            for name, optimizer in optimizers.items()
+            for key, tensor in _optimizer_tensors(optimizer, modules[name]).items()
+        }
         save_file(tensors, temporary / "optimizers.safetensors")
         (temporary / "state.json").write_text(json.dumps(dict(values), indent=1))
         os.replace(temporary, folder)
@@ -63,7 +71,7 @@ def save(
 
 
 def load(
-    folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+    folder: Path, config: Config, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> dict[str, Any]:
     """Read a checkpoint back into `modules` and `optimizers`.
 
@@ -71,8 +79,9 @@ def load(
         The values that were saved.
 
     Raises:
-        CheckpointError: unreadable, or of another model.
+        CheckpointError: unreadable, or of another model than that of `config`.
     """
+    refuse_other(folder, config)
     try:
         for name, module in modules.items():
             path = folder / f"{name}.safetensors"
@@ -80,9 +89,8 @@ def load(
         tensors = load_file(folder / "optimizers.safetensors")
         for name, optimizer in optimizers.items():
             prefix = f"{name}."
-            _restore_optimizer(
-                optimizer, {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-            )
+            own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+            _restore_optimizer(optimizer, modules[name], own, f"{folder / 'optimizers.safetensors'}: {name}")
         values: dict[str, Any] = json.loads((folder / "state.json").read_text())
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{folder}: cannot read the checkpoint: {error}") from error
@@ -110,14 +118,39 @@ def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return _contiguous({f"{i}.{key}": t for i, entry in state.items() for key, t in entry.items()})
+def _names(module: nn.Module) -> dict[Tensor, str]:
+    return {parameter: name for name, parameter in module.named_parameters()}
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    entries: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, key = name.split(".", 1)
-        entries.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
+def _optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
+    names = _names(module)
+    return _contiguous({f"{names[p]}.{key}": t for p, entry in optimizer.state.items() for key, t in entry.items()})
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor], where: str
+) -> None:
+    """Give `optimizer` its state back; a parameter without gradient so far has none (Adam's, as saved, is 3 tensors)."""
+    entries: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, _, kind = key.rpartition(".")
+        entries.setdefault(name, {})[kind] = tensor
+    names, state = _names(module), {}
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, parameter in enumerate(trained):
+        entry = entries.pop(names[parameter], None)
+        if entry is not None:
+            state[i] = entry
+            _check_entry(entry, parameter, f"{where}.{names[parameter]}")
+    if entries:
+        raise CheckpointError(f"{where}: state of parameters that are not trained: {', '.join(sorted(entries)[:3])}")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _check_entry(entry: Mapping[str, Tensor], parameter: Tensor, where: str) -> None:
+    if entry.keys() != MOMENTS.keys():
+        raise CheckpointError(f"{where}: holds {', '.join(sorted(entry))}; need {', '.join(sorted(MOMENTS))}")
+    for kind, tensor in entry.items():
+        need = list(parameter.shape) if MOMENTS[kind] else []
+        if list(tensor.shape) != need:
+            raise CheckpointError(f"{where}.{kind}: is {list(tensor.shape)}, need {need}")

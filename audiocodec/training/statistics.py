@@ -26,7 +26,7 @@ class CodebookStatistics:
         self.counts = torch.zeros(num_codebooks, codebook_size, device=device)
         self.errors = torch.zeros(num_codebooks, device=device)
         self.different = torch.zeros(num_codebooks, device=device)
-        self.effective = torch.zeros(2, device=device)  # of latents, of quantized latents
+        self.effective = torch.zeros(num_codebooks, 2, device=device)  # of what enters a stage, of its codes
         self.batches = torch.zeros(1, device=device)
 
     @torch.no_grad()
@@ -40,8 +40,8 @@ class CodebookStatistics:
             self.counts[k] += counts
             self.different[k] += (counts > 0).sum() / codes[:, k].numel()
         self.errors[: codes.shape[1]] += output.quantizer.errors
-        pair = (output.latents, output.quantizer.quantized)
-        self.effective += torch.stack([effective_dimension(x.transpose(1, 2).flatten(0, 1)) for x in pair])
+        for k, stage in enumerate(output.quantizer.stages):
+            self.effective[k] += torch.stack([effective_dimension(x.transpose(1, 2).flatten(0, 1)) for x in stage])
         self.batches += 1
 
     def tensors(self) -> list[Tensor]:
@@ -53,16 +53,15 @@ class CodebookStatistics:
         batches = float(self.batches)
         if batches == 0:
             return {}
-        values = {
-            "codebook/effective_dimension_latents": float(self.effective[0]) / batches,
-            "codebook/effective_dimension_quantized": float(self.effective[1]) / batches,
-        }
+        values: dict[str, float] = {}
         for k, counts in enumerate(self.counts):
             values |= {
                 f"codebook/{k}/usage": float((counts > 0).float().mean()),
                 f"codebook/{k}/perplexity": perplexity(counts),
                 f"codebook/{k}/different_per_frame": float(self.different[k]) / batches,
                 f"codebook/{k}/relative_error": float(self.errors[k]) / batches,
+                f"codebook/{k}/effective_dimension_residual": float(self.effective[k, 0]) / batches,
+                f"codebook/{k}/effective_dimension_codes": float(self.effective[k, 1]) / batches,
             }
         return values
 

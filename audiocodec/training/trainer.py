@@ -11,18 +11,19 @@ import copy
 import logging
 import math
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import Utterance
-from audiocodec.errors import CheckpointError
+from audiocodec.errors import AudioCodecError, CheckpointError, TrainingError
 from audiocodec.training import crash, state, validation
 from audiocodec.training.feeder import Feeder
 from audiocodec.training.guard import Action, Guard
@@ -48,6 +49,7 @@ class Trainer:
         *,
         device: str = "auto",
         resume: bool = False,
+        allow_pipes: bool = False,
     ) -> None:
         """Build everything, or restore it.
 
@@ -58,6 +60,7 @@ class Trainer:
             valid: utterances to validate on.
             device: `cpu`, or `auto` for what Accelerate finds.
             resume: go on from the newest checkpoint, if there is one.
+            allow_pipes: run commands that stand in place of `valid`'s paths.
 
         Raises:
             CheckpointError: the checkpoint does not fit.
@@ -72,7 +75,8 @@ class Trainer:
         self.statistics = CodebookStatistics(
             config.quantizer.num_codebooks, config.quantizer.codebook_size, self.accelerator.device
         )
-        self.valid = validation.read_utterances(valid, config) if self.accelerator.is_main_process else []
+        main = self.accelerator.is_main_process
+        self.valid = validation.read_utterances(valid, config, allow_pipes) if main else []
         self.step = 0
         self.position = 0
         self.stop_requested = False
@@ -95,7 +99,7 @@ class Trainer:
             The step reached.
 
         Raises:
-            TrainingError: not finite again and again.
+            TrainingError: not finite again and again, or a step failed.
         """
         t, started, first = self.config.train, time.monotonic(), self.step
         self.feeder = self._feeder()
@@ -130,7 +134,24 @@ class Trainer:
         return self.step
 
     def _train_step(self) -> Values:
-        """One update of all weights; returns losses and gradient norms."""
+        """One update of all weights; returns losses and gradient norms.
+
+        Raises:
+            TrainingError: whatever failed in it (out of memory, say); a crash bundle has been written.
+        """
+        self._items: list[tuple[int, int]] = []
+        try:
+            return self._take_step()
+        except AudioCodecError as error:
+            log.error("step %d: %s", self.step, error)
+            raise
+        except Exception as error:
+            path = self._write_bundle("error", {}, self.parts.modules, error=traceback.format_exc())
+            message = f"step {self.step}: {type(error).__name__}: {error}"
+            log.error("%s; what it was taken with: %s", message, path)
+            raise TrainingError(f"{message}; see {path}") from error
+
+    def _take_step(self) -> Values:
         c, t = self.config, self.config.train
         torch.manual_seed((c.seed * 1_000_003 + self.step) * 4096 + self.accelerator.process_index)
         if self.step == t.warmup_autoencoder_steps:
@@ -141,16 +162,15 @@ class Trainer:
         adversarial = self.parts.discriminators is not None and self.step >= c.discriminator.start_step
         judge = adversarial and self.step % c.discriminator.interval == 0
         values: Values = {}
-        items: list[tuple[int, int]] = []
         traces = self._traces()
         for micro in range(t.gradient_accumulation):
-            wav, batch_items = self.feeder.next()
-            items += batch_items
+            wav, items = self.feeder.next()
+            self._items += items
             with self.parts.synchronised(micro == t.gradient_accumulation - 1):
                 for name, value in self._micro_step(wav, adversarial, judge).items():
                     values[f"loss/{name}"] = values.get(f"loss/{name}", 0) + value / t.gradient_accumulation
         self.position = self.feeder.position
-        self._update(values, items, judge, traces)
+        self._update(values, judge, traces)
         return values
 
     def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool) -> Values:
@@ -188,7 +208,6 @@ class Trainer:
     def _update(
         self,
         values: Values,
-        items: list[tuple[int, int]],
         judge: bool,
         traces: tuple[list[Tensor], dict[str, list[float]]],
     ) -> None:
@@ -200,7 +219,9 @@ class Trainer:
                 buffer.copy_(self.accelerator.reduce(buffer, reduction="mean"))
         if bad:
             self._erase(traces)
-            self._report_crash(values, items)
+            first = self.guard.bad_in_a_row == 0  # of a series of bad steps, in which the weights do not change
+            path = self._write_bundle(str(self.guard.skipped), values, self.parts.modules if first else {})
+            log.warning("step %d: not finite, skipped: %s", self.step, path)
         action = self.guard.observe(not bad)
         if action is Action.STEP:
             self.parts.update(judge)
@@ -259,7 +280,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _restore(self, folder: Path) -> None:
-        values = state.load(folder, self.parts.modules, self.parts.optimizers)
+        values = state.load(folder, self.config, self.parts.modules, self.parts.optimizers)
         t = self.config.train
         thresholds = {"cut_after": t.bad_steps_before_cut, "rollback_after": t.bad_steps_before_rollback}
         try:
@@ -281,21 +302,15 @@ class Trainer:
         self.guard, self.position = guard, position
         log.warning("rolled back to step %d; learning rate at %g of its schedule", self.step, guard.rate_scale)
 
-    def _report_crash(self, values: Mapping[str, Tensor], items: list[tuple[int, int]]) -> None:
-        """Write what is needed to look into a bad step: its batch, seed and losses."""
-        name = f"step_{self.step:08d}_rank{self.accelerator.process_index}_{self.guard.skipped}.json"
-        first = self.guard.bad_in_a_row == 0  # of a series of bad steps, in which the weights do not change
-        crash.write_bundle(
-            self.folder / "crash" / name,
-            self.dataset,
-            items,
-            values,
-            self.parts.raw_codec if first else None,
-            step=self.step,
-            seed=self.config.seed,
-            checkpoint=str(state.latest(self.checkpoints)),
-        )
-        log.warning("step %d: not finite, skipped: %s", self.step, self.folder / "crash" / name)
+    def _write_bundle(
+        self, name: str, values: Mapping[str, Tensor], modules: Mapping[str, nn.Module], **facts: str
+    ) -> Path:
+        """Write what is needed to look into this step: its segments, seed and losses, and weights; returns where."""
+        path = self.folder / "crash" / f"step_{self.step:08d}_rank{self.accelerator.process_index}_{name}.json"
+        facts |= {"checkpoint": str(state.latest(self.checkpoints))}
+        seed = self.config.seed
+        crash.write_bundle(path, self.dataset, self._items, values, modules, step=self.step, seed=seed, **facts)
+        return path
 
     def _feeder(self) -> Feeder:
         return Feeder(

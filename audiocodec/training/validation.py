@@ -13,7 +13,7 @@ from torch import Tensor
 from audiocodec.audio import io
 from audiocodec.codec import Codec
 from audiocodec.config.schema import Config
-from audiocodec.data.manifest import Utterance
+from audiocodec.data.manifest import Utterance, audio_file
 from audiocodec.losses.spectral import SpectralLoss
 
 MAX_SECONDS = 10.0
@@ -29,11 +29,24 @@ class Example:
     estimate: npt.NDArray[np.float32]
 
 
-def read_utterances(utterances: Sequence[Utterance], config: Config) -> list[tuple[str, Tensor]]:
-    """The first `train.valid_utterances`, at the codec's rate and level: (id, `[1, 1, S]`), at most 10 s each."""
+def read_utterances(
+    utterances: Sequence[Utterance], config: Config, allow_pipes: bool = False
+) -> list[tuple[str, Tensor]]:
+    """`train.valid_utterances` spread over a data folder, at the codec's rate and level.
+
+    Args:
+        utterances: sorted, so that neighbours are of one speaker.
+        config: of the run.
+        allow_pipes: run commands from `wav.scp`.
+
+    Returns:
+        (id, `[1, 1, S]`), at most 10 s each.
+    """
+    count = min(config.train.valid_utterances, len(utterances))
     read = []
-    for utterance in utterances[: config.train.valid_utterances]:
-        wav, rate = io.read(utterance.path)
+    for utterance in (utterances[i * len(utterances) // count] for i in range(count)):
+        with audio_file(utterance.path, allow_pipes) as path:
+            wav, rate = io.read(path)
         mono = io.resample(wav.mean(0), rate, config.sample_rate)[: int(MAX_SECONDS * config.sample_rate)]
         rms = float(np.sqrt(np.mean(np.square(mono, dtype=np.float64))))
         gain = 10 ** (config.data.level_db / 20) / max(rms, 1e-6)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +159,20 @@ def test_list_of_files(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[s
     assert "leads out of the folder" in capsys.readouterr().err
 
 
+def test_list_of_commands_that_put_out_tokens(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("encode", save(tmp_path / "in.wav")) == 0
+    assert run("decode", tmp_path / "in.act", "-o", tmp_path / "whole.wav") == 0
+    scp = tmp_path / "tokens.scp"
+    scp.write_text(f"id1 cat '{tmp_path}/in.act' |\nid2 head -c 50 '{tmp_path}/in.act' |\nid3 false |\n")
+    assert run("decode", scp, "-d", tmp_path / "refused") == 1
+    assert "--allow-pipes" in capsys.readouterr().err and not (tmp_path / "refused").exists()
+    assert run("decode", scp, "-d", tmp_path / "out", "--allow-pipes") == 1
+    message = capsys.readouterr().err
+    assert "in.act' |: ends after 50 bytes" in message and "false |: the command ended with status 1" in message
+    assert "1 of 3 done, 2 failed" in message and tree(tmp_path / "out") == ["id1.wav"]
+    assert (tmp_path / "out" / "id1.wav").read_bytes() == (tmp_path / "whole.wav").read_bytes()
+
+
 def test_json_lines(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     source = save(tmp_path / "in.wav", RATE)
     assert run("encode", source, tmp_path / "none.wav", "-d", tmp_path, "--json") == 1
@@ -194,6 +210,12 @@ def test_existing_outputs_are_refused_before_the_model_is_opened(
     assert TokenFile.read(tmp_path / "in.act").codes.shape[0] == 2
 
 
+def dated(folder: Path, second: int) -> None:
+    """Give all files of a folder one time, in seconds since 1970."""
+    for path in folder.iterdir():
+        os.utime(path, (second, second))
+
+
 def test_resume_skips_what_is_finished_and_sound(
     tmp_path: Path, run: Run, other_model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,32 +223,57 @@ def test_resume_skips_what_is_finished_and_sound(
         save(tmp_path / "in" / f"{name}.wav", 5_000 + ord(name))
     assert run("encode", tmp_path / "in", "-d", tmp_path / "tok", "--resume") == 0
     whole = {name: (tmp_path / "tok" / name).read_bytes() for name in tree(tmp_path / "tok")}
+    dated(tmp_path / "in", 100)
+    dated(tmp_path / "tok", 100)  # made within the same tick of the clock as its input
     (tmp_path / "tok" / "a.act").unlink()
     (tmp_path / "tok" / "b.act").write_bytes(whole["b.act"][:-1])
-    os.utime(tmp_path / "tok" / "c.act", (1, 1))
     capsys.readouterr()
     assert run("encode", tmp_path / "in", "-d", tmp_path / "tok", "--resume") == 0
     assert "2 of 3 done, 0 failed, 1 were finished before" in capsys.readouterr().err
     assert {name: (tmp_path / "tok" / name).read_bytes() for name in whole} == whole
-    assert (tmp_path / "tok" / "c.act").stat().st_mtime == 1
+    assert (tmp_path / "tok" / "c.act").stat().st_mtime == 100
     assert run("encode", tmp_path / "in", "-d", tmp_path / "tok", "--resume", model=other_model_path) == 1
     assert "made by another model" in capsys.readouterr().err
     assert {name: (tmp_path / "tok" / name).read_bytes() for name in whole} == whole
 
     assert run("decode", tmp_path / "tok", "-d", tmp_path / "out") == 0
     wav = (tmp_path / "out" / "b.wav").read_bytes()
+    dated(tmp_path / "tok", 200)
+    dated(tmp_path / "out", 200)
     (tmp_path / "out" / "b.wav").write_bytes(wav[:-100])
-    os.utime(tmp_path / "out" / "c.wav", (1, 1))
     assert run("decode", tmp_path / "tok", "-d", tmp_path / "out", "--resume") == 0
     assert (tmp_path / "out" / "b.wav").read_bytes() == wav
-    assert (tmp_path / "out" / "c.wav").stat().st_mtime == 1
+    assert (tmp_path / "out" / "c.wav").stat().st_mtime == 200
+
+
+def test_resume_makes_again_what_is_older_than_its_input(
+    tmp_path: Path, run: Run, other_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An input that was replaced by another of the same length: only its date tells."""
+    source, tokens, out = tmp_path / "a.wav", tmp_path / "a.act", tmp_path / "out.wav"
+    save(source, gain=0.1)
+    assert run("encode", source) == 0
+    before = tokens.read_bytes()
+    soundfile.write(source, np.sin(np.arange(5_000) / 10), RATE)
+    os.utime(source, (2_000_000_000, 2_000_000_000))
+    assert run("encode", source, "--resume") == 0
+    assert tokens.read_bytes() != before
+    assert run("decode", tokens, "-o", out) == 0
+    sine = out.read_bytes()
+    tokens.write_bytes(before)
+    os.utime(tokens, (2_000_000_000, 2_000_000_000))
+    assert run("decode", tokens, "-o", out, "--resume") == 0
+    assert out.read_bytes() != sine
+    # tokens of another model are refused before the output that is there counts as finished
+    assert run("encode", source, "--force", model=other_model_path) == 0
+    os.utime(tokens, (100, 100))
+    assert run("decode", tokens, "-o", out, "--resume") == 2
+    assert "was encoded by model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (["a.wav", "x/a.wav", "-d", "out"], "would both become"),
-        (["a.wav", "a.flac"], "would both become"),
         (["a.wav", "a.flac", "-o", "b.act"], "use -d"),
         (["x"], "say with -d"),
         (["x", "-o", "b.act"], "use -d"),
@@ -255,6 +302,24 @@ def test_usage_errors(
     assert main(["encode", *inputs, *model]) == 2
     assert message in capsys.readouterr().err
     assert tree(tmp_path) == before and not (tmp_path / "out").exists()
+
+
+def test_inputs_that_would_share_an_output_fail_and_the_others_are_done(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.wav", "a.flac", "b.wav", "x/a.wav", "x/c.wav"):
+        save(tmp_path / "in" / name)
+    folder = tmp_path / "in"
+    assert run("encode", folder, "-d", tmp_path / "out", "--json") == 1
+    captured = capsys.readouterr()
+    assert f"{folder}/a.flac and {folder}/a.wav would all become {tmp_path}/out/a.act" in captured.err
+    assert "3 of 5 done, 2 failed" in captured.err and tree(tmp_path / "out") == ["b.act", "x/a.act", "x/c.act"]
+    failed = [line["input"] for line in map(json.loads, captured.out.splitlines()) if "error" in line]
+    assert failed == [f"{folder}/a.flac", f"{folder}/a.wav"]
+    assert run("encode", folder / "a.wav", folder / "a.flac") == 1  # beside the inputs, without -d
+    assert tree(folder) == ["a.flac", "a.wav", "b.wav", "x/a.wav", "x/c.wav"]
+    assert run("encode", folder / "x" / "a.wav", folder / "a.wav", folder / "b.wav", "-d", tmp_path / "more") == 1
+    assert tree(tmp_path / "more") == ["b.act"]
 
 
 def test_tokens_of_another_model(
@@ -310,6 +375,29 @@ def test_info_of_damaged_files(
         assert name in captured.err and captured.out == ""
     assert main(["info", str(tmp_path / "text.wav"), str(tmp_path / "in.act")]) == 1
     assert "tokens" in capsys.readouterr().out
+
+
+def test_names_that_are_not_text(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = os.fsdecode(b"caf\xe9")  # Latin-1: no UTF-8
+    audio = tmp_path / name / "in"
+    audio.mkdir(parents=True)
+    save(tmp_path / "a.wav", RATE).rename(audio / f"{name}.wav")
+    stdout = TextIOWrapper(BytesIO(), encoding="utf-8", errors="strict")  # as PYTHONIOENCODING=utf-8:strict gives it
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main(["info", str(audio / f"{name}.wav")]) == 0
+    assert run("encode", audio, "-d", tmp_path / "tok") == 0
+    assert run("decode", tmp_path / "tok", "-d", tmp_path / "out") == 0
+    pair = ["--reference", str(audio), "--estimate", str(tmp_path / "out")]
+    assert main(["evaluate", *pair, "-d", str(tmp_path / name / "eval"), "--metrics", "mel", "--per-file"]) == 0
+    text = stdout.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert r"/caf\udce9/in/caf\udce9.wav: audio" in text and re.search(r"^caf\\udce9 +[0-9.]+", text, re.MULTILINE)
+
+    page = tmp_path / "RESULTS.md"
+    assert main(["evaluate", "--results-md", str(page), str(tmp_path / name / "eval")]) == 0
+    assert r"caf\udce9/in" in page.read_text(encoding="utf-8")
+    inode = page.stat().st_ino
+    assert main(["evaluate", "--results-md", str(page), str(tmp_path / name / "eval")]) == 0
+    assert page.stat().st_ino == inode  # the same page is not written again
 
 
 def test_validate_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

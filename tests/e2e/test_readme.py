@@ -27,7 +27,7 @@ ELSEWHERE = {
     r"\.? ?(source )?\.venv/bin/activate": "the environment of the tests is active",
     r"cd egs/\w+/codec": "the folder of a recipe's commands, below",
     r"(egs/mini/codec/|\./)run\.sh( .*)?": "test_recipes.py runs all stages of egs/mini",
-    r"egs/(folder|debian_voices|libritts)/codec/run\.sh( .*)?": "test_recipes.py, test_libritts_local.py",
+    r"egs/(folder|debian_voices|libritts)/codec/run\.sh( .*)?": "test_recipes.py: a_folder_of_audio_is_trained_on; test_libritts_local.py",
     r"tensorboard .*": "serves until it is stopped",
     r"\S*\.venv/bin/python -m torch\.distributed\.run .*": "the trainer's tests run two processes",
 }

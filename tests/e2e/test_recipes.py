@@ -93,6 +93,14 @@ def test_every_run_script_starts(corpus: str, shell: str) -> None:
     unknown = run([shell, folder / "run.sh", "--stop-stag", "1"], CHECKOUT, status=2)
     assert "unknown option --stop-stag;" in unknown.stderr
     assert "--stop-stage are 0 to 6" in run([shell, "run.sh", "--stage", "7"], folder, status=2).stderr
+    for options, message in (
+        (["--stage", "5", "--stop-stage", "3"], "--stage 5 comes after --stop-stage 3"),
+        (["--num-processes", "abc"], "--num-processes is a number from 1 on, got 'abc'"),
+        (["--num-gpus", "-1"], "--num-gpus is a number, got '-1'"),
+        (["--num-codebooks", "0"], "--num-codebooks is a number from 1 on, got '0'"),
+        (["--test-sets", " "], "--test-sets is empty"),
+    ):
+        assert message in run([shell, "run.sh", *options], folder, status=2).stderr
     assert "unexpected argument: x" in run([shell, "run.sh", "x"], folder, status=2).stderr
 
 
@@ -140,7 +148,7 @@ MAKE_FOLDER = """
 set -euo pipefail
 . {recipes}/codec.sh
 JOB_CMD={recipes}/utils/run.sh EXP=.
-make_folder out/set source -- {command}
+make_folder 4 out/set source -- {command}
 """
 
 
@@ -156,16 +164,65 @@ def test_a_stage_renames_what_it_finished(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "set" / "file").read_text() == "1\n"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["set"]
     before = fingerprint(tmp_path / "out")
-    assert "out/set: is finished" in _make_folder(tmp_path, "false", 0)
+    assert "out/set: is finished" in _make_folder(tmp_path, make, 0)
     assert fingerprint(tmp_path / "out") == before
 
 
-def test_a_failed_stage_leaves_only_tmp_and_goes_on_from_it(tmp_path: Path) -> None:
-    make = """sh -c 'mkdir -p "$0"; echo 1 >>"$0"/file; {}'"""
+def test_a_stage_with_another_command_is_made_again(tmp_path: Path) -> None:
+    make = """sh -c 'mkdir -p "$0"; echo {} >>"$0"/file; {}'"""
     (tmp_path / "source").write_text("1")
-    _make_folder(tmp_path, make.format("exit 3"), 1)
+    _make_folder(tmp_path, make.format(1, "true"), 0)
+    assert "made by another command" in _make_folder(tmp_path, make.format(2, "exit 1"), 1)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["set.tmp"]
-    _make_folder(tmp_path, make.format("true"), 0)
+    _make_folder(tmp_path, make.format(3, "true"), 0)  # nothing of the unfinished one is left in it
+    assert (tmp_path / "out" / "set" / "file").read_text() == "3\n"
+
+
+RESULTS_COMMAND = """
+set -euo pipefail
+. {recipes}/codec.sh
+EXP=exp
+for stage in 2 3 4 5; do
+    case $stage in {given} *) GIVEN_OPTIONS=() ;; esac
+    record_options $stage
+done
+GIVEN_OPTIONS=(--not-recorded 1)
+results_command
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [
+        ("", ["./run.sh"]),
+        ("2 | 3 | 4 | 5) GIVEN_OPTIONS=(--name x) ;;", ["./run.sh --name x"]),
+        (
+            "4) GIVEN_OPTIONS=() ;; 2 | 3) GIVEN_OPTIONS=(--name x) ;;",
+            ["./run.sh --stage 0 --stop-stage 3 --name x", "./run.sh --stage 4"],
+        ),
+        (
+            "5) GIVEN_OPTIONS=(--metrics mel) ;; 2) GIVEN_OPTIONS=(--num-gpus 1) ;;",
+            [
+                "./run.sh --stage 0 --stop-stage 2 --num-gpus 1",
+                "./run.sh --stage 3 --stop-stage 4",
+                "./run.sh --stage 5 --metrics mel",
+            ],
+        ),
+    ],
+)
+def test_the_results_page_opens_with_the_commands_that_were_run(given: str, lines: list[str], tmp_path: Path) -> None:
+    text = RESULTS_COMMAND.format(recipes=CHECKOUT / "recipes", given=given)
+    assert run(["bash", "-c", text], tmp_path).stdout.splitlines() == lines
+
+
+def test_a_failed_stage_leaves_only_tmp_and_goes_on_from_it(tmp_path: Path) -> None:
+    make = """sh -c 'mkdir -p "$0"; echo 1 >>"$0"/file; exit "$(cat status)"'"""
+    (tmp_path / "source").write_text("1")
+    (tmp_path / "status").write_text("3")
+    _make_folder(tmp_path, make, 1)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["set.tmp"]
+    (tmp_path / "status").write_text("0")
+    _make_folder(tmp_path, make, 0)
     assert (tmp_path / "out" / "set" / "file").read_text() == "1\n1\n"
 
 
@@ -208,6 +265,20 @@ def test_data_stage_of_a_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in recipe.iterdir() if "data" in path.name) == ["data"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_folder_of_audio_is_trained_on_and_scored(tmp_path: Path) -> None:
+    """The README's way to a codec of one's own, cut short."""
+    root = copy_of(tmp_path, "recipes", "egs")
+    audio = root / "egs" / "mini" / "codec" / "local" / "audio"
+    steps = "--set train.steps=6 --set train.warmup_autoencoder_steps=3 --set train.batch_size=2"
+    options = ["--audio", str(audio), "--config", "mini", "--train-options", steps, "--test-share", "0.28"]
+    done = run([root / "egs/folder/codec/run.sh", *options, "--metrics", "mel"], tmp_path)
+    page = (root / "egs/folder/codec/exp/mini/RESULTS.md").read_text()
+    assert page in done.stdout
+    assert page.startswith("# Results\n\n```\n./run.sh --audio ") and "mel distance" in page
+
+
 def test_data_stage_refuses_a_bad_folder(tmp_path: Path) -> None:
     """What local/data.sh makes is validated before it is used: here one that gives wrong lengths."""
     root = copy_of(tmp_path, "recipes", "egs")
@@ -243,3 +314,11 @@ def test_mini_runs_all_stages(tmp_path: Path) -> None:
     run(["sh", "run.sh"], recipe)
     assert [fingerprint(recipe / folder) for folder in kept] == before
     assert (exp / "RESULTS.md").read_text() == page
+
+    run(["sh", "run.sh", "--stage", "3", "--metrics", "mel"], recipe)  # other scores of the same reconstructions
+    assert [fingerprint(recipe / folder) for folder in kept[:-1]] == before[:-1]
+    page = (exp / "RESULTS.md").read_text()
+    assert page.startswith(
+        "# Results\n\n```\n./run.sh --stage 0 --stop-stage 4\n./run.sh --stage 5 --metrics mel\n```\n"
+    )
+    assert "mel distance" in page and "STOI" not in page

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from audiocodec.audio import io
+from audiocodec.audio.container import missing_bytes
 from audiocodec.errors import AudioError
 
 RATE = 24_000
@@ -35,6 +36,12 @@ KINDS = [
     ("a.opus", {"format": "OGG", "subtype": "OPUS"}),
     ("a.mp3", {}),
     ("a.aiff", {}),
+    ("a.rf64", {"format": "RF64"}),
+    ("a.w64", {}),
+    ("a.au", {}),
+    ("a.au", {"endian": "LITTLE"}),
+    ("a.caf", {}),
+    ("a.nist", {}),
 ]
 
 
@@ -155,6 +162,12 @@ def write_bytes(path: Path, data: bytes) -> Path:
         ("a.ogg", {}, -1),
         ("a.opus", {"format": "OGG", "subtype": "OPUS"}, 0.9),
         ("a.mp3", {}, 0.5),
+        *[
+            (f"a.{name}", {"format": name, **kind}, keep)
+            for name in ("RF64", "W64", "AU", "CAF", "NIST")
+            for kind in ({}, {"subtype": "ULAW"}, {"subtype": "PCM_24"}, {"endian": "LITTLE"} if name == "AU" else {})
+            for keep in (-1, 0.5)
+        ],
     ],
 )
 def test_truncated(tmp_path: Path, name: str, kind: dict[str, str], keep: float) -> None:
@@ -171,6 +184,56 @@ def test_wav_of_unknown_length_is_not_truncated(tmp_path: Path) -> None:
     at = data.index(b"data") + 4
     data[at : at + 4] = b"\xff" * 4
     assert io.read(write_bytes(tmp_path / "b.wav", bytes(data)))[0].shape == (1, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "size"),
+    [("AU", b".snd\0\0\0\x18", 4), ("CAF", b"data", 8), ("RF64", b"data", 4), ("W64", b"data", None)],
+)
+def test_other_files_of_unknown_length_are_not_truncated(
+    tmp_path: Path, kind: str, before: bytes, size: int | None
+) -> None:
+    data = bytearray(saved(tmp_path, "a", noise(1_000), format=kind).read_bytes())
+    at = data.index(before) + len(before)
+    if kind == "RF64":  # 0xFFFFFFFF is what it always has there; the length is in the chunk `ds64`
+        assert data[at : at + 4] == b"\xff" * 4
+        data += b"LIST\4\0\0\0abcd"  # and what comes after the samples is none of them
+    elif size is None:  # the other 12 bytes of the name; ffmpeg leaves the largest number there
+        data[at + 12 : at + 20] = b"\xff" * 7 + b"\x7f"
+    else:
+        data[at : at + size] = b"\xff" * size
+    path = write_bytes(tmp_path / "b", bytes(data))
+    with open(path, "rb") as file:
+        assert missing_bytes(file.fileno()) == 0
+    if kind != "CAF":  # which libsndfile itself refuses
+        assert io.read(path)[0].shape == (1, 1_000)
+
+
+@pytest.mark.parametrize("kind", ["VOC", "PAF", "MAT5", "IRCAM", "SVX"])
+def test_formats_whose_end_is_not_known_are_refused(tmp_path: Path, kind: str) -> None:
+    path = saved(tmp_path, "a.bin", noise(1_000), format=kind, subtype="PCM_16")
+    with pytest.raises(AudioError, match=r"a\.bin: is a file of type .*convert it to WAV or FLAC"):
+        io.info(path)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "W64", "AU", "CAF", "NIST", "AIFF"])
+def test_a_header_cut_anywhere_is_an_error_of_audio(tmp_path: Path, kind: str) -> None:
+    data = saved(tmp_path, "a", noise(1_000), format=kind).read_bytes()
+    for keep in range(len(data) - 2_000):
+        with pytest.raises(AudioError, match=r"cut: (is empty|not audio|truncated|has no samples)"):
+            io.read(write_bytes(tmp_path / "cut", data[:keep]))
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path, cause in (
+        (tmp_path / "pipe.wav", "no regular file"),
+        ("/dev/zero", "no regular file"),
+        (tmp_path, "dir"),
+    ):
+        for attempt in (io.info, io.read, io.level):
+            with pytest.raises(AudioError, match=f"{path}: is .*{cause}"):
+                attempt(path)
 
 
 def test_mp3_without_a_stated_length_is_counted(tmp_path: Path) -> None:

@@ -67,6 +67,30 @@ def test_a_damaged_weight_is_refused(tmp_path: Path, tiny_model_path: Path) -> N
             load(tmp_path / "m.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("sound", "damaged"),
+    [
+        ('"shape"', '"shapd"'),
+        ('"dtype"', '"dtypd"'),
+        ('"F32"', '"F72"'),
+        ('"data_offsets"', '"data_offsetr"'),
+        ('"shape":[16]', '"shape":[17]'),
+        ('"shape":[16]', '"shape":"16"'),
+        ('"scale.mean"', '"scale.rms"'),
+        ('"__metadata__":{', '"__metadata__":1,"x":{'),
+    ],
+)
+def test_a_damaged_header_is_refused(tmp_path: Path, tiny_model_path: Path, sound: str, damaged: str) -> None:
+    data = tiny_model_path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = data[8:end].decode()
+    assert sound in header
+    header = header.replace(sound, damaged, 1)
+    (tmp_path / "m.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode() + data[end:])
+    with pytest.raises(CheckpointError, match=r"m\.safetensors: .*damaged"):
+        describe(tmp_path / "m.safetensors")
+
+
 @pytest.mark.parametrize("size", [0, 7, 8, 100, -1])
 def test_a_cut_file_is_refused(tmp_path: Path, tiny_model_path: Path, size: int) -> None:
     (tmp_path / "m.safetensors").write_bytes(tiny_model_path.read_bytes()[:size])

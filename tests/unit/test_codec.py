@@ -206,10 +206,34 @@ def test_a_causal_codec_does_not_look_beyond_its_latency() -> None:
     assert (audio[0][change:] - audio[1][change:]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("shape", [(2, 100), (1, 2, 100), (1, 1, 1, 100), (0,), (1, 1, 0)])
+@pytest.mark.parametrize("shape", [(2, 100), (1, 2, 100), (1, 1, 1, 100), (0,), (1, 1, 0), (0, 1, 100)])
 def test_audio_of_a_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(AudioError, match="mono|without samples"):
         make().encode(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int64, np.bool_, np.complex64])
+def test_samples_without_a_full_scale_are_refused(dtype: type) -> None:
+    wav = np.ones(100, dtype)
+    for audio in (wav, torch.from_numpy(wav), [wav.item(0)] * 100):
+        with pytest.raises(AudioError, match=r"need float samples in \[-1, 1\], got .*divide 16-bit integers by 32768"):
+            make().encode(audio)  # type: ignore[arg-type]
+    with pytest.raises(AudioError, match="divide 16-bit integers by 32768"):
+        list(make().encode_blocks([wav]))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_samples_of_any_float_type_are_taken(dtype: type) -> None:
+    wav = (noise(100) * 0.1).astype(dtype)
+    codes = make().encode(wav.astype(np.float32))
+    for audio in (wav, torch.from_numpy(wav), wav.tolist()):
+        assert torch.equal(make().encode(audio), codes)
+
+
+@pytest.mark.parametrize("rate", [0, -24_000, 24_000.5, float("nan"), float("inf"), 999, 1_000_001, "24000", 24_000j])
+def test_a_sample_rate_that_cannot_be_is_refused(rate: object) -> None:
+    with pytest.raises(AudioError, match="sample_rate .*: need whole Hz"):
+        make().encode(noise(100), sample_rate=rate)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -238,6 +262,7 @@ def test_a_number_of_codebooks_that_is_not_there_is_refused(count: int) -> None:
         (np.zeros((3, 3), np.int64), "1 <= K <= 2"),
         (np.zeros((0, 3), np.int64), "1 <= K <= 2"),
         (np.zeros((2, 0), np.int64), "1 <= K <= 2"),
+        (np.zeros((0, 2, 3), np.int64), "1 <= K <= 2"),
         (np.zeros(3, np.int64), "1 <= K <= 2"),
         (np.zeros((2, 3)), "integer codes"),
     ],
@@ -247,6 +272,15 @@ def test_codes_that_cannot_be_are_refused(codes: np.ndarray, message: str) -> No
         make().decode(codes)
     with pytest.raises(TokenFileError, match=message):
         make().decode(torch.from_numpy(codes))
+
+
+@pytest.mark.parametrize("count", [-1, -HOP, 3 * HOP + 1, 1.5])
+def test_samples_that_the_codes_do_not_hold_are_refused(count: int) -> None:
+    codes = np.zeros((2, 3), np.int64)
+    with pytest.raises(TokenFileError, match=f"num_samples {count}: 3 frames hold 0 to 72"):
+        make().decode(codes, count)
+    with pytest.raises(TokenFileError, match=f"num_samples {count}: 3 frames hold 0 to 72"):
+        list(make().decode_blocks(codes, count))
 
 
 def test_streamed_codes_that_cannot_be_are_refused() -> None:
@@ -273,3 +307,5 @@ def test_audio_at_another_rate_is_resampled() -> None:
     codec = make()
     assert codec.encode(wav, sample_rate=4800).shape[-1] == 2400 // HOP
     assert torch.equal(codec.encode(wav, sample_rate=2400), codec.encode(wav))
+    for rate in (4800.0, np.int32(4800), np.float32(4800)):  # as other libraries give it
+        assert torch.equal(codec.encode(wav, sample_rate=rate), codec.encode(wav, sample_rate=4800))

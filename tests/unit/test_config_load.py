@@ -4,10 +4,14 @@ import dataclasses
 import re
 
 import pytest
+import torch
 
+from audiocodec.audio import io
+from audiocodec.config import checks
 from audiocodec.config.load import config_from_text, dump_config, load_config
 from audiocodec.config.schema import Config, DataConfig, TrainConfig
 from audiocodec.errors import ConfigError
+from audiocodec.tokens import layout
 
 
 def problems(text, source="a.yaml"):
@@ -154,13 +158,68 @@ def test_all_problems_are_shown_at_once():
         ("loss:\n  mel_windows: [512]\n", "a.yaml:2: loss.mel_bands: got 4 entries for 1 mel_windows"),
         ("train:\n  bad_steps_before_cut: 9\n", "a.yaml:2: train.bad_steps_before_rollback: got 6, need more than"),
         ("data:\n  segment_seconds: 0\n", "a.yaml:2: data.segment_seconds: got 0.0, need more than 0"),
-        ("data:\n  segment_seconds: 0.02\n", "a.yaml:2: data.segment_seconds: 640 samples, under half of 2048"),
+        (
+            "discriminator:\n  kinds: []\ndata:\n  segment_seconds: 0.02\n",
+            "a.yaml:4: data.segment_seconds: 640 samples, under half of 2048",
+        ),
+        (
+            "data:\n  segment_seconds: 0.05\n",
+            "a.yaml:2: discriminator.stft_windows: got 2048, more than the 1280 samples of data.segment_seconds",
+        ),
+        (
+            "discriminator:\n  stft_windows: [256, 24001]\n",
+            "a.yaml:2: discriminator.stft_windows: got 24001, more than the 24000 samples",
+        ),
+        ("discriminator:\n  stft_windows: []\n", "a.yaml:2: discriminator.stft_windows: is empty, but"),
+        ("discriminator: {kinds: [mpd], mpd_periods: []}\n", "a.yaml:1: discriminator.mpd_periods: is empty, but"),
+        ("loss: {mel: 0, stft: 0}\n", "a.yaml:1: loss.mel: mel, stft and waveform are all 0"),
+        (
+            "loss: {mel_windows: [], mel_bands: []}\n",
+            "a.yaml:1: loss.mel_windows: is empty, but the weight loss.mel is",
+        ),
+        ("loss: {stft_windows: []}\n", "a.yaml:1: loss.stft_windows: is empty, but the weight loss.stft is 1.0"),
+        ("loss: {mel_windows: [64, 64], mel_bands: [8, 9]}\n", "a.yaml:1: loss.mel_windows: got one twice in [64, 64]"),
+        ("seed: 100000000000\n", "a.yaml:1: seed: got 100000000000, need at most 4294967295"),
+        ("quantizer:\n  num_codebooks: 300\n", "a.yaml:2: quantizer.num_codebooks: got 300, need at most 255"),
+        ("sample_rate: 3000000\n", "a.yaml:1: sample_rate: got 3000000, need at most 1000000"),
+        ("train:\n  clip_norm: 0\n", "a.yaml:2: train.clip_norm: got 0.0, need more than 0"),
+        ("train:\n  discriminator_clip_norm: 0\n", "a.yaml:2: train.discriminator_clip_norm: got 0.0, need more"),
         ("train:\n  betas: [0.5, 1]\n", "a.yaml:2: train.betas: got [0.5, 1.0], need 0 to below 1"),
     ],
 )
 def test_contradiction_is_shown_where_it_was_written(text, message):
     (problem,) = problems(text)
     assert problem.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "loss: {mel: 0, mel_windows: [], mel_bands: []}\n",
+        "loss: {stft: 0, stft_windows: []}\n",
+        "loss: {mel: 0, stft: 0, waveform: 1}\n",
+        "discriminator: {kinds: [mpd], stft_windows: []}\n",
+        "discriminator: {kinds: [], stft_windows: [], mpd_periods: []}\n",
+        "discriminator: {kinds: [mpd], stft_windows: [30000]}\n",
+        "discriminator: {stft_windows: [24000]}\n",  # as long as the segment: one frame
+        "seed: 4294967295\nsample_rate: 1000000\nquantizer: {num_codebooks: 255}\n",
+    ],
+)
+def test_what_looks_odd_but_works_is_taken(text):
+    config_from_text(text, "a.yaml")
+
+
+def test_limits_are_those_of_the_files_a_codec_makes():
+    assert checks.MAX_CODEBOOKS == layout.MAX_CODEBOOKS
+    assert checks.MAX_CODEBOOK_SIZE <= layout.MAX_CODEBOOK_SIZE
+    assert (checks.MAX_SAMPLE_RATE, Config().sample_rate >= io.MIN_RATE) == (io.MAX_RATE, True)
+
+
+def test_the_seed_of_every_step_fits_torch():
+    """As the trainer computes it, at the largest seed, for a billion steps and 4,095 processes."""
+    torch.Generator().manual_seed((checks.MAX_SEED * 1_000_003 + 10**9) * 4096 + 4095)
+    with pytest.raises((RuntimeError, ValueError), match="verflow"):
+        torch.Generator().manual_seed((10**11 * 1_000_003) * 4096)
 
 
 def test_cross_check_that_only_follows_from_a_mistyped_value_is_left_out():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def correlated(count: int, dim: int) -> torch.Tensor:
     return (torch.randn(count, dim) * 0.5 ** (torch.arange(dim) / 2)) @ rotation.T + 0.5
 
 
-@pytest.mark.parametrize("size", [2, 4095, 4096, 4097, 262_144])
+@pytest.mark.parametrize("size", [2, 1023, 1024, 1025, 262_144])
 def test_the_search_finds_what_a_float64_loop_finds(size: int) -> None:
     quantizer, latents = bent(size, 4), torch.randn(2, 4, 20)
     table = quantizer.codebook.double().numpy() @ quantizer.map.weight.detach().double().numpy().T
@@ -59,28 +61,88 @@ def test_the_search_looks_into_every_tile_and_takes_the_lowest_of_equals() -> No
     assert codes.tolist() == [[[10, 4500, 8999]]]
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_gradients_are_those_of_the_direct_form(bias: bool) -> None:
-    quantizer, latents = bent(50, 6, bias=bias), torch.randn(2, 6, 30, requires_grad=True)
+def stages_used(quantizer: ResidualQuantizer, codes: torch.Tensor, quantized: torch.Tensor) -> torch.Tensor:
+    """How many stages each item `[B]` is made of: the number whose codes add up to what came out."""
+    sums = [quantizer.decode(codes[:, :n]) for n in range(1, codes.shape[1] + 1)]
+    fits = torch.stack([(quantized - total).abs().amax((1, 2)) < 1e-4 for total in sums])
+    assert (fits.sum(0) == 1).all()
+    return fits.int().argmax(0) + 1
+
+
+def direct_losses(
+    quantizer: ResidualQuantizer, maps: list[tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor, used: torch.Tensor
+) -> torch.Tensor:
+    """The same sum of losses in float64, each whole table projected with gradient, latents one by one."""
+    total = torch.zeros((), dtype=torch.float64)
+    for item, count in zip(x, used.tolist(), strict=True):
+        for latent in item.T:
+            residual, decoded = latent, torch.zeros_like(latent)
+            for stage, (weight, bias) in list(zip(quantizer.stages, maps, strict=True))[:count]:
+                table = stage.codebook.double() @ weight.T + bias
+                chosen = table[(table - residual).square().sum(1).argmin()]
+                total = total + (3 * (chosen - residual.detach()) ** 2 + 2 * (chosen.detach() - residual) ** 2).mean()
+                residual, decoded = residual - chosen.detach(), decoded + chosen.detach()
+            passed = latent + (decoded - latent).detach()
+            total = total + (passed**3).mean()
+    return total / (x.shape[0] * x.shape[2])
+
+
+@pytest.mark.parametrize(
+    ("count", "dropout", "bias"), [(1, 0.0, True), (1, 0.0, False), (3, 0.0, True), (3, 1.0, True)]
+)
+def test_gradients_are_those_of_the_direct_form(count: int, dropout: float, bias: bool) -> None:
+    quantizer = ResidualQuantizer([bent(50, 6, bias=bias) for _ in range(count)], dropout).train()
+    latents = torch.randn(6, 6, 5, requires_grad=True)
     out = quantizer(latents)
-    (3 * out.codebook_loss + 2 * out.commitment_loss + (out.quantized**2).sum()).backward()
-    weight = quantizer.map.weight.detach().clone().requires_grad_()
-    offset = torch.zeros(6) if quantizer.map.bias is None else quantizer.map.bias.detach().clone()
-    offset.requires_grad_()
-    x = latents.detach().clone().requires_grad_()
-    flat = x.transpose(1, 2).reshape(-1, 6)
-    table = quantizer.codebook @ weight.T + offset
-    onehot = torch.nn.functional.one_hot(torch.cdist(flat, table).argmin(1), 50).float()
-    chosen = onehot @ table
-    codebook_loss = ((chosen - flat.detach()) ** 2).mean()
-    commitment_loss = ((chosen.detach() - flat) ** 2).mean()
-    straight = flat + (chosen - flat).detach()
-    (3 * codebook_loss + 2 * commitment_loss + (straight**2).sum()).backward()
-    torch.testing.assert_close(quantizer.map.weight.grad, weight.grad)
-    torch.testing.assert_close(latents.grad, x.grad)
-    if quantizer.map.bias is not None:
-        torch.testing.assert_close(quantizer.map.bias.grad, offset.grad)
-    assert quantizer.codebook.grad is None
+    (3 * out.codebook_loss + 2 * out.commitment_loss + (out.quantized**3).mean()).backward()
+    x = latents.detach().double().requires_grad_()
+    maps = [
+        (
+            stage.map.weight.detach().double().requires_grad_(),
+            stage.map.bias.detach().double().requires_grad_() if bias else torch.zeros(6).double().requires_grad_(),
+        )
+        for stage in quantizer.stages
+    ]
+    used = stages_used(quantizer, out.codes, out.quantized.detach())
+    assert len(used.unique()) == (3 if dropout else 1)
+    direct_losses(quantizer, maps, x, used).backward()
+    same = {"rtol": 1e-4, "atol": 1e-6, "check_dtype": False}
+    torch.testing.assert_close(latents.grad, x.grad, **same)
+    for stage, (weight, offset) in zip(quantizer.stages, maps, strict=True):
+        torch.testing.assert_close(stage.map.weight.grad, weight.grad, **same)
+        if bias:
+            torch.testing.assert_close(stage.map.bias.grad, offset.grad, **same)
+        assert stage.codebook.grad is None
+
+
+MEMORY = """
+import torch
+from audiocodec.quantization.simvq import SimVQ
+
+def held(field):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+def beyond(work):
+    open("/proc/self/clear_refs", "w").write("5")  # VmHWM back to what is held now
+    before = held("VmRSS")
+    work()
+    return held("VmHWM") - before
+
+torch.set_num_threads(1)
+quantizer, latents = SimVQ(262_144, 64), torch.randn(1, 64, 1024)
+print(beyond(quantizer.table) - 4 * 262_144 * 64)
+print(beyond(lambda: quantizer.encode(latents)))
+with torch.no_grad():
+    quantizer.map.weight.mul_(2)
+print(beyond(lambda: quantizer.encode(latents)))
+"""
+
+
+def test_search_and_rebuilt_table_hold_at_most_64_mb_beyond_the_codebook() -> None:
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    peaks = [int(line) for line in done.stdout.split()]  # first table, a search, a new table and a search
+    assert len(peaks) == 3 and max(peaks) < 64e6, peaks
 
 
 @pytest.mark.parametrize("bits", [0.5, 3, 12, 18])
@@ -103,7 +165,7 @@ def test_water_filling_spends_all_bits_on_what_is_above_the_water(bits: float) -
 def test_a_water_filled_start_uses_more_codes_and_errs_less_than_an_isotropic_one() -> None:
     latents, figures = correlated(4000, 16), {}
     for kind in ("waterfill", "isotropic"):
-        quantizer = SimVQ(256, 16, start=kind)
+        quantizer = ResidualQuantizer([SimVQ(256, 16, start=kind)])
         quantizer.start(latents)
         out = quantizer(latents.T[None])
         figures[kind] = (len(out.codes.unique()), float(out.errors))
@@ -141,10 +203,8 @@ def test_fewer_codebooks_are_the_first_ones_and_decode_to_their_sum() -> None:
 def test_residual_dropout_leaves_stages_out_in_training_only() -> None:
     quantizer, latents = stack(3, dropout=1.0)
     out = quantizer.train()(latents)
-    sums = [quantizer.decode(out.codes[:, :n]) for n in (1, 2, 3)]
-    fits = torch.stack([(out.quantized - total).abs().amax((1, 2)) < 1e-4 for total in sums])  # [stages, items]
-    assert (fits.sum(0) == 1).all()  # each item is the sum of its first one, two or three codes
-    assert (fits.sum(1) > 5).all()  # of 64 items about 21 each
+    used = stages_used(quantizer, out.codes, out.quantized)
+    assert (used.bincount(minlength=4)[1:] > 5).all()  # of 64 items about 21 each
     torch.testing.assert_close(
         quantizer.eval()(latents).quantized, quantizer.decode(quantizer.encode(latents)), rtol=0, atol=1e-5
     )
@@ -152,15 +212,15 @@ def test_residual_dropout_leaves_stages_out_in_training_only() -> None:
 
 @pytest.mark.parametrize("dim", [2, 16, 128])
 def test_losses_weigh_the_same_whatever_the_width(dim: int) -> None:
-    quantizer = SimVQ(8, dim, bias=False)
+    stage = SimVQ(8, dim, bias=False)
     with torch.no_grad():
-        quantizer.map.weight.zero_()
+        stage.map.weight.zero_()
     latents = torch.randn(3, dim, 50)
     latents /= latents.square().mean().sqrt()
-    for out in (quantizer(latents), ResidualQuantizer([quantizer])(latents)):
-        assert out.codebook_loss.item() == pytest.approx(1, rel=1e-5)
-        assert out.commitment_loss.item() == pytest.approx(1, rel=1e-5)
-        assert float(out.errors[0]) == pytest.approx(1, rel=1e-5)
+    out = ResidualQuantizer([stage])(latents)
+    assert out.codebook_loss.item() == pytest.approx(1, rel=1e-5)
+    assert out.commitment_loss.item() == pytest.approx(1, rel=1e-5)
+    assert float(out.errors[0]) == pytest.approx(1, rel=1e-5)
 
 
 def test_the_kept_table_follows_an_optimizer_step() -> None:
@@ -168,7 +228,7 @@ def test_the_kept_table_follows_an_optimizer_step() -> None:
     before = quantizer.table()[0]
     assert quantizer.table()[0] is before  # kept while nothing changes
     optimizer = torch.optim.AdamW(quantizer.map.parameters(), lr=0.1)
-    quantizer(latents).codebook_loss.backward()
+    ResidualQuantizer([quantizer])(latents).codebook_loss.backward()
     optimizer.step()
     expected = quantizer.codebook @ quantizer.map.weight.detach().T + quantizer.map.bias.detach()
     torch.testing.assert_close(quantizer.table()[0], expected)

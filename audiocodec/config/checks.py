@@ -1,0 +1,227 @@
+"""Cross-checks of a configuration: what is out of range, or contradicts itself, before hours are spent on it.
+
+Every problem is returned at once as a (dotted key, message) pair; `settings.py` adds file and line.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+from audiocodec.config.schema import Config
+
+DISCRIMINATOR_KINDS = ("ms_stft", "mpd")
+MAX_CODEBOOK_SIZE = 262_144
+MAX_CODEBOOKS = 255  # a token file counts them in one byte
+MAX_SAMPLE_RATE = 1_000_000  # Hz, what audio files are read and written at
+MAX_SEED = 2**32 - 1  # torch takes 64 bits, and every step's seed is a multiple of this one
+
+
+def check(config: Config) -> list[tuple[str, str]]:
+    """Every contradiction in a configuration as (dotted key, message); empty when sound.
+
+    A message about several keys names all of them: `settings.py` relies on it to leave out what only follows from a
+    mistyped value.
+    """
+    problems = [_at_least(config, key, minimum) for key, minimum in _MINIMUMS.items()]
+    problems += [_at_most(config, key, maximum) for key, maximum in _MAXIMUMS.items()]
+    problems += [_above_zero(config, key) for key in _ABOVE_ZERO]
+    problems += [_one_of(config, key, allowed) for key, allowed in _CHOICES.items()]
+    problems += [_share(config, key) for key in _SHARES]
+    problems += _check_encoder(config) + _check_quantizer(config) + _check_mel(config) + _check_losses(config)
+    problems += _check_segment(config) + _check_discriminator(config) + _check_training(config)
+    return [problem for problem in problems if problem]
+
+
+_Problem: TypeAlias = "tuple[str, str] | None"
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "model.encoder.activation": ("elu", "leaky_relu"),
+    "model.decoder.kind": ("istft", "seanet"),
+    "quantizer.kind": ("simvq",),
+    "quantizer.start": ("waterfill", "isotropic"),
+    "quantizer.distribution": ("gaussian", "uniform"),
+    "discriminator.kinds": DISCRIMINATOR_KINDS,
+    "train.precision": ("float32", "bf16"),
+}
+_MINIMUMS: dict[str, float] = {
+    "seed": 0,
+    "sample_rate": 1000,
+    "model.encoder.strides": 1,
+    "model.encoder.base_channels": 1,
+    "model.encoder.residual_layers": 0,
+    "model.encoder.dilation_base": 1,
+    "model.encoder.kernel_size": 1,
+    "model.encoder.residual_kernel_size": 1,
+    "model.encoder.last_kernel_size": 1,
+    "model.encoder.compress": 1,
+    "model.encoder.lstm_layers": 0,
+    "model.encoder.convnext_layers": 0,
+    "model.decoder.base_channels": 1,
+    "model.decoder.residual_layers": 0,
+    "model.decoder.lstm_layers": 0,
+    "model.decoder.dim": 1,
+    "model.decoder.layers": 0,
+    "model.decoder.expansion": 1,
+    "model.decoder.kernel_size": 1,
+    "model.decoder.overlap": 2,
+    "quantizer.num_codebooks": 1,
+    "quantizer.codebook_dim": 1,
+    "loss.mel": 0,
+    "loss.stft": 0,
+    "loss.waveform": 0,
+    "loss.adversarial": 0,
+    "loss.feature_matching": 0,
+    "loss.codebook": 0,
+    "loss.commitment": 0,
+    "loss.mel_floor": 1e-8,
+    "loss.stft_floor": 1e-8,
+    "loss.mel_windows": 4,
+    "loss.mel_bands": 1,
+    "loss.stft_windows": 4,
+    "discriminator.channels": 1,
+    "discriminator.stft_windows": 4,
+    "discriminator.mpd_periods": 1,
+    "discriminator.mpd_channels": 1,
+    "discriminator.start_step": 0,
+    "discriminator.interval": 1,
+    "data.level_jitter_db": 0,
+    "data.memory_gb": 0,
+    "data.workers": 0,
+    "train.steps": 1,
+    "train.warmup_autoencoder_steps": 0,
+    "train.batch_size": 1,
+    "train.gradient_accumulation": 1,
+    "train.learning_rate": 0,
+    "train.discriminator_learning_rate": 0,
+    "train.lr_warmup_steps": 0,
+    "train.weight_decay": 0,
+    "train.checkpoint_interval": 1,
+    "train.keep_checkpoints": 1,
+    "train.valid_interval": 1,
+    "train.valid_utterances": 0,
+    "train.log_interval": 1,
+    "train.bad_steps_before_cut": 1,
+}
+_MAXIMUMS: dict[str, float] = {
+    "seed": MAX_SEED,
+    "sample_rate": MAX_SAMPLE_RATE,
+    "quantizer.num_codebooks": MAX_CODEBOOKS,
+}
+_ABOVE_ZERO = ("data.segment_seconds", "train.clip_norm", "train.discriminator_clip_norm")
+_SHARES = ("quantizer.dropout", "train.lr_final_ratio")
+
+
+def _check_encoder(config: Config) -> list[_Problem]:
+    return [None if config.model.encoder.strides else ("model.encoder.strides", "need at least one stride")]
+
+
+def _check_quantizer(config: Config) -> list[_Problem]:
+    size, dropout = config.quantizer.codebook_size, config.quantizer.dropout
+    return [
+        None
+        if 2 <= size <= MAX_CODEBOOK_SIZE
+        else ("quantizer.codebook_size", f"got {size}, need 2 to {MAX_CODEBOOK_SIZE}"),
+        None
+        if dropout == 0 or config.quantizer.num_codebooks > 1
+        else ("quantizer.dropout", f"got {dropout}, but num_codebooks is 1: there is none to drop"),
+    ]
+
+
+def _check_mel(config: Config) -> list[_Problem]:
+    windows, bands = config.loss.mel_windows, config.loss.mel_bands
+    problems: list[_Problem] = []
+    if len(windows) != len(bands):
+        problems.append(("loss.mel_bands", f"got {len(bands)} entries for {len(windows)} mel_windows"))
+    if len(set(windows)) < len(windows):
+        problems.append(("loss.mel_windows", f"got one twice in {list(windows)}"))
+    for window, band in zip(windows, bands):
+        if band > window // 2:
+            problems.append(("loss.mel_bands", f"got {band}, more than half of its entry in mel_windows, {window}"))
+    return problems
+
+
+def _check_losses(config: Config) -> list[_Problem]:
+    loss = config.loss
+    problems: list[_Problem] = []
+    for name, windows in (("mel", loss.mel_windows), ("stft", loss.stft_windows)):
+        if getattr(loss, name) > 0 and not windows:
+            problems.append((f"loss.{name}_windows", f"is empty, but the weight loss.{name} is {getattr(loss, name)}"))
+    if not (loss.mel > 0 or loss.stft > 0 or loss.waveform > 0):
+        problems.append(("loss.mel", "mel, stft and waveform are all 0: nothing would be reconstructed"))
+    return problems
+
+
+def _check_segment(config: Config) -> list[_Problem]:
+    problems: list[_Problem] = []
+    longest, samples = max(config.loss.mel_windows, default=0), _segment_samples(config)
+    if samples is not None and longest > 2 * samples:
+        problems.append(("data.segment_seconds", f"{samples} samples, under half of {longest} in mel_windows"))
+    if config.data.level_db > 0:
+        problems.append(("data.level_db", f"got {config.data.level_db}, need 0 (full scale) or less"))
+    return problems
+
+
+def _check_discriminator(config: Config) -> list[_Problem]:
+    judge = config.discriminator
+    problems: list[_Problem] = []
+    for kind, name in (("ms_stft", "stft_windows"), ("mpd", "mpd_periods")):
+        if kind in judge.kinds and not getattr(judge, name):
+            problems.append((f"discriminator.{name}", f"is empty, but discriminator.kinds has {kind}"))
+    longest = max(judge.stft_windows, default=0) if "ms_stft" in judge.kinds else 0
+    samples = _segment_samples(config)
+    if samples is not None and longest > samples:
+        message = f"got {longest}, more than the {samples} samples of data.segment_seconds"
+        problems.append(("discriminator.stft_windows", message))
+    return problems
+
+
+def _check_training(config: Config) -> list[_Problem]:
+    train = config.train
+    return [
+        None if 0 <= train.ema_decay < 1 else ("train.ema_decay", f"got {train.ema_decay}, need 0 to below 1"),
+        None
+        if all(0 <= beta < 1 for beta in train.betas)
+        else ("train.betas", f"got {list(train.betas)}, need 0 to below 1"),
+        None
+        if train.bad_steps_before_cut < train.bad_steps_before_rollback
+        else (
+            "train.bad_steps_before_rollback",
+            f"got {train.bad_steps_before_rollback}, need more than bad_steps_before_cut, {train.bad_steps_before_cut}",
+        ),
+    ]
+
+
+def _segment_samples(config: Config) -> int | None:
+    """None where the values it follows from make no sense, which is said of them."""
+    return config.segment_samples if config.data.segment_seconds > 0 and config.hop_length > 0 else None
+
+
+def _values(config: Config, key: str) -> tuple[Any, ...]:
+    value = attrgetter(key)(config)
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _one_of(config: Config, key: str, allowed: tuple[str, ...]) -> _Problem:
+    wrong = [value for value in _values(config, key) if value not in allowed]
+    return (key, f"got {wrong[0]!r}, need one of {', '.join(allowed)}") if wrong else None
+
+
+def _at_least(config: Config, key: str, minimum: float) -> _Problem:
+    wrong = [value for value in _values(config, key) if value < minimum]
+    return (key, f"got {wrong[0]}, need at least {minimum}") if wrong else None
+
+
+def _at_most(config: Config, key: str, maximum: float) -> _Problem:
+    value = _values(config, key)[0]
+    return (key, f"got {value}, need at most {maximum}") if value > maximum else None
+
+
+def _above_zero(config: Config, key: str) -> _Problem:
+    value = _values(config, key)[0]
+    return None if value > 0 else (key, f"got {value}, need more than 0")
+
+
+def _share(config: Config, key: str) -> _Problem:
+    value = _values(config, key)[0]
+    return None if 0 <= value <= 1 else (key, f"got {value}, need 0 to 1")

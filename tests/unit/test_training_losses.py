@@ -1,0 +1,102 @@
+"""The two halves of a step on stub discriminators: signs, sides, weights; by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from audiocodec.codec import CodecOutput
+from audiocodec.config.schema import Config, DataConfig, LossConfig
+from audiocodec.nn.discriminator import MultiPeriodDiscriminator, PeriodDiscriminator
+from audiocodec.quantization.base import QuantizerOutput
+from audiocodec.training.steps import DiscriminatorBundle, Steps
+
+ONLY_ADVERSARIAL = {"mel": 0.0, "stft": 0.0, "feature_matching": 0.0, "adversarial": 3.0}
+
+
+class Taste(nn.Module):
+    """Scores a waveform by its samples times one weight; the feature is the waveform."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, wav: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
+        return [(self.weight * wav, [wav])]
+
+
+def steps(**loss: float | bool) -> Steps:
+    return Steps(Config(loss=LossConfig(**loss), data=DataConfig(segment_seconds=0.1)), torch.device("cpu"))
+
+
+def codec_output(estimate: Tensor, codebook: Tensor, commitment: Tensor) -> CodecOutput:
+    latents = torch.zeros(1, 2, 3)
+    quantized = QuantizerOutput(latents, torch.zeros(1, 1, 3).long(), codebook, commitment, torch.zeros(1), ())
+    return CodecOutput(estimate, latents, quantized)
+
+
+def test_discriminators_learn_that_real_is_high_and_fake_is_low() -> None:
+    taste = Taste()
+    wav, estimate = torch.full((2, 1, 5), 0.5), torch.full((2, 1, 5), 0.25, requires_grad=True)
+    losses = steps().discriminator(DiscriminatorBundle(nn.ModuleDict({"a": taste})), wav, estimate, Tensor.backward)
+    assert losses["discriminator"].item() == pytest.approx(0.5 + 1.25)  # 1 - 0.5, 1 + 0.25; swapped 0.75 + 1.5
+    assert taste.weight.grad is not None and taste.weight.grad.item() == pytest.approx(-0.5 + 0.25)
+    assert estimate.grad is None
+
+
+def test_the_codec_learns_to_raise_the_score_of_what_it_makes() -> None:
+    estimate, zero = torch.full((2, 1, 5), 0.25, requires_grad=True), torch.zeros(())
+    output = codec_output(estimate, zero, zero)
+    judges = nn.ModuleDict({"a": Taste()})
+    losses = steps(**ONLY_ADVERSARIAL).generator(output, judges, torch.zeros(2, 1, 5), Tensor.backward)
+    assert losses["adversarial"].item() == pytest.approx(0.75)
+    assert losses["total"].item() == pytest.approx(3 * 0.75)
+    torch.testing.assert_close(estimate.grad, torch.full((2, 1, 5), -3 / 10))  # down the gradient: up the score
+
+
+def test_feature_matching_draws_the_estimate_to_the_real_waveform() -> None:
+    estimate, zero = torch.full((1, 1, 4), 0.25, requires_grad=True), torch.zeros(())
+    weights = {**ONLY_ADVERSARIAL, "adversarial": 0.0, "feature_matching": 2.0}
+    losses = steps(**weights).generator(
+        codec_output(estimate, zero, zero), nn.ModuleDict({"a": Taste()}), torch.full((1, 1, 4), 0.5), Tensor.backward
+    )
+    assert losses["feature_matching"].item() == pytest.approx(0.25 / 0.5)
+    torch.testing.assert_close(estimate.grad, torch.full((1, 1, 4), 2 * -1 / 4 / 0.5))
+
+
+@pytest.mark.parametrize("balancer", [False, True])
+def test_codebook_and_commitment_losses_keep_their_weights(balancer: bool) -> None:
+    estimate = torch.full((1, 1, 4), 0.25, requires_grad=True)
+    codebook, commitment = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)
+    made = steps(mel=0.0, stft=0.0, waveform=5.0, codebook=0.5, commitment=0.125, balancer=balancer)
+    output = codec_output(estimate, codebook, commitment)
+    losses = made.generator(output, None, torch.zeros(1, 1, 4), Tensor.backward)
+    assert codebook.grad is not None and codebook.grad.item() == pytest.approx(0.5)
+    assert commitment.grad is not None and commitment.grad.item() == pytest.approx(0.125)
+    assert losses["codebook"].item() == 2 and losses["commitment"].item() == 3
+    # plain: weight / samples each; balanced: one loss has all of a gradient of norm 1
+    torch.testing.assert_close(estimate.grad, torch.full((1, 1, 4), 0.5 if balancer else 5 / 4))
+
+
+def test_a_period_discriminator_folds_the_waveform_into_columns_of_one_phase() -> None:
+    judge, wav = PeriodDiscriminator(3, 2), torch.arange(100.0).view(1, 1, 100)
+    seen: list[Tensor] = []
+    judge.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    scores, features = judge(wav.repeat(2, 1, 1))
+    assert seen[0].shape == (2, 1, 34, 3)  # 100 samples and two zeros
+    assert seen[0][0, 0, :4].tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    assert seen[0][1, 0, -1].tolist() == [99, 0, 0]
+    # strides of 3: ceil(34 / 3) = 12, 4, 2, 1; widths c, 4c, 16c, 32c, 32c
+    shapes = [(2, 2, 12, 3), (2, 8, 4, 3), (2, 32, 2, 3), (2, 64, 1, 3), (2, 64, 1, 3)]
+    assert [tuple(feature.shape) for feature in features] == shapes
+    assert scores.shape == (2, 1, 1, 3)
+
+
+def test_every_period_judges() -> None:
+    judgement = MultiPeriodDiscriminator((2, 5), 2)(torch.randn(3, 1, 400))
+    assert [tuple(scores.shape) for scores, _ in judgement] == [
+        (3, 1, 3, 2),
+        (3, 1, 1, 5),
+    ]  # 200, 67, 23, 8, 3; 80 .. 1
+    assert [len(features) for _, features in judgement] == [5, 5]

@@ -1,0 +1,143 @@
+"""Schedule, average and codebook statistics of a run: numbers by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from audiocodec.codec import CodecOutput
+from audiocodec.config.schema import Config, TrainConfig
+from audiocodec.quantization.base import QuantizerOutput
+from audiocodec.quantization.residual import ResidualQuantizer
+from audiocodec.quantization.simvq import SimVQ
+from audiocodec.training.ema import EMA
+from audiocodec.training.statistics import CodebookStatistics, effective_dimension
+from audiocodec.training.steps import learning_rate
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 0.5),  # 2 * 1 / 4
+        (3, 2.0),  # the end of the warm-up
+        (4, 2.0),
+        (9, 0.2 + 1.8 * (1 + math.sqrt(0.5)) / 2),  # a quarter of the way: cos(pi / 4)
+        (14, 1.1),  # half-way between 2 and 0.1 * 2
+        (24, 0.2),
+        (1000, 0.2),
+    ],
+)
+def test_the_learning_rate_warms_up_and_falls_like_a_cosine(step: int, expected: float) -> None:
+    train = TrainConfig(steps=24, lr_warmup_steps=4, lr_final_ratio=0.1)
+    assert learning_rate(Config(train=train), 2.0, step) == pytest.approx(expected, rel=1e-6)
+
+
+def test_without_warm_up_the_first_rate_is_the_highest() -> None:
+    train = TrainConfig(steps=10, lr_warmup_steps=0, lr_final_ratio=0.0)
+    assert learning_rate(Config(train=train), 3.0, 0) == pytest.approx(3.0)
+    assert learning_rate(replace(Config(), train=train), 3.0, 5) == pytest.approx(1.5)
+
+
+class Tiny(nn.Module):
+    """One weight and one buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("mean", torch.zeros(1))
+        self.quantizer = nn.Linear(1, 1)
+
+    def put(self, weight: float, mean: float) -> None:
+        with torch.no_grad():
+            self.weight.fill_(weight)
+            self.get_buffer("mean").fill_(mean)
+
+
+def test_the_average_after_two_updates() -> None:
+    codec = Tiny()
+    ema = EMA(codec, decay=0.9)  # type: ignore[arg-type]
+    codec.put(11.0, 22.0)
+    ema.update(codec)  # type: ignore[arg-type]  # keeps 2 / 11
+    assert ema.average.weight.item() == pytest.approx(9.0)
+    assert ema.average.mean.item() == pytest.approx(18.0)
+    codec.put(1.0, 2.0)
+    ema.update(codec)  # type: ignore[arg-type]  # keeps 3 / 12
+    assert ema.average.weight.item() == pytest.approx(3.0)
+    assert ema.average.mean.item() == pytest.approx(6.0)
+    assert codec.weight.item() == 1.0 and codec.weight.requires_grad and not ema.average.weight.requires_grad
+
+
+def test_the_average_keeps_no_more_than_its_decay() -> None:
+    codec = Tiny()
+    ema = EMA(codec, decay=0.1)  # type: ignore[arg-type]
+    codec.put(10.0, 0.0)
+    ema.update(codec)  # type: ignore[arg-type]
+    assert ema.average.weight.item() == pytest.approx(9.0)
+
+
+def test_a_started_quantizer_is_taken_over_whole() -> None:
+    codec = Tiny()
+    ema = EMA(codec, decay=0.9)  # type: ignore[arg-type]
+    with torch.no_grad():
+        codec.quantizer.weight.fill_(7.0)
+    codec.put(5.0, 5.0)
+    ema.copy_quantizer(codec)  # type: ignore[arg-type]
+    assert ema.average.quantizer.weight.item() == 7.0
+    assert ema.average.weight.item() == 0.0
+
+
+def output(codes: list[list[int]], errors: list[float]) -> CodecOutput:
+    """One item of `[K][T]` codes."""
+    latents = torch.zeros(1, 2, len(codes[0]))
+    zero = torch.zeros(())
+    stages = tuple((latents, latents) for _ in codes)
+    quantized = QuantizerOutput(latents, torch.tensor(codes)[None], zero, zero, torch.tensor(errors), stages)
+    return CodecOutput(torch.zeros(1, 1, 8), latents, quantized)
+
+
+def test_codebook_statistics_add_up_over_batches() -> None:
+    statistics = CodebookStatistics(2, 4, torch.device("cpu"))
+    assert statistics.summary() == {}
+    statistics.add(output([[0, 0, 0, 0], [1, 2, 3, 0]], [0.5, 0.25]))
+    statistics.add(output([[1, 1, 1, 1], [1, 2, 3, 0]], [0.3, 0.15]))
+    values = statistics.summary()
+    assert values["codebook/0/usage"] == pytest.approx(0.5)  # codes 0 and 1, of 4
+    assert values["codebook/1/usage"] == pytest.approx(1.0)
+    assert values["codebook/0/perplexity"] == pytest.approx(2.0)
+    assert values["codebook/1/perplexity"] == pytest.approx(4.0)
+    assert values["codebook/0/different_per_frame"] == pytest.approx(0.25)  # one code in four frames
+    assert values["codebook/1/different_per_frame"] == pytest.approx(1.0)
+    assert values["codebook/0/relative_error"] == pytest.approx(0.4)
+    assert values["codebook/1/relative_error"] == pytest.approx(0.2)
+    statistics.reset()
+    assert statistics.summary() == {}
+
+
+def test_effective_dimension_by_hand() -> None:
+    corners = torch.tensor([[1.0, 1, 0], [1, -1, 0], [-1, 1, 0], [-1, -1, 0]])
+    assert float(effective_dimension(corners + 5)) == pytest.approx(2)  # two directions of equal variance
+    assert float(effective_dimension(corners * torch.tensor([3.0, 1, 1]))) == pytest.approx(100 / 82)  # 9 and 1
+
+
+def test_effective_dimension_is_that_of_each_stage() -> None:
+    """A line of codes, then a plane: what the first leaves is what the second sees."""
+    line = torch.tensor([[4.0, 0, 0], [-4, 0, 0]])
+    plane = torch.tensor([[0, 1.0, 1], [0, 1, -1], [0, -1, 1], [0, -1, -1]])
+    first, second = SimVQ(2, 3, bias=False), SimVQ(4, 3, bias=False)
+    with torch.no_grad():
+        first.codebook.copy_(line)
+        second.codebook.copy_(plane)
+    latents = (line[:, None] + plane[None]).reshape(8, 3).T[None]
+    out = ResidualQuantizer([first, second])(latents)
+    statistics = CodebookStatistics(2, 4, torch.device("cpu"))
+    for _ in range(2):
+        statistics.add(CodecOutput(torch.zeros(1, 1, 8), latents, out))
+    values = statistics.summary()
+    assert values["codebook/0/effective_dimension_residual"] == pytest.approx(324 / 258)  # variances 16, 1, 1
+    assert values["codebook/0/effective_dimension_codes"] == pytest.approx(1)
+    assert values["codebook/1/effective_dimension_residual"] == pytest.approx(2)
+    assert values["codebook/1/effective_dimension_codes"] == pytest.approx(2)
