@@ -8,7 +8,7 @@
 #   3  encode the test sets          exp/<name>/tokens/<set>
 #   4  decode them                   exp/<name>/wav/<set>
 #   5  score                         exp/<name>/eval/<set>/{rows.jsonl,summary.json}
-#   6  results table                 exp/<name>/RESULTS.md
+#   6  results table and page        exp/<name>/{RESULTS.md,report.html}
 #
 # A stage writes to <out>.tmp and renames it when all is well: a killed one leaves only .tmp, and a finished one
 # changes nothing when it runs again. What is older than what it was made from is made again.
@@ -135,6 +135,7 @@ stage_6() {
     audiocodec evaluate --quiet --results-md "$EXP/RESULTS.md" --results-command "$(results_command)" \
         "${folders[@]}"
     cat "$EXP/RESULTS.md"
+    audiocodec report "${folders[@]}" --output "$EXP/report.html" --title "$name" --force
     for set in $test_sets; do
         grep -q '"n_rows_with_failures": 0' "$EXP/eval/$set/summary.json" || unscored=1
     done

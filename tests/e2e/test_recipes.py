@@ -306,6 +306,7 @@ def test_mini_runs_all_stages(tmp_path: Path) -> None:
     page = (exp / "RESULTS.md").read_text()
     assert page.startswith("# Results\n\n```\n./run.sh\n```\n")
     assert page in done.stdout
+    assert "ru-nsh-ru_0003" in (exp / "report.html").read_text()
     assert list((exp / "tensorboard").iterdir()) and (exp / "config.yaml").is_file()
     assert [str(path) for path in recipe.rglob("*.tmp")] == []
 
