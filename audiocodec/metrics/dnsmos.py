@@ -7,7 +7,7 @@ depend on the level. Signals are resampled to 16 kHz and clipped at full scale, 
 
 The models take 9.01 s. A shorter signal is doubled until it is long enough; a longer one is scored every second, the
 windows' scores are averaged, and what is left of the last second does not count: time grows with length, at about
-half a second of one core per second of audio.
+a quarter of a second of one core per second of audio.
 
 Undefined: below 16 kHz, shorter than 1 s (own limit: the models would hear a loop), and silence.
 """

@@ -4,7 +4,7 @@ Units: none. Range: 0 (another voice; the embeddings have no negative values) to
 is better. Unrelated speakers have about 0.5. Each signal is resampled to 16 kHz and prepared as the package does it:
 raised to -30 dB full scale where it is quieter, pauses cut by its voice activity detector. What lies beyond full scale
 is clipped first, as in playing it: the detector works on 16-bit integers, which would wrap. The embedding is the mean
-over windows of 1.6 s, 1.3 a second, so a file of any length has one; memory grows by about 60 kB per second of audio.
+over windows of 1.6 s, 1.3 a second, so a file of any length has one; memory grows by about 1 MB per second of audio.
 Symmetric: exchanging the signals changes nothing.
 
 Undefined: less than 0.8 s left of either signal without its pauses (the window would be mostly padding), and silence.
