@@ -8,7 +8,7 @@ from audiocodec.codec import Codec
 from audiocodec.config.schema import Config
 from audiocodec.nn.discriminator import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator
 from audiocodec.nn.istft_decoder import ISTFTDecoder
-from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
+from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder, SEANetPlan
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
 from audiocodec.quantization.simvq import SimVQ
@@ -61,12 +61,10 @@ def build_discriminators(config: Config) -> nn.ModuleDict:
     return nn.ModuleDict(made)
 
 
-def _encoder(config: Config, norm: bool) -> SEANetEncoder:
+def _plan(config: Config, norm: bool) -> SEANetPlan:
     e = config.model.encoder
-    return SEANetEncoder(
+    return SEANetPlan(
         strides=e.strides,
-        base_channels=e.base_channels,
-        latent_dim=config.quantizer.codebook_dim,
         residual_layers=e.residual_layers,
         dilation_base=e.dilation_base,
         kernel_size=e.kernel_size,
@@ -74,40 +72,34 @@ def _encoder(config: Config, norm: bool) -> SEANetEncoder:
         last_kernel_size=e.last_kernel_size,
         compress=e.compress,
         true_skip=e.true_skip,
-        lstm_layers=e.lstm_layers,
-        convnext_layers=e.convnext_layers,
-        act=e.activation,
+        activation=e.activation,
         causal=config.model.causal,
         norm=norm,
     )
 
 
+def _encoder(config: Config, norm: bool) -> SEANetEncoder:
+    e, latent_dim = config.model.encoder, config.quantizer.codebook_dim
+    return SEANetEncoder(
+        _plan(config, norm),
+        e.base_channels,
+        latent_dim,
+        lstm_layers=e.lstm_layers,
+        convnext_layers=e.convnext_layers,
+    )
+
+
 def _decoder(config: Config, norm: bool) -> SEANetDecoder | ISTFTDecoder:
-    e, d = config.model.encoder, config.model.decoder
-    if d.kind == "istft":
-        return ISTFTDecoder(
-            latent_dim=config.quantizer.codebook_dim,
-            hop_length=config.hop_length,
-            dim=d.dim,
-            layers=d.layers,
-            expansion=d.expansion,
-            kernel_size=d.kernel_size,
-            overlap=d.overlap,
-            causal=config.model.causal,
-        )
-    return SEANetDecoder(
-        strides=e.strides,
-        base_channels=d.base_channels,
-        latent_dim=config.quantizer.codebook_dim,
-        residual_layers=d.residual_layers,
-        dilation_base=e.dilation_base,
-        kernel_size=e.kernel_size,
-        residual_kernel_size=e.residual_kernel_size,
-        last_kernel_size=e.last_kernel_size,
-        compress=e.compress,
-        true_skip=e.true_skip,
-        lstm_layers=d.lstm_layers,
-        act=e.activation,
+    d, latent_dim = config.model.decoder, config.quantizer.codebook_dim
+    if d.kind == "seanet":
+        return SEANetDecoder(_plan(config, norm), d.base_channels, latent_dim, lstm_layers=d.lstm_layers)
+    return ISTFTDecoder(
+        latent_dim=latent_dim,
+        hop_length=config.hop_length,
+        dim=d.dim,
+        layers=d.layers,
+        expansion=d.expansion,
+        kernel_size=d.kernel_size,
+        overlap=d.overlap,
         causal=config.model.causal,
-        norm=norm,
     )

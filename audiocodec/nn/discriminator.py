@@ -65,11 +65,7 @@ class STFTDiscriminator(nn.Module):
             )
             spectrum = spectrum / self.window.square().sum().sqrt()
             x = torch.stack([spectrum.real, spectrum.imag], 1).transpose(2, 3)
-        features = []
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), SLOPE)
-            features.append(x)
-        return self.score(x), features
+        return _judge(x, self.layers, self.score)
 
 
 class MultiScaleSTFTDiscriminator(nn.Module):
@@ -100,11 +96,7 @@ class PeriodDiscriminator(nn.Module):
         """Judge `wav [B, 1, S]`: scores `[B, 1, S', period]` and the hidden features."""
         padded = F.pad(wav, (0, -wav.shape[-1] % self.period))
         x = padded.unflatten(-1, (-1, self.period))
-        features = []
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), SLOPE)
-            features.append(x)
-        return self.score(x), features
+        return _judge(x, self.layers, self.score)
 
 
 class MultiPeriodDiscriminator(nn.Module):
@@ -117,3 +109,12 @@ class MultiPeriodDiscriminator(nn.Module):
     def forward(self, wav: Tensor) -> Judgement:
         """Judge `wav [B, 1, S]` at every period."""
         return [scale(wav) for scale in self.scales]
+
+
+def _judge(x: Tensor, layers: nn.ModuleList, score: nn.Module) -> tuple[Tensor, list[Tensor]]:
+    """Scores of `x [B, C, H, W]`, and what every hidden layer made of it."""
+    features = []
+    for layer in layers:
+        x = F.leaky_relu(layer(x), SLOPE)
+        features.append(x)
+    return score(x), features

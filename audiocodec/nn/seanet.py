@@ -7,6 +7,7 @@ Beyond EnCodec: ConvNeXt blocks at the frame rate, where they are cheap, in plac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -19,30 +20,50 @@ def activation(name: str) -> nn.Module:
     return nn.ELU() if name == "elu" else nn.LeakyReLU(0.1)
 
 
+@dataclass(frozen=True)
+class SEANetPlan:
+    """What encoder and decoder have in common; the fields are those of `config.schema.EncoderConfig`.
+
+    Attributes:
+        strides: in the encoder's order (input side first).
+        causal: no layer looks ahead.
+        norm: weight normalisation; False to load folded weights into.
+    """
+
+    strides: Sequence[int]
+    residual_layers: int = 1
+    dilation_base: int = 2
+    kernel_size: int = 7
+    residual_kernel_size: int = 3
+    last_kernel_size: int = 7
+    compress: int = 2
+    true_skip: bool = False
+    activation: str = "elu"
+    causal: bool = False
+    norm: bool = True
+
+    def conv(self, channels: int, out: int, kernel_size: int, *, stride: int = 1, dilation: int = 1) -> Conv1d:
+        """A convolution of this plan."""
+        return Conv1d(channels, out, kernel_size, stride=stride, dilation=dilation, causal=self.causal, norm=self.norm)
+
+    def residual_units(self, channels: int) -> list[nn.Module]:
+        """The residual units of one resolution."""
+        return [ResidualUnit(channels, self.dilation_base**i, self) for i in range(self.residual_layers)]
+
+
 class ResidualUnit(nn.Module):
     """Dilated convolution to a narrower width, 1x1 back, plus a skip path."""
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        kernel_size: int,
-        dilation: int,
-        compress: int,
-        true_skip: bool,
-        act: str,
-        causal: bool,
-        norm: bool,
-    ) -> None:
+    def __init__(self, channels: int, dilation: int, plan: SEANetPlan) -> None:
         super().__init__()
-        hidden = max(1, channels // compress)
+        hidden = max(1, channels // plan.compress)
         self.block = nn.Sequential(
-            activation(act),
-            Conv1d(channels, hidden, kernel_size, dilation=dilation, causal=causal, norm=norm),
-            activation(act),
-            Conv1d(hidden, channels, 1, causal=causal, norm=norm),
+            activation(plan.activation),
+            plan.conv(channels, hidden, plan.residual_kernel_size, dilation=dilation),
+            activation(plan.activation),
+            plan.conv(hidden, channels, 1),
         )
-        self.shortcut = nn.Identity() if true_skip else Conv1d(channels, channels, 1, causal=causal, norm=norm)
+        self.shortcut = nn.Identity() if plan.true_skip else plan.conv(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x [B, C, S]` to the same shape."""
@@ -67,41 +88,28 @@ class SEANetEncoder(nn.Module):
     """Waveform `[B, 1, S]` to latents `[B, D, S // hop_length]`, `S` a multiple of the hop length."""
 
     def __init__(
-        self,
-        *,
-        strides: Sequence[int],
-        base_channels: int,
-        latent_dim: int,
-        residual_layers: int = 1,
-        dilation_base: int = 2,
-        kernel_size: int = 7,
-        residual_kernel_size: int = 3,
-        last_kernel_size: int = 7,
-        compress: int = 2,
-        true_skip: bool = False,
-        lstm_layers: int = 0,
-        convnext_layers: int = 0,
-        act: str = "elu",
-        causal: bool = False,
-        norm: bool = True,
+        self, plan: SEANetPlan, base_channels: int, latent_dim: int, *, lstm_layers: int = 0, convnext_layers: int = 0
     ) -> None:
-        """Build the encoder; the arguments are those of `config.schema.EncoderConfig`."""
+        """Build the encoder.
+
+        Args:
+            plan: its layers.
+            base_channels: width at the full rate; doubled by each stride.
+            latent_dim: width D of a latent.
+            lstm_layers: at the frame rate.
+            convnext_layers: blocks at the frame rate.
+        """
         super().__init__()
         channels = base_channels
-        layers: list[nn.Module] = [Conv1d(1, channels, kernel_size, causal=causal, norm=norm)]
-        for stride in strides:
-            layers += _residual_units(
-                channels, residual_layers, dilation_base, residual_kernel_size, compress, true_skip, act, causal, norm
-            )
-            layers += [
-                activation(act),
-                Conv1d(channels, 2 * channels, 2 * stride, stride=stride, causal=causal, norm=norm),
-            ]
+        layers: list[nn.Module] = [plan.conv(1, channels, plan.kernel_size)]
+        for stride in plan.strides:
+            layers += plan.residual_units(channels)
+            layers += [activation(plan.activation), plan.conv(channels, 2 * channels, 2 * stride, stride=stride)]
             channels *= 2
         if lstm_layers:
             layers.append(SkipLSTM(channels, lstm_layers))
-        layers += [ConvNeXtBlock(channels, 3 * channels, 7, causal=causal) for _ in range(convnext_layers)]
-        layers += [activation(act), Conv1d(channels, latent_dim, last_kernel_size, causal=causal, norm=norm)]
+        layers += [ConvNeXtBlock(channels, 3 * channels, 7, causal=plan.causal) for _ in range(convnext_layers)]
+        layers += [activation(plan.activation), plan.conv(channels, latent_dim, plan.last_kernel_size)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, wav: Tensor) -> Tensor:
@@ -113,66 +121,28 @@ class SEANetEncoder(nn.Module):
 class SEANetDecoder(nn.Module):
     """Latents `[B, D, T]` to waveform `[B, 1, T * hop_length]`: the encoder's plan in reverse."""
 
-    def __init__(
-        self,
-        *,
-        strides: Sequence[int],
-        base_channels: int,
-        latent_dim: int,
-        residual_layers: int = 1,
-        dilation_base: int = 2,
-        kernel_size: int = 7,
-        residual_kernel_size: int = 3,
-        last_kernel_size: int = 7,
-        compress: int = 2,
-        true_skip: bool = False,
-        lstm_layers: int = 0,
-        act: str = "elu",
-        causal: bool = False,
-        norm: bool = True,
-    ) -> None:
-        """Build the decoder; `strides` is in the encoder's order (input side first)."""
+    def __init__(self, plan: SEANetPlan, base_channels: int, latent_dim: int, *, lstm_layers: int = 0) -> None:
+        """Build the decoder.
+
+        Args:
+            plan: the encoder's layers.
+            base_channels: width at the full rate.
+            latent_dim: width D of a latent.
+            lstm_layers: at the frame rate.
+        """
         super().__init__()
-        channels = base_channels * 2 ** len(strides)
-        layers: list[nn.Module] = [Conv1d(latent_dim, channels, kernel_size, causal=causal, norm=norm)]
+        channels = base_channels * 2 ** len(plan.strides)
+        layers: list[nn.Module] = [plan.conv(latent_dim, channels, plan.kernel_size)]
         if lstm_layers:
             layers.append(SkipLSTM(channels, lstm_layers))
-        for stride in reversed(strides):
-            layers += [activation(act), ConvTranspose1d(channels, channels // 2, stride, causal=causal, norm=norm)]
+        for stride in reversed(plan.strides):
+            up = ConvTranspose1d(channels, channels // 2, stride, causal=plan.causal, norm=plan.norm)
             channels //= 2
-            layers += _residual_units(
-                channels, residual_layers, dilation_base, residual_kernel_size, compress, true_skip, act, causal, norm
-            )
-        layers += [activation(act), Conv1d(channels, 1, last_kernel_size, causal=causal, norm=norm)]
+            layers += [activation(plan.activation), up, *plan.residual_units(channels)]
+        layers += [activation(plan.activation), plan.conv(channels, 1, plan.last_kernel_size)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Decode `latents [B, D, T]` to `[B, 1, T * hop_length]`."""
         wav: Tensor = self.layers(latents)
         return wav
-
-
-def _residual_units(
-    channels: int,
-    count: int,
-    dilation_base: int,
-    kernel_size: int,
-    compress: int,
-    true_skip: bool,
-    act: str,
-    causal: bool,
-    norm: bool,
-) -> list[nn.Module]:
-    return [
-        ResidualUnit(
-            channels,
-            kernel_size=kernel_size,
-            dilation=dilation_base**i,
-            compress=compress,
-            true_skip=true_skip,
-            act=act,
-            causal=causal,
-            norm=norm,
-        )
-        for i in range(count)
-    ]

@@ -1,10 +1,11 @@
-"""What every quantizer returns and offers."""
+"""What a quantizer returns, and what one stage of it offers."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class QuantizerOutput(NamedTuple):
@@ -22,25 +23,24 @@ class QuantizerOutput(NamedTuple):
     stages: tuple[tuple[Tensor, Tensor], ...]  # K of (what entered the stage, its codes), each [B, D, T], no gradient
 
 
-class Quantizer(Protocol):
-    """Latents in, integers out, and back."""
+class Stage(nn.Module, ABC):
+    """One codebook: what `ResidualQuantizer` needs of a quantizer. Losses and the straight-through gradient are its own."""
 
-    num_codebooks: int
     codebook_size: int
     codebook_dim: int
 
+    @abstractmethod
     def start(self, latents: Tensor) -> None:
         """Fit the initial state to `latents [N, D]`, once, before quantization is switched on."""
-        ...
 
-    def forward(self, latents: Tensor, num_codebooks: int | None = None) -> QuantizerOutput:
-        """Quantize `latents [B, D, T]`."""
-        ...
+    @abstractmethod
+    def encode(self, latents: Tensor) -> Tensor:
+        """Codes `[B, 1, T]` of `latents [B, D, T]`, without gradient."""
 
-    def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """Codes `[B, K, T]` of `latents [B, D, T]`, without gradient."""
-        ...
+    @abstractmethod
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Latents `[B, D, T]` of `codes [B, 1, T]`, with gradient to what is learned."""
 
+    @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
-        """Latents `[B, D, T]` of `codes [B, K, T]`; K may be fewer than there are codebooks."""
-        ...
+        """Latents `[B, D, T]` of `codes [B, 1, T]`, without gradient, equal to `lookup`'s."""

@@ -10,16 +10,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from audiocodec.quantization.base import QuantizerOutput
-from audiocodec.quantization.simvq import SimVQ
+from audiocodec.quantization.base import QuantizerOutput, Stage
 
 MIN_ENERGY = 1e-12  # guards a division only
 
 
 class ResidualQuantizer(nn.Module):
-    """A stack of `SimVQ` stages of one size."""
+    """A stack of stages of one size; one stage is a plain quantizer."""
 
-    def __init__(self, stages: Sequence[SimVQ], dropout: float = 0.0) -> None:
+    def __init__(self, stages: Sequence[Stage], dropout: float = 0.0) -> None:
         """Build the stack.
 
         Args:
@@ -82,8 +81,8 @@ class ResidualQuantizer(nn.Module):
         parts = [stage.decode(codes[:, i : i + 1]) for i, stage in zip(range(codes.shape[1]), self._stages())]
         return torch.stack(parts).sum(0)
 
-    def _stages(self) -> list[SimVQ]:
-        return [stage for stage in self.stages if isinstance(stage, SimVQ)]
+    def _stages(self) -> list[Stage]:
+        return [stage for stage in self.stages if isinstance(stage, Stage)]
 
     def _active_stages(self, batch: int, count: int) -> Tensor:
         """Stages used by each item `[B]`: `count`, or fewer for the items that dropout picks."""

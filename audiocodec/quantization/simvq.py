@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.quantization.base import Stage
 from audiocodec.quantization.search import half_squares, nearest_codes
 from audiocodec.quantization.start import isotropic_map, waterfill_map
 
 
-class SimVQ(nn.Module):
+class SimVQ(Stage):
     """One codebook of `codebook_size` entries for latents of `codebook_dim`: a stage of `ResidualQuantizer`."""
 
     def __init__(

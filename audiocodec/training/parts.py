@@ -62,12 +62,14 @@ class Parts:
         return modules | ({"discriminators": self.raw_discriminators} if self.discriminators is not None else {})
 
     def set_learning_rates(self, step: int, scale: float) -> None:
-        """Set what the schedule says for `step`, times `scale`."""
-        t = self.config.train
-        bases = {"codec": t.learning_rate, "discriminators": t.discriminator_learning_rate}
+        """Set what the schedules say for `step`, times `scale`; the discriminators' begins where they do."""
+        t, start = self.config.train, self.config.discriminator.start_step
+        schedules = {"codec": (t.learning_rate, 0), "discriminators": (t.discriminator_learning_rate, start)}
         for name, optimizer in self.optimizers.items():
+            base, first = schedules[name]
+            rate = learning_rate(self.config, base, step, first)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(self.config, bases[name], step) * scale
+                group["lr"] = rate * scale
 
     def clip(self, with_discriminators: bool) -> dict[str, torch.Tensor]:
         """Clip the gradients; returns their norms before that."""

@@ -138,11 +138,13 @@ def _halves(judged: Judgement) -> tuple[Judgement, Judgement]:
     return part(0), part(1)
 
 
-def learning_rate(config: Config, base: float, step: int) -> float:
-    """Linear warm-up, then cosine decay to `lr_final_ratio`: a function of the step alone, nothing to resume."""
+def learning_rate(config: Config, base: float, step: int, first: int = 0) -> float:
+    """Linear warm-up from step `first` on, then cosine decay to `lr_final_ratio`: of the step alone, nothing to resume."""
     t = config.train
-    if step < t.lr_warmup_steps:
-        return base * (step + 1) / t.lr_warmup_steps
-    progress = min(1.0, (step - t.lr_warmup_steps) / max(1, t.steps - t.lr_warmup_steps))
+    if step < first:
+        return 0.0
+    if step - first < t.lr_warmup_steps:
+        return base * (step - first + 1) / t.lr_warmup_steps
+    progress = min(1.0, (step - first - t.lr_warmup_steps) / max(1, t.steps - first - t.lr_warmup_steps))
     share = t.lr_final_ratio + (1 - t.lr_final_ratio) * (1 + float(torch.cos(torch.tensor(progress * torch.pi)))) / 2
     return base * share

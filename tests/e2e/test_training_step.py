@@ -91,6 +91,15 @@ def test_discriminators_wait_for_their_first_step(tmp_path: Path, data: Path) ->
     assert seen == [(False, False), (False, False), (True, True)]
 
 
+def test_the_discriminators_rate_warms_up_when_they_start(tmp_path: Path, data: Path) -> None:
+    run = ready("discriminator.start_step=2 train.lr_warmup_steps=2 train.lr_final_ratio=1.0", tmp_path, data)
+    seen = []
+    for _ in range(4):
+        run._train_step()
+        seen.append([o.param_groups[0]["lr"] for o in run.parts.optimizers.values()])
+    assert seen == [[2.5e-4, 0], [5e-4, 0], [5e-4, 2.5e-4], [5e-4, 5e-4]]  # codec, discriminators; 5e-4 is the default
+
+
 def _step(run: Trainer) -> dict[str, Tensor]:
     return run._train_step()
 

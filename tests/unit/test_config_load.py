@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+import yaml
 
 from audiocodec.audio import io
 from audiocodec.config import checks
@@ -206,7 +207,15 @@ def test_contradiction_is_shown_where_it_was_written(text, message):
     ],
 )
 def test_what_looks_odd_but_works_is_taken(text):
-    config_from_text(text, "a.yaml")
+    """As it stands: read again from its own file it is the same, and not the default."""
+    made = config_from_text(text, "a.yaml")
+    assert made != Config()
+    assert config_from_text(dump_config(made), "b.yaml") == made
+    for section, keys in yaml.safe_load(text).items():
+        written = keys if isinstance(keys, dict) else {"": keys}
+        for key, value in written.items():
+            found = getattr(getattr(made, section), key) if key else getattr(made, section)
+            assert (list(found) if isinstance(value, list) else found) == value
 
 
 def test_limits_are_those_of_the_files_a_codec_makes():

@@ -42,6 +42,12 @@ def test_without_warm_up_the_first_rate_is_the_highest() -> None:
     assert learning_rate(replace(Config(), train=train), 3.0, 5) == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (99, 0.0), (100, 0.5), (103, 2.0), (114, 1.1), (124, 0.2)])
+def test_a_schedule_may_begin_later(step: int, expected: float) -> None:
+    train = TrainConfig(steps=124, lr_warmup_steps=4, lr_final_ratio=0.1)
+    assert learning_rate(Config(train=train), 2.0, step, first=100) == pytest.approx(expected, rel=1e-6)
+
+
 class Tiny(nn.Module):
     """One weight and one buffer."""
 

@@ -6,7 +6,7 @@ nothing else. Only EnCodec's zero padding is compared; its default, reflection, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -15,12 +15,13 @@ from encodec.modules import SEANetEncoder as TheirEncoder
 from their_weights import carry_over, shake
 
 from audiocodec.nn.conv import fold_weight_norm
-from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
+from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder, SEANetPlan
 
 pytestmark = [
     pytest.mark.baselines,
     pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning"),  # EnCodec uses torch's old one
 ]
+Ours = TypeVar("Ours", SEANetEncoder, SEANetDecoder)
 TOLERANCE = 1e-10
 LATENT_DIM = 24
 PLANS: dict[str, dict[str, Any]] = {
@@ -41,7 +42,7 @@ def plan(request: pytest.FixtureRequest) -> dict[str, Any]:
 def test_encoder(plan: dict[str, Any], causal: bool, lstm: int, act: str) -> None:
     torch.manual_seed(1)
     theirs = TheirEncoder(**_their_arguments(plan, causal, lstm, act)).double()
-    ours = SEANetEncoder(**_our_arguments(plan, causal, lstm, act)).double()
+    ours = _ours(SEANetEncoder, plan, causal, lstm, act)
     shake(theirs)
     carry_over(theirs, ours)
     wav = torch.randn(2, 1, 13 * _hop(plan), dtype=torch.float64)
@@ -58,7 +59,7 @@ def test_encoder(plan: dict[str, Any], causal: bool, lstm: int, act: str) -> Non
 def test_decoder(plan: dict[str, Any], causal: bool, lstm: int, act: str) -> None:
     torch.manual_seed(2)
     theirs = TheirDecoder(**_their_arguments(plan, causal, lstm, act)).double()
-    ours = SEANetDecoder(**_our_arguments(plan, causal, lstm, act)).double()
+    ours = _ours(SEANetDecoder, plan, causal, lstm, act)
     shake(theirs)
     carry_over(theirs, ours)
     latents = torch.randn(2, LATENT_DIM, 13, dtype=torch.float64)
@@ -76,8 +77,8 @@ def test_shortest_inputs(frames: int) -> None:
     torch.manual_seed(3)
     their_encoder = TheirEncoder(**_their_arguments(plan, False, 0, "elu")).double()
     their_decoder = TheirDecoder(**_their_arguments(plan, False, 0, "elu")).double()
-    encoder = SEANetEncoder(**_our_arguments(plan, False, 0, "elu")).double()
-    decoder = SEANetDecoder(**_our_arguments(plan, False, 0, "elu")).double()
+    encoder = _ours(SEANetEncoder, plan, False, 0, "elu")
+    decoder = _ours(SEANetDecoder, plan, False, 0, "elu")
     carry_over(their_encoder, encoder)
     carry_over(their_decoder, decoder)
     wav = torch.randn(1, 1, frames * _hop(plan), dtype=torch.float64)
@@ -92,7 +93,7 @@ def test_gradients_and_folded_weights() -> None:
     plan = PLANS["encodec_24k"]
     torch.manual_seed(4)
     theirs = TheirEncoder(**_their_arguments(plan, False, 0, "elu")).double()
-    ours = SEANetEncoder(**_our_arguments(plan, False, 0, "elu")).double()
+    ours = _ours(SEANetEncoder, plan, False, 0, "elu")
     shake(theirs)
     carry_over(theirs, ours)
     wav = torch.randn(1, 1, 4 * _hop(plan), dtype=torch.float64)
@@ -128,15 +129,13 @@ def _their_arguments(plan: dict[str, Any], causal: bool, lstm: int, act: str) ->
     }
 
 
-def _our_arguments(plan: dict[str, Any], causal: bool, lstm: int, act: str) -> dict[str, Any]:
-    return {
-        "strides": plan["strides"],
-        "base_channels": plan["base"],
-        "latent_dim": LATENT_DIM,
-        "residual_layers": plan["residual"],
-        "true_skip": plan["true_skip"],
-        "compress": plan["compress"],
-        "lstm_layers": lstm,
-        "act": act,
-        "causal": causal,
-    }
+def _ours(kind: type[Ours], plan: dict[str, Any], causal: bool, lstm: int, act: str) -> Ours:
+    layers = SEANetPlan(
+        strides=plan["strides"],
+        residual_layers=plan["residual"],
+        true_skip=plan["true_skip"],
+        compress=plan["compress"],
+        activation=act,
+        causal=causal,
+    )
+    return kind(layers, plan["base"], LATENT_DIM, lstm_layers=lstm).double()
