@@ -89,7 +89,9 @@ def differences_md(rows: Mapping[str, Sequence[Row]], against: str, measures: Se
         measures: what to compare.
     """
     used = [measure for measure in MEASURES.values() if measure.name in measures and measure.better]
-    heading = f"Difference from {against} on the same utterances [95 % interval by paired bootstrap], and how often better:"
+    heading = (
+        f"Difference from {against} on the same utterances [95 % interval by paired bootstrap], and how often better:"
+    )
     lines = [
         heading,
         "",

@@ -59,7 +59,9 @@ def alignment(
     centre = len(by_wave) // 2
     peak = int(np.argmax(np.abs(by_wave)))
     if abs(by_wave[peak]) >= CLEAR_PEAK:
-        late = abs(by_wave[centre]) < WAVE_MARGIN * abs(by_wave[peak]) and abs(peak - centre) >= WAVE_SECONDS * sample_rate
+        late = (
+            abs(by_wave[centre]) < WAVE_MARGIN * abs(by_wave[peak]) and abs(peak - centre) >= WAVE_SECONDS * sample_rate
+        )
         lag = peak - centre if late else 0
         return Alignment(1000 * lag / sample_rate, float(gain), bool(by_wave[peak] < 0))
     return Alignment(1000 * _envelope_lag(first, second, sample_rate), float(gain), inverted=False)
