@@ -22,19 +22,8 @@ import audiocodec
 from audiocodec.evaluation.rows import Row
 
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
-_PACKAGES = (
-    "numpy",
-    "torch",
-    "soxr",
-    "soundfile",
-    "pesq",
-    "pystoi",
-    "librosa",
-    "pyloudnorm",
-    "swift-f0",
-    "Resemblyzer",
-)
-_PACKAGES += ("speechmos", "onnxruntime", "visqol-python", "pocketsphinx")
+_PACKAGES = """numpy scipy torch soxr soundfile pesq pystoi librosa pyloudnorm swift-f0 Resemblyzer speechmos onnxruntime
+visqol-python pocketsphinx""".split()
 _AT_ONCE = 1 << 22  # indices drawn at a time
 
 

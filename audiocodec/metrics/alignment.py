@@ -93,9 +93,12 @@ def _envelopes(wav: Array, sample_rate: int) -> Array:
 
 def _correlation(a: Array, b: Array, most: int, normalised: bool = True) -> Array:
     """Correlation of `b` shifted back by -most..most samples with `a`: the peak is where `b` is late by."""
-    size = 1 << (len(a) + most).bit_length()
+    from scipy.fft import irfft, next_fast_len, rfft
+
     most = min(most, len(a) - 1)
-    full = np.fft.irfft(np.conj(np.fft.rfft(a, size)) * np.fft.rfft(b, size), size)
+    size = next_fast_len(len(a) + most, real=True)
+    first, second = rfft(np.stack([a, b]), size)
+    full = irfft(np.conj(first) * second, size, overwrite_x=True)
     curve: Array = np.concatenate([full[size - most :], full[: most + 1]]) if most else full[:1]
     return curve / np.sqrt(np.sum(a * a) * np.sum(b * b)) if normalised else curve
 

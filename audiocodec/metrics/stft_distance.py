@@ -16,15 +16,12 @@ Undefined: silence. There is no shortest length.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.metrics.pairs import check_pair
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from audiocodec.metrics.pairs import FloatArray, check_pair
+from audiocodec.metrics.spectra import magnitudes
 
 RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))  # transform, hop, Hann window, in samples
 FLOOR_DB = -80.0
@@ -46,31 +43,21 @@ def stft_distance(
     Raises:
         MetricUndefined: the pair has no score; the message says why.
     """
-    import torch
-
-    original, reconstruction = check_pair(reference=reference, estimate=estimate)
-    with torch.inference_mode():
-        pair = torch.from_numpy(np.stack([original, reconstruction]))
-        return sum(_distance(pair, *resolution) for resolution in RESOLUTIONS) / len(RESOLUTIONS)
+    pair = np.stack(check_pair(reference=reference, estimate=estimate))
+    return sum(_distance(pair, *resolution) for resolution in RESOLUTIONS) / len(RESOLUTIONS)
 
 
-def _distance(pair: Tensor, n_fft: int, hop: int, window: int) -> float:
+def _distance(pair: FloatArray, n_fft: int, hop: int, window: int) -> float:
     """Spectral convergence plus log magnitude distance of (reference, estimate) [2, S] at one resolution."""
-    import torch
-
-    long_enough = pair.shape[-1] > n_fft // 2
-    spectra = torch.stft(
-        pair,
-        n_fft,
-        hop,
-        window,
-        torch.hann_window(window),
-        pad_mode="reflect" if long_enough else "constant",
-        return_complex=True,
-    )
-    target, actual = spectra.abs().double().clamp(min=noise_floor(window))
-    convergence = torch.linalg.vector_norm(actual - target) / torch.linalg.vector_norm(target)
-    return float(convergence + (actual / target).log().abs().mean())
+    floor = noise_floor(window)
+    different, energy, logarithms, bins = 0.0, 0.0, 0.0, 0
+    for block in magnitudes(pair, n_fft, hop, window):
+        target, actual = np.maximum(block.astype(np.float64), floor)
+        different += float(np.square(actual - target).sum())
+        energy += float(np.square(target).sum())
+        logarithms += float(np.abs(np.log(actual / target)).sum())
+        bins += target.size
+    return math.sqrt(different / energy) + logarithms / bins
 
 
 def noise_floor(window: int) -> float:
