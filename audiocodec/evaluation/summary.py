@@ -22,8 +22,18 @@ import audiocodec
 from audiocodec.evaluation.rows import Row
 
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
-_PACKAGES = """numpy scipy torch soxr soundfile pesq pystoi librosa pyloudnorm swift-f0 Resemblyzer speechmos onnxruntime
-visqol-python pocketsphinx""".split()
+_SIGNAL_PACKAGES = ("numpy", "scipy", "torch", "soxr", "soundfile", "librosa")
+_METRIC_PACKAGES = (
+    "pesq",
+    "pystoi",
+    "pyloudnorm",
+    "swift-f0",
+    "Resemblyzer",
+    "speechmos",
+    "onnxruntime",
+    "visqol-python",
+)
+_PACKAGES = (*_SIGNAL_PACKAGES, *_METRIC_PACKAGES, "pocketsphinx")
 _AT_ONCE = 1 << 22  # indices drawn at a time
 
 
