@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import signal
 
 from audiocodec.audio import io
 from audiocodec.errors import MetricUndefined
@@ -22,6 +23,14 @@ CLIPS = sorted((Path(__file__).parents[2] / "egs/mini/codec/local/audio").rglob(
 def speech(request: pytest.FixtureRequest) -> np.ndarray:
     wav, rate = io.read(request.param)
     return io.resample(wav[0, : 4 * rate], rate, RATE)
+
+
+FILTERS = {  # none of them delays all frequencies alike
+    "high-pass, 300 Hz": signal.butter(4, 300, "high", fs=RATE),
+    "high-pass, 200 Hz": signal.butter(2, 200, "high", fs=RATE),
+    "low-pass, 3.4 kHz": signal.butter(8, 3400, "low", fs=RATE),
+    "all-pass": (np.poly([0.9] * 4)[::-1], np.poly([0.9] * 4)),
+}
 
 
 def late(wav: np.ndarray, samples: int) -> np.ndarray:
@@ -48,7 +57,7 @@ def vocoded(wav: np.ndarray) -> np.ndarray:
     return out[window // 2 : window // 2 + len(wav)].astype(np.float32)
 
 
-@pytest.mark.parametrize("samples", [16, -16, 80, 1600, -3200, 7999])
+@pytest.mark.parametrize("samples", [8, -8, 15, 80, 1600, -3200, 9600, 19200])
 @pytest.mark.parametrize("snr_db", [40, 10])
 def test_a_lag_of_the_waveform_is_found_to_the_sample(speech: np.ndarray, samples: int, snr_db: float) -> None:
     found = alignment(reference=speech, estimate=late(noisy(speech, snr_db), samples), sample_rate=RATE)
@@ -70,6 +79,17 @@ def test_what_is_bad_is_not_late(speech: np.ndarray) -> None:
     assert lags == [0] * len(worse)
 
 
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_makes_nothing_late(speech: np.ndarray, name: str) -> None:
+    estimate = signal.lfilter(*FILTERS[name], speech).astype(np.float32)
+    assert alignment(reference=speech, estimate=estimate, sample_rate=RATE).lag_ms == 0
+
+
+def test_a_tone_has_no_lag() -> None:
+    phase = 2 * np.pi * 100 * np.arange(2 * RATE) / RATE
+    assert alignment(reference=np.sin(phase), estimate=np.cos(phase), sample_rate=RATE).lag_ms == 0
+
+
 def test_gain_and_polarity(speech: np.ndarray) -> None:
     found = alignment(reference=speech, estimate=-0.5 * speech, sample_rate=RATE)
     assert found.inverted and found.lag_ms == 0
@@ -77,9 +97,18 @@ def test_gain_and_polarity(speech: np.ndarray) -> None:
     assert not alignment(reference=speech, estimate=2 * speech, sample_rate=RATE).inverted
 
 
-def test_a_long_pair_is_judged_by_its_middle() -> None:
-    wav = np.random.default_rng(1).normal(0, 0.1, 90 * 8000).astype(np.float32)
+def test_a_long_pair_is_judged_by_its_loudest_minute() -> None:
+    wav = np.random.default_rng(1).normal(0, 0.1, 200 * 8000).astype(np.float32)
+    wav[20 * 8000 : 180 * 8000] = 0
     assert alignment(reference=wav, estimate=late(wav, 400), sample_rate=8000).lag_ms == 50
+
+
+def test_an_estimate_without_the_loudest_minute_has_no_lag() -> None:
+    wav = np.random.default_rng(1).normal(0, 0.1, 130 * 8000).astype(np.float32)
+    wav[: 65 * 8000] *= 0.1
+    estimate = wav.copy()
+    estimate[65 * 8000 :] = 0
+    assert alignment(reference=wav, estimate=estimate, sample_rate=8000).lag_ms == 0
 
 
 @pytest.mark.parametrize("samples", [1, 2, 100])
