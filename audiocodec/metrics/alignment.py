@@ -1,7 +1,7 @@
 """Where the estimate lies against the reference: lag, gain, polarity. Found before anything is scored.
 
 Most metrics punish a shift of a few milliseconds as if it were noise, so a misaligned pair must not be scored. Two
-correlations find a lag: of the waveforms (to the sample, where the codec keeps the phase) and of the band
+correlations find a lag: of the waveforms (to a tenth of a millisecond, where the codec keeps the phase) and of the band
 envelopes (to 4 ms, where it does not). Each needs one clear peak, and the place without lag must be clearly worse: a bad
 codec is not a late one. Where waveforms are alike, their first differences say where, and must agree: filters turn the
 phase of low frequencies, where speech has its energy, and what a high-pass filter leaves would be late by milliseconds. Lags of up to two seconds are found, in up to a
@@ -18,11 +18,12 @@ import numpy.typing as npt
 from audiocodec.metrics.pairs import check_pair
 
 MAX_LAG_SECONDS, MAX_SECONDS = 2.0, 60.0
+WAVE_HZ = 6000  # waveforms are compared below
 HOP_SECONDS, BANDS = 0.004, 24
 CLEAR_PEAK = 0.7  # normalised correlation that says: this is the same waveform
 WAVE_MARGIN, RIVAL_MARGIN = 0.95, 0.95  # of the peak: without lag, or elsewhere, it must be lower
 NEAR_SECONDS = 0.002  # "elsewhere" begins here: a tone has as many peaks as periods, and no lag
-WAVE_SECONDS = 0.0005  # what a filter's group delay may be
+WAVE_SECONDS = 0.00075  # what a filter's group delay may be
 ENVELOPE_PEAK, ENVELOPE_MARGIN, ENVELOPE_HOPS = 0.5, 0.005, 3
 
 Array = npt.NDArray[np.float64]
@@ -68,25 +69,46 @@ def alignment(
 
 def _wave_lag(reference: Array, estimate: Array, sample_rate: int) -> tuple[float, bool, bool]:
     """Seconds by which the waveform of the estimate is late, whether it is inverted, whether there is a common waveform."""
-    most, near = round(MAX_LAG_SECONDS * sample_rate), round(NEAR_SECONDS * sample_rate)
-    plain, full = (_correlation(f(reference), f(estimate), most) for f in (np.asarray, np.diff))
-    curve = np.abs(full)
+    plain, differences, rate = _wave_curves(reference, estimate, sample_rate)
+    near, centre, curve = round(NEAR_SECONDS * rate), len(plain) // 2, np.abs(differences)
     peak, rough = int(np.argmax(curve)), int(np.argmax(np.abs(plain)))
-    agreed = abs(peak - rough) <= near and full[peak] * plain[rough] > 0
+    agreed = abs(peak - rough) <= near and differences[peak] * plain[rough] > 0
     if not agreed or max(curve[peak], abs(plain[rough])) < CLEAR_PEAK:
         return 0.0, False, False
-    centre = len(curve) // 2
     rival = max(curve[: max(0, peak - near)].max(initial=0), curve[peak + near + 1 :].max(initial=0))
     late = max(curve[centre] / WAVE_MARGIN, rival / RIVAL_MARGIN) < curve[peak]
-    where = peak if late and abs(peak - centre) >= WAVE_SECONDS * sample_rate else centre
-    return (where - centre) / sample_rate, bool(full[where] < 0), True
+    where = peak if late and abs(peak - centre) >= WAVE_SECONDS * rate else centre
+    return (where - centre) / rate, bool(differences[where] < 0), True
+
+
+def _wave_curves(reference: Array, estimate: Array, sample_rate: int) -> tuple[Array, Array, float]:
+    """Normalised correlations of two waveforms and of their differences, below `WAVE_HZ`, and their points a second.
+
+    The centre is no lag, `MAX_LAG_SECONDS` lie on either side. Leaving out the upper part of the spectra is what makes
+    them short; the spectrum of a difference is the waveform's times a ramp.
+    """
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    most = min(round(MAX_LAG_SECONDS * sample_rate), len(reference) - 1)
+    size = next_fast_len(len(reference) + most, real=True)
+    kept = min(size // 2, max(1, round(size * WAVE_HZ / sample_rate)))
+    first, second = rfft(np.stack([reference, estimate]), size)[:, :kept]
+    ramp = np.square(np.sin(np.pi * np.arange(kept) / size))
+    power = [np.square(np.abs(x)) for x in (first, second)]
+    rate, curves = sample_rate * 2 * kept / size, []
+    reach = min(round(most * 2 * kept / size), kept - 1)
+    for weight in (np.ones(kept), ramp):
+        full = irfft(np.conj(first) * second * weight, 2 * kept) * kept
+        energy = np.prod([x @ weight for x in power])
+        curves.append(np.concatenate([full[2 * kept - reach :], full[: reach + 1]]) / max(np.sqrt(energy), 1e-12))
+    return curves[0], curves[1], rate
 
 
 def _envelope_lag(reference: Array, estimate: Array, sample_rate: int) -> float:
     """Seconds by which the envelopes of the estimate are late; 0 without a clear peak elsewhere."""
     pair = [_envelopes(x, sample_rate) for x in (reference, estimate)]
     most = round(MAX_LAG_SECONDS / HOP_SECONDS)
-    curves = [_correlation(a, b, most, normalised=False) for a, b in zip(*pair)]
+    curves = [_correlation(a, b, most) for a, b in zip(*pair)]
     energy = np.sqrt(np.prod([np.sum(np.square(x)) for x in pair]))
     curve = np.sum(curves, axis=0) / max(energy, 1e-12)
     centre, peak = len(curve) // 2, int(np.argmax(curve))
@@ -108,16 +130,15 @@ def _envelopes(wav: Array, sample_rate: int) -> Array:
     return centred
 
 
-def _correlation(a: Array, b: Array, most: int, normalised: bool = True) -> Array:
+def _correlation(a: Array, b: Array, most: int) -> Array:
     """Correlation of `b` shifted back by -most..most samples with `a`: the peak is where `b` is late by."""
     from scipy.fft import irfft, next_fast_len, rfft
 
     most = min(most, len(a) - 1)
     size = next_fast_len(len(a) + most, real=True)
     first, second = rfft(np.stack([a, b]), size)
-    full = irfft(np.conj(first) * second, size, overwrite_x=True)
-    curve: Array = np.concatenate([full[size - most :], full[: most + 1]]) if most else full[:1]
-    return curve / max(np.sqrt(np.sum(a * a) * np.sum(b * b)), 1e-12) if normalised else curve
+    full: Array = irfft(np.conj(first) * second, size)
+    return np.concatenate([full[size - most :], full[: most + 1]]) if most else full[:1]
 
 
 def _loudest(wav: npt.NDArray[np.float32], length: int) -> slice:
