@@ -15,18 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.metrics.pairs import check_pair
+from audiocodec.audio.io import resample
+from audiocodec.metrics.pairs import FloatArray, check_pair
+from audiocodec.metrics.spectra import magnitudes
 
 MAX_LAG_SECONDS, MAX_SECONDS = 2.0, 60.0
-WAVE_HZ = 6000  # waveforms are compared below
+MAX_RATE = 12_000  # what is compared is resampled to it
 HOP_SECONDS, BANDS = 0.004, 24
 CLEAR_PEAK = 0.7  # normalised correlation that says: this is the same waveform
 WAVE_MARGIN, RIVAL_MARGIN = 0.95, 0.95  # of the peak: without lag, or elsewhere, it must be lower
 NEAR_SECONDS = 0.002  # "elsewhere" begins here: a tone has as many peaks as periods, and no lag
 WAVE_SECONDS = 0.00075  # what a filter's group delay may be
 ENVELOPE_PEAK, ENVELOPE_MARGIN, ENVELOPE_HOPS = 0.5, 0.005, 3
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -60,85 +60,65 @@ def alignment(
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
     gain = 10 * np.log10(np.mean(np.square(reconstruction, dtype=float)) / np.mean(np.square(original, dtype=float)))
     part = _loudest(original, round(MAX_SECONDS * sample_rate))
-    first, second = original[part].astype(np.float64), reconstruction[part].astype(np.float64)
-    lag, inverted, clear = _wave_lag(first, second, sample_rate)
+    rate = min(sample_rate, MAX_RATE)
+    first, second = (resample(x[part], sample_rate, rate) for x in (original, reconstruction))
+    lag, inverted, clear = _wave_lag(first, second, rate)
     if not clear:
-        lag = _envelope_lag(first, second, sample_rate)
+        lag = _envelope_lag(first, second, rate)
     return Alignment(1000 * lag, float(gain), inverted)
 
 
-def _wave_lag(reference: Array, estimate: Array, sample_rate: int) -> tuple[float, bool, bool]:
+def _wave_lag(reference: FloatArray, estimate: FloatArray, sample_rate: int) -> tuple[float, bool, bool]:
     """Seconds by which the waveform of the estimate is late, whether it is inverted, whether there is a common waveform."""
-    plain, differences, rate = _wave_curves(reference, estimate, sample_rate)
-    near, centre, curve = round(NEAR_SECONDS * rate), len(plain) // 2, np.abs(differences)
+    most, near = round(MAX_LAG_SECONDS * sample_rate), round(NEAR_SECONDS * sample_rate)
+    plain = _normalised(reference, estimate, most)
+    differences = _normalised(np.diff(reference), np.diff(estimate), most)
+    curve, centre = np.abs(differences), len(differences) // 2
     peak, rough = int(np.argmax(curve)), int(np.argmax(np.abs(plain)))
     agreed = abs(peak - rough) <= near and differences[peak] * plain[rough] > 0
     if not agreed or max(curve[peak], abs(plain[rough])) < CLEAR_PEAK:
         return 0.0, False, False
     rival = max(curve[: max(0, peak - near)].max(initial=0), curve[peak + near + 1 :].max(initial=0))
     late = max(curve[centre] / WAVE_MARGIN, rival / RIVAL_MARGIN) < curve[peak]
-    where = peak if late and abs(peak - centre) >= WAVE_SECONDS * rate else centre
-    return (where - centre) / rate, bool(differences[where] < 0), True
+    where = peak if late and abs(peak - centre) >= WAVE_SECONDS * sample_rate else centre
+    return (where - centre) / sample_rate, bool(differences[where] < 0), True
 
 
-def _wave_curves(reference: Array, estimate: Array, sample_rate: int) -> tuple[Array, Array, float]:
-    """Normalised correlations of two waveforms and of their differences, below `WAVE_HZ`, and their points a second.
-
-    The centre is no lag, `MAX_LAG_SECONDS` lie on either side. Leaving out the upper part of the spectra is what makes
-    them short; the spectrum of a difference is the waveform's times a ramp.
-    """
-    from scipy.fft import irfft, next_fast_len, rfft
-
-    most = min(round(MAX_LAG_SECONDS * sample_rate), len(reference) - 1)
-    size = next_fast_len(len(reference) + most, real=True)
-    kept = min(size // 2, max(1, round(size * WAVE_HZ / sample_rate)))
-    first, second = rfft(np.stack([reference, estimate]), size)[:, :kept]
-    ramp = np.square(np.sin(np.pi * np.arange(kept) / size))
-    power = [np.square(np.abs(x)) for x in (first, second)]
-    rate, curves = sample_rate * 2 * kept / size, []
-    reach = min(round(most * 2 * kept / size), kept - 1)
-    for weight in (np.ones(kept), ramp):
-        full = irfft(np.conj(first) * second * weight, 2 * kept) * kept
-        energy = np.prod([x @ weight for x in power])
-        curves.append(np.concatenate([full[2 * kept - reach :], full[: reach + 1]]) / max(np.sqrt(energy), 1e-12))
-    return curves[0], curves[1], rate
+def _normalised(a: FloatArray, b: FloatArray, most: int) -> FloatArray:
+    energy = float(np.sum(np.square(a), dtype=np.float64) * np.sum(np.square(b), dtype=np.float64))
+    return _correlation(a, b, most) / np.float32(max(energy**0.5, 1e-12))
 
 
-def _envelope_lag(reference: Array, estimate: Array, sample_rate: int) -> float:
+def _envelope_lag(reference: FloatArray, estimate: FloatArray, sample_rate: int) -> float:
     """Seconds by which the envelopes of the estimate are late; 0 without a clear peak elsewhere."""
-    pair = [_envelopes(x, sample_rate) for x in (reference, estimate)]
+    first, second = _envelopes(np.stack([reference, estimate]), sample_rate)
     most = round(MAX_LAG_SECONDS / HOP_SECONDS)
-    curves = [_correlation(a, b, most) for a, b in zip(*pair)]
-    energy = np.sqrt(np.prod([np.sum(np.square(x)) for x in pair]))
-    curve = np.sum(curves, axis=0) / max(energy, 1e-12)
+    curve = _correlation(first, second, most).sum(0)
+    curve /= max(float(np.sqrt(np.sum(np.square(first)) * np.sum(np.square(second)))), 1e-12)
     centre, peak = len(curve) // 2, int(np.argmax(curve))
     clear = curve[peak] >= max(ENVELOPE_PEAK, curve[centre] + ENVELOPE_MARGIN) and abs(peak - centre) >= ENVELOPE_HOPS
     return float((peak - centre) * HOP_SECONDS) if clear else 0.0
 
 
-def _envelopes(wav: Array, sample_rate: int) -> Array:
-    """Log energies of `BANDS` equal bands up to 8 kHz, each centred over time [bands, frames]."""
-    hop = round(HOP_SECONDS * sample_rate)
-    window = 4 * hop
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(wav, window // 2), window)[::hop] * np.hanning(window)
-    power = np.square(np.abs(np.fft.rfft(frames)))[:, : max(1, round(8000 / sample_rate * window))]
-    bands = np.stack([part.sum(1) for part in np.array_split(power, min(BANDS, power.shape[1]), axis=1)])
-    levels = np.log10(
-        np.maximum(bands, max(1e-4 * bands.max(), 1e-30))
-    )  # what lies 40 dB below the loudest does not count
-    centred: Array = levels - levels.mean(1, keepdims=True)
-    return centred
+def _envelopes(pair: FloatArray, sample_rate: int) -> FloatArray:
+    """Log energies of `BANDS` equal bands, each centred over time [2, bands, frames]."""
+    hop = max(1, round(HOP_SECONDS * sample_rate))
+    power = np.square(np.concatenate(list(magnitudes(pair, 4 * hop, hop)), axis=1))
+    bands = np.stack([part.sum(2) for part in np.array_split(power, min(BANDS, power.shape[2]), axis=2)], axis=1)
+    floor = np.maximum(1e-4 * bands.max((1, 2), keepdims=True), 1e-30)  # 40 dB below the loudest: does not count
+    levels: FloatArray = np.log10(np.maximum(bands, floor))
+    levels -= levels.mean(2, keepdims=True)
+    return levels
 
 
-def _correlation(a: Array, b: Array, most: int) -> Array:
-    """Correlation of `b` shifted back by -most..most samples with `a`: the peak is where `b` is late by."""
+def _correlation(a: FloatArray, b: FloatArray, most: int) -> FloatArray:
+    """Correlation of `b` shifted back by -most..most samples with `a`, along the last axis: the peak is where `b` is late by."""
     from scipy.fft import irfft, next_fast_len, rfft
 
-    most = min(most, len(a) - 1)
-    size = next_fast_len(len(a) + most, real=True)
-    first, second = rfft(np.stack([a, b]), size)
-    full: Array = irfft(np.conj(first) * second, size)
-    return np.concatenate([full[size - most :], full[: most + 1]]) if most else full[:1]
+    most = min(most, a.shape[-1] - 1)
+    size = next_fast_len(a.shape[-1] + most, real=True)
+    full: FloatArray = irfft(np.conj(rfft(a, size)) * rfft(b, size), size)
+    return np.concatenate([full[..., size - most :], full[..., : most + 1]], axis=-1) if most else full[..., :1]
 
 
 def _loudest(wav: npt.NDArray[np.float32], length: int) -> slice:
