@@ -74,7 +74,7 @@ def groups(systems: Sequence[System], measure: Measure, column: str, found: Sequ
         [f'<th scope="row">{escape(name)}</th>', *(_group_cell(part.get(name), form) for part in found)]
         for name in names
     ]
-    return table(f"{measure.heading} by {column}", [column, *(escape(s.label) for s in systems)], lines)
+    return table(f"{measure.heading} by {column}", [escape(column), *(escape(s.label) for s in systems)], lines)
 
 
 def failures(systems: Sequence[System]) -> str:

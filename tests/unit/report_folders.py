@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,7 @@ def write_evaluations(root: Path) -> None:
             )
             for number, value in enumerate(stoi)
         ]
-        folder = root / "eval" / label
-        folder.mkdir(parents=True)
-        (folder / "rows.jsonl").write_text("".join(row.to_json() + "\n" for row in rows))
-        summary = summarize(rows, ["stoi", "mel_distance"], {}, f"audiocodec evaluate {label}")
-        (folder / "summary.json").write_text(json.dumps(summary))
+        write_evaluation(root / "eval" / label, rows, ["stoi", "mel_distance"])
 
 
 def report(root: Path, page: Path, *options: str) -> int:
@@ -77,3 +73,13 @@ def data_of(page: Path) -> dict[str, Any]:
     assert found
     data: dict[str, Any] = json.loads(found[1])
     return data
+
+
+def write_evaluation(folder: Path, rows: Sequence[Row], measures: Sequence[str] = ("stoi",)) -> Path:
+    """A folder as `evaluate` leaves it."""
+    folder.mkdir(parents=True)
+    (folder / "rows.jsonl").write_text("".join(row.to_json() + "\n" for row in rows))
+    (folder / "summary.json").write_text(
+        json.dumps(summarize(rows, measures, {}, f"audiocodec evaluate {folder.name}"))
+    )
+    return folder

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_folders import report
+from report_folders import RATE, data_of, noise, report, write_evaluation
 
+from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.errors import AudioCodecError
+from audiocodec.evaluation.rows import Row
 from audiocodec.report.systems import read_systems
 
 # What the page says
@@ -29,6 +32,42 @@ def test_the_page_holds_scores_groups_failures_codebooks_and_origins(evaluations
     assert "Use of codebook entries, sorted" in text
     assert '<th scope="row">it</th>' in text and "<b>0.905</b>" in text  # the mean of 0.90 and 0.91
     assert list(tmp_path.iterdir()) == [page]
+
+
+def tags_of(page: Path) -> set[str]:
+    """Names of all elements, as a parser sees them."""
+    found: set[str] = set()
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: found.add(tag)  # type: ignore[method-assign]
+    parser.feed(page.read_text())
+    return found
+
+
+def test_nothing_that_somebody_else_named_becomes_part_of_the_page(tmp_path: Path) -> None:
+    def named(what: str) -> str:
+        return f"\"'><evil{what} http-equiv=refresh><!--</table></script>"
+
+    reference, estimate = tmp_path / "reference.wav", tmp_path / "estimate.wav"
+    for path in (reference, estimate):
+        io.write(path, noise(0), RATE)
+    rows = [
+        Row(
+            id=named(f"id{number}"),
+            values={"stoi": 0.5 + number / 10},
+            failures={"pesq": named("reason")},
+            notes=(named("note"),),
+            groups={named("column"): named("group")},
+            reference=str(reference),
+            estimate=str(estimate),
+        )
+        for number in range(2)
+    ]
+    folder = write_evaluation(tmp_path / "eval", rows, ["stoi", "pesq"])
+    page = tmp_path / "r.html"
+    words = ["report", str(folder), str(folder), "-o", str(page), "--quiet", "--title", named("title")]
+    assert main([*words, "--name", named("label"), "other"]) == 0
+    assert len(data_of(page)["examples"]) == 2  # the names are in the players and in the program's data too
+    assert [tag for tag in tags_of(page) if tag.startswith("evil")] == []
 
 
 def test_the_page_asks_nothing_of_the_network_and_runs_only_its_own_program(evaluations: Path, tmp_path: Path) -> None:
