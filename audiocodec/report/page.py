@@ -85,7 +85,7 @@ def _sections(content: Content) -> list[str]:
 _SCORES_NOTE = (
     "<p>Means over utterances, with 95 % bootstrap intervals. What has no score counts as failed, never as a number. "
     "<b>best</b>: best mean on the utterances that all systems have scores for; <b>tie</b>: intervals overlap with the "
-    "best one\u2019s (a paired comparison may still tell them apart). Ground truth does not compete.</p>"
+    "best one\u2019s (a paired comparison may still tell them apart). The reference itself and samples that were only resampled do not compete.</p>"
 )
 _LISTEN_NOTE = (
     "<p>All clips of an utterance are equally loud (RMS) and play in step: switching keeps the position. In a player, "

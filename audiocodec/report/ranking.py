@@ -31,13 +31,13 @@ def rank(systems: Sequence[System], measure: Measure) -> Ranking:
     """Mark the best systems by one measure.
 
     Args:
-        systems: all of the report; ground truth does not compete.
+        systems: all of the report; those that are no codecs do not compete.
         measure: costs (bitrate, time) and measures without a better side give no marks.
 
     Returns:
         No marks with fewer than two competitors or fewer than two common utterances.
     """
-    scores = {system.label: system.values(measure) for system in systems if not system.is_ground_truth}
+    scores = {system.label: system.values(measure) for system in systems if system.competes}
     scores = {label: values for label, values in scores.items() if values}
     if measure in CODING or measure.better == NEITHER or len(scores) < 2:
         return Ranking({}, 0)

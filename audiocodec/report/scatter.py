@@ -1,4 +1,4 @@
-"""Quality against bitrate: a dot for each system with its 95 % interval; lines for systems without a bitrate."""
+"""Quality against bitrate: a dot for each codec with its 95 % interval; lines for what is not coded or has no bitrate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL_HEIGHT, _LETTER = 13, 7
 class _Point:
     index: int
     label: str
-    rate: float | None
+    rate: float | None  # None: a line
     mean: float
     interval: tuple[float, float]
 
@@ -52,8 +52,9 @@ def _point(index: int, system: System, measure: Measure) -> _Point | None:
     mean = float(found["mean"])
     low, high = found["interval"] or (mean, mean)
     coded = system.described(MEASURES["kbps_payload"]) or {}
-    rate = coded.get("mean") or None
-    return _Point(index, system.label, rate, mean, (float(low), float(high)))
+    rate = coded.get("mean") or None if system.competes else None
+    label = system.label if rate is not None else f"{system.label}, {'no bitrate' if system.competes else 'not coded'}"
+    return _Point(index, label, rate, mean, (float(low), float(high)))
 
 
 def _marks(point: _Point, x: axes.Scale, y: axes.Scale) -> list[str]:
@@ -73,11 +74,10 @@ def _labels(points: Sequence[_Point], x: axes.Scale, y: axes.Scale) -> list[str]
     taken: dict[str, float] = {}  # side of the plot -> lowest place in use
     for point in sorted(points, key=lambda p: y(p.mean)):
         place = x.end if point.rate is None else x(point.rate)
-        words = point.label if point.rate is not None else f"{point.label}, no bitrate"
-        side = "start" if place + _LETTER * len(words) + 8 < x.end else "end"
+        side = "start" if place + _LETTER * len(point.label) + 8 < x.end else "end"
         wanted = y(point.mean) - 6 if point.rate is None else y(point.mean) - 8
         height = max(wanted, taken.get(side, 0) + _LABEL_HEIGHT)
         taken[side] = height
         offset = 0 if point.rate is None else -8 if side == "end" else 8
-        parts.append(axes.text(place + offset, height, words, f"label {axes.colour(point.index)}", side))
+        parts.append(axes.text(place + offset, height, point.label, f"label {axes.colour(point.index)}", side))
     return parts

@@ -16,6 +16,8 @@ from audiocodec.evaluation.rows import FINISHED, Row, read_rows
 from audiocodec.metrics.codebook import CodeCounter
 from audiocodec.tokens.token_file import TokenFile
 
+_PCM = "16-bit PCM at "
+
 
 @dataclass(frozen=True)
 class System:
@@ -44,6 +46,16 @@ class System:
         """Value of a column of the manifest -> measure -> its summary; empty when there is no such column."""
         found = self.summary.get("groups", {}).get(column, {})
         return {value or "\u2013": group["measures"] for value, group in found.items()}
+
+    @property
+    def competes(self) -> bool:
+        """Whether it is a codec: neither the reference nor uncoded samples, whose scores no codec is to be measured by."""
+        return not self.is_ground_truth and not self.is_pcm
+
+    @property
+    def is_pcm(self) -> bool:
+        """Whether it is the anchor that only resamples: `Resampling.describe` is what its summary says coded it."""
+        return str(self.summary.get("tokens", {}).get("coded_by", "")).startswith(_PCM)
 
     @property
     def is_ground_truth(self) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from report_folders import KBPS, MEL, STOI, system
 
+from audiocodec.evaluation.anchors.resampling import Resampling
 from audiocodec.evaluation.rows import Row
-from audiocodec.report import choice, ranking
+from audiocodec.evaluation.summary import summarize
+from audiocodec.report import choice, ranking, scatter
 from audiocodec.report.systems import System, read_systems
 
 # What it marks and chooses
@@ -23,6 +26,21 @@ def test_best_and_tie() -> None:
     tied = ranking.rank([system("low", low), system("high", high), system("near", near)], STOI)
     assert tied.marks == {"high": "tie", "near": "tie"}
     assert ranking.rank([system("high", high), truth], STOI).marks == {}
+
+
+def test_samples_that_were_only_resampled_neither_win_nor_stretch_the_axis_of_bitrates() -> None:
+    def coded(label: str, stoi: float, kbps: float, by: str) -> System:
+        rows = [Row(f"u{i}", values={"stoi": stoi + i / 100, "kbps_payload": kbps}) for i in range(6)]
+        summary = summarize(rows, ["stoi", "kbps_payload"], {"coded_by": by}, "")
+        return System(label, {row.id: row for row in rows}, summary)
+
+    pcm = coded("resample-24k", 0.9, 384.0, Resampling(24_000).describe())
+    opus, codec2 = coded("opus", 0.7, 6.0, "opusenc"), coded("codec2", 0.5, 3.2, "codec2")
+    assert ranking.rank([pcm, opus, codec2], STOI).marks == {"opus": "best"}
+    picture = scatter.scatter([pcm, opus, codec2], STOI)
+    assert re.findall(r">(\d+)</text>", picture) == ["5", "10"]  # kbps; a label in whole numbers
+    assert "resample-24k, not coded" in picture
+    assert scatter.scatter([pcm], STOI) == ""
 
 
 def test_a_system_does_not_win_by_failing_on_hard_utterances() -> None:
