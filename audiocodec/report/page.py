@@ -18,8 +18,10 @@ from typing import Any
 
 from audiocodec.evaluation.catalogue import CODING, Measure
 from audiocodec.report import listening, tables
+from audiocodec.report.cells import swatch
 from audiocodec.report.clips import Example
 from audiocodec.report.codebooks import usage_curves
+from audiocodec.report.differences import differences
 from audiocodec.report.distributions import boxes, group_scores, intervals
 from audiocodec.report.players import audio_data, players
 from audiocodec.report.ranking import rank
@@ -33,13 +35,14 @@ MAX_GROUPS = 30
 
 @dataclass(frozen=True)
 class Content:
-    """All that goes into the page: `report` is its identity, which ratings carry."""
+    """All that goes into the page: `report` is its identity, which ratings carry; `base` is what differences are from."""
 
     title: str
     report: str
     systems: list[System]
     examples: list[Example]
     sessions: list[Session]
+    base: System | None = None
 
 
 def render(content: Content) -> str:
@@ -65,6 +68,7 @@ def _sections(content: Content) -> list[str]:
     rated = any(example.systems for example in content.examples)
     parts = [
         ("scores", "Scores", _SCORES_NOTE + tables.scores(systems, measures, rankings)),
+        ("differences", "Differences", _differences(systems, measures, content.base)),
         ("ratings", "Ratings", _ratings(content)),
         ("plots", "Bitrate and distributions", _chooser("plots", [(m, _plots(systems, m)) for m in measures])),
         ("listen", "Listen", (_LISTEN_NOTE if content.examples else "") + listen),
@@ -84,14 +88,24 @@ def _sections(content: Content) -> list[str]:
 
 _SCORES_NOTE = (
     "<p>Means over utterances, with 95 % bootstrap intervals. What has no score counts as failed, never as a number. "
-    "<b>best</b>: best mean on the utterances that all systems have scores for; <b>tie</b>: intervals overlap with the "
-    "best one\u2019s (a paired comparison may still tell them apart). The reference itself and samples that were only resampled do not compete.</p>"
+    "<b>best</b>: best mean on the utterances that all systems have scores for; <b>tie</b>: the best one and "
+    "those that a paired comparison on these utterances cannot tell from it. The reference itself and samples that were only resampled do not compete.</p>"
+)
+_DIFFERENCES_NOTE = (
+    "<p>Mean of the differences on each utterance that both systems have a score for, with its 95 % interval by paired "
+    "bootstrap, and how often the system is better, equal scores counted half. <b>better</b> and <b>worse</b>: the "
+    "interval leaves out zero.</p>"
 )
 _LISTEN_NOTE = (
     "<p>All clips of an utterance are equally loud (RMS) and play in step: switching keeps the position. In a player, "
     "keys <kbd>1</kbd> to <kbd>9</kbd> switch, <kbd>space</kbd> plays and pauses; click a picture to go there.</p>"
 )
 _NO_AUDIO = "<p>No audio: the files of these evaluations are not there any more, or none were asked for.</p>"
+
+
+def _differences(systems: Sequence[System], measures: Sequence[Measure], base: System | None) -> str:
+    found = differences(systems, measures, base) if base else ""
+    return _DIFFERENCES_NOTE + found if found else ""
 
 
 def _plots(systems: Sequence[System], measure: Measure) -> str:
@@ -136,7 +150,7 @@ def _groups(systems: Sequence[System], measures: Sequence[Measure]) -> str:
 
 
 def _key(systems: Sequence[System]) -> str:
-    names = "".join(f"<span>{tables.swatch(i)}{escape(system.label)}</span> " for i, system in enumerate(systems))
+    names = "".join(f"<span>{swatch(i)}{escape(system.label)}</span> " for i, system in enumerate(systems))
     return f'<span class="keys">{names}</span>'
 
 
@@ -144,7 +158,7 @@ def _codebooks(systems: Sequence[System]) -> str:
     plots, problems = "", ""
     for system in systems:
         counter, problem = code_counts(system)
-        keys = "".join(f"<span>{tables.swatch(k)}codebook {k}</span>" for k in range(len(counter.counts)))
+        keys = "".join(f"<span>{swatch(k)}codebook {k}</span>" for k in range(len(counter.counts)))
         caption = f'<b>{escape(system.label)}</b> <span class="keys">{keys}dashed: equal use</span>'
         plots += _plot(caption, usage_curves(counter.counts))
         if problem:

@@ -19,7 +19,7 @@ from audiocodec.tokens.token_file import TokenFile
 _PCM = "16-bit PCM at "
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class System:
     """One evaluation.
 

@@ -34,6 +34,36 @@ def test_the_page_holds_scores_groups_failures_codebooks_and_origins(evaluations
     assert list(tmp_path.iterdir()) == [page]
 
 
+def test_differences_are_paired_and_from_the_system_one_asks_for(tmp_path: Path) -> None:
+    scores = {"a": (0.5, 0.6, 0.7, 0.8), "b": (0.6, 0.7, 0.8, 0.7), "c": (0.4, 0.5, 0.6)}
+    for label, stoi in scores.items():
+        rows = [Row(f"u{i}", values={"stoi": value, "mel_distance": value}) for i, value in enumerate(stoi)]
+        write_evaluation(tmp_path / label, rows, ["stoi", "mel_distance"])
+    words = [
+        "report",
+        *(str(tmp_path / label) for label in scores),
+        "-o",
+        str(tmp_path / "r.html"),
+        "--quiet",
+        "--force",
+    ]
+
+    def lines(*options: str) -> list[str]:
+        assert main([*words, *options]) == 0
+        section = re.search(r'<section id="differences">(.*?)</section>', (tmp_path / "r.html").read_text(), re.DOTALL)
+        assert section
+        return [re.sub(r"<[^>]*>", " ", line) for line in re.findall(r"<tr>(.*?)</tr>", section[1])[1:]]
+
+    b, c = (" ".join(line.split()) for line in lines())
+    assert re.fullmatch(r"b \+0\.050 \[.*\] better on 75 % \+0\.05 \[.*\] better on 25 %", b)
+    same = "[-0.100, -0.100] better on 0 % of 3"
+    assert c == f"c -0.100 worse {same} -0.10 better [-0.10, -0.10] better on 100 % of 3"
+    assert [line.split()[:3] for line in lines("--against", "c")] == [
+        ["a", "+0.100", "better"],
+        ["b", "+0.200", "better"],
+    ]
+
+
 def tags_of(page: Path) -> set[str]:
     """Names of all elements, as a parser sees them."""
     found: set[str] = set()
@@ -125,6 +155,7 @@ def test_names(evaluations: Path, tmp_path: Path) -> None:
         (["GOOD", "-o", "FOLDER"], 2, "is a folder; say -o"),
         (["GOOD", "-o", "FOLDER/none/r.html"], 2, "none: No such directory"),
         (["GOOD", "-o", "OUT", "--name", "a", "b"], 2, "2 names for 1 evaluations"),
+        (["GOOD", "-o", "OUT", "--against", "x"], 2, "--against x: no such system; there are "),
         (["GOOD", "-o", "OUT", "--utterances", "u9"], 1, "utterance 'u9': no evaluation has"),
         (["GOOD", "-o", "OUT", "--utterances", ","], 2, "names no utterance"),
         (["GOOD", "-o", "OUT", "--examples", "-1"], 2, "-1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_folders import KBPS, MEL, STOI, system
 
@@ -20,12 +21,19 @@ from audiocodec.report.systems import System, read_systems
 def test_best_and_tie() -> None:
     low = {f"u{i}": 0.5 + 0.01 * (i % 3) for i in range(12)}
     high = {key: value + 0.3 for key, value in low.items()}
-    near = {key: value + 0.001 for key, value in high.items()}
+    near = {key: value + (0.002, -0.001)[i % 2] for i, (key, value) in enumerate(high.items())}
     truth = system("truth", dict.fromkeys(low, 1.0), ground_truth=True)
     assert ranking.rank([system("low", low), system("high", high), truth], STOI).marks == {"high": "best"}
     tied = ranking.rank([system("low", low), system("high", high), system("near", near)], STOI)
     assert tied.marks == {"high": "tie", "near": "tie"}
     assert ranking.rank([system("high", high), truth], STOI).marks == {}
+
+
+def test_a_small_gain_on_every_utterance_is_told_from_none() -> None:
+    random = np.random.default_rng(0)
+    plain = {f"u{i}": float(value) for i, value in enumerate(random.normal(0.7, 0.1, 200))}  # means move by 0.014
+    better = {key: value + float(random.normal(0.015, 0.02)) for key, value in plain.items()}
+    assert ranking.rank([system("plain", plain), system("better", better)], STOI).marks == {"better": "best"}
 
 
 def test_samples_that_were_only_resampled_neither_win_nor_stretch_the_axis_of_bitrates() -> None:
