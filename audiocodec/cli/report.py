@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     except ReportError as error:
         raise UsageError(str(error)) from None
     if not args.quiet:
-        if not content.examples and args.examples:
-            print("audiocodec: no audio in the report: the files that were scored are not there", file=sys.stderr)
+        if content.silence and args.examples:
+            print(f"audiocodec: {content.silence}", file=sys.stderr)
         size = os.path.getsize(args.output) / 1e6
         heard = f"{len(content.systems)} systems, {len(content.examples)} utterances to listen to"
         print(f"audiocodec: wrote {args.output} ({size:.1f} MB, {heard})", file=sys.stderr)

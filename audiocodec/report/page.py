@@ -35,7 +35,8 @@ MAX_GROUPS = 30
 
 @dataclass(frozen=True)
 class Content:
-    """All that goes into the page: `report` is its identity, which ratings carry; `base` is what differences are from."""
+    """All that goes into the page: `report` is its identity, which ratings carry; `base` is what differences are from,
+    `silence` why there are no examples."""
 
     title: str
     report: str
@@ -43,6 +44,7 @@ class Content:
     examples: list[Example]
     sessions: list[Session]
     base: System | None = None
+    silence: str = ""
 
 
 def render(content: Content) -> str:
@@ -64,7 +66,7 @@ def _sections(content: Content) -> list[str]:
     systems, measures = content.systems, measures_used(content.systems)
     quality = [measure for measure in measures if measure not in CODING]
     rankings = {measure.name: rank(systems, measure) for measure in measures}
-    listen = players(systems, content.examples, measures) if content.examples else _NO_AUDIO
+    listen = players(systems, content.examples, measures) if content.examples else f"<p>{escape(content.silence)}</p>"
     rated = any(example.systems for example in content.examples)
     parts = [
         ("scores", "Scores", _SCORES_NOTE + tables.scores(systems, measures, rankings)),
@@ -100,7 +102,6 @@ _LISTEN_NOTE = (
     "<p>All clips of an utterance are equally loud (RMS) and play in step: switching keeps the position. In a player, "
     "keys <kbd>1</kbd> to <kbd>9</kbd> switch, <kbd>space</kbd> plays and pauses; click a picture to go there.</p>"
 )
-_NO_AUDIO = "<p>No audio: the files of these evaluations are not there any more, or none were asked for.</p>"
 
 
 def _differences(systems: Sequence[System], measures: Sequence[Measure], base: System | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.rows import write_atomically
-from audiocodec.report.choice import choose
+from audiocodec.report.choice import choose, why_none
 from audiocodec.report.clips import make_example, report_id
 from audiocodec.report.differences import base_of
 from audiocodec.report.page import Content, render
@@ -66,7 +66,8 @@ def write_report(
     labels = [system.label for system in systems]
     identity = report_id(labels, examples)
     check_ratings(sessions, identity, labels, [example.id for example in examples])
-    content = Content(options.title, identity, systems, examples, sessions, base)
+    silence = "" if examples else f"No audio: {why_none(systems) if options.examples else 'none was asked for'}."
+    content = Content(options.title, identity, systems, examples, sessions, base, silence)
     text, target = render(content), Path(path)
     try:
         write_atomically(target, text)

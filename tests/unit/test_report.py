@@ -123,7 +123,7 @@ def test_without_the_audio_there_is_a_page_without_players(
     (tmp_path / "eval/rows.jsonl").write_text(rows)
     (tmp_path / "eval/summary.json").write_bytes((evaluations / "eval/good/summary.json").read_bytes())
     assert main(["report", str(tmp_path / "eval"), "-o", str(tmp_path / "r.html")]) == 0
-    assert "no audio in the report" in capsys.readouterr().err
+    assert "evaluations; /nowhere/ref/u0.wav is not there" in capsys.readouterr().err
     text = (tmp_path / "r.html").read_text()
     assert "<b>0.915</b>" in text and "No audio" in text and "<article" not in text and "not all codes" in text
 
@@ -141,6 +141,16 @@ def test_names(evaluations: Path, tmp_path: Path) -> None:
     assert read_systems([tmp_path / "other/good"])[0].label == "good"
     with pytest.raises(AudioCodecError, match="two evaluations are called 'a'"):
         read_systems([good, recipe], ["a", "a"])
+
+
+def test_evaluations_of_different_utterances_have_none_to_play_and_that_is_said(
+    evaluations: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"reference": str(evaluations / "ref/u0.wav"), "estimate": str(evaluations / "good/u0.wav")}
+    folders = [str(write_evaluation(tmp_path / name, [Row(id=name, values={"stoi": 1.0}, **files)])) for name in "ab"]
+    assert main(["report", *folders, "-o", str(tmp_path / "r.html")]) == 0
+    reason = "no utterance is in all of these evaluations; make a report of each set of utterances"
+    assert reason in capsys.readouterr().err and reason in (tmp_path / "r.html").read_text()
 
 
 # What is refused
