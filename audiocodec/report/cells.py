@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from audiocodec.evaluation.catalogue import CODING, HIGHER, LOWER, Measure
+from audiocodec.report.axes import colour
 
 _ARROWS = {HIGHER: "higher is better", LOWER: "lower is better"}
 
@@ -28,7 +29,7 @@ def table(caption: str, heads: Sequence[str], lines: Iterable[Sequence[str]], ki
 
 def swatch(index: int) -> str:
     """A spot in the colour of a system."""
-    return f'<span class="swatch b{index % 8}" aria-hidden="true"></span>'
+    return f'<span class="swatch {colour(index)}" aria-hidden="true"></span>'
 
 
 def bracketed(bounds: Sequence[float], form: str) -> str:
@@ -44,7 +45,7 @@ def measure_head(measure: Measure) -> str:
 
 def name_cell(index: int, label: str) -> str:
     """The head of a line about a system, with its colour."""
-    return f'<th scope="row" data-value="{escape(label, quote=True)}">{swatch(index)}{escape(label)}</th>'
+    return f'<th scope="row" data-value="{escape(label, quote=True)}"><span class="who">{swatch(index)}<span>{escape(label)}</span></span></th>'
 
 
 def head_cell(label: str) -> str:

@@ -22,7 +22,7 @@ from audiocodec.report.cells import swatch
 from audiocodec.report.clips import Example
 from audiocodec.report.codebooks import usage_curves
 from audiocodec.report.differences import differences
-from audiocodec.report.distributions import boxes, group_scores, intervals
+from audiocodec.report.distributions import boxes, group_boxes, group_scores
 from audiocodec.report.players import audio_data, players
 from audiocodec.report.ranking import rank
 from audiocodec.report.ratings import FORMAT, VERSION, Session
@@ -98,6 +98,7 @@ _DIFFERENCES_NOTE = (
     "bootstrap, and how often the system is better, equal scores counted half. <b>better</b> and <b>worse</b>: the "
     "interval leaves out zero.</p>"
 )
+_BOX_CAPTION = "Every utterance: box of quartiles, line at the median, diamond at the mean"
 _LISTEN_NOTE = (
     "<p>All clips of an utterance are equally loud (RMS) and play in step: switching keeps the position. In a player, "
     "keys <kbd>1</kbd> to <kbd>9</kbd> switch, <kbd>space</kbd> plays and pauses; click a picture to go there.</p>"
@@ -111,9 +112,7 @@ def _differences(systems: Sequence[System], measures: Sequence[Measure], base: S
 
 def _plots(systems: Sequence[System], measure: Measure) -> str:
     against = "" if measure in CODING else _plot("Mean against bitrate", scatter(systems, measure))
-    return against + _plot(
-        "Every utterance: box of quartiles, line at the median, diamond at the mean", boxes(systems, measure)
-    )
+    return against + _plot(_BOX_CAPTION, boxes(systems, measure))
 
 
 def _plot(caption: str, picture: str) -> str:
@@ -143,16 +142,11 @@ def _groups(systems: Sequence[System], measures: Sequence[Measure]) -> str:
         for measure in measures:
             found = [group_scores(system, measure, column) for system in systems]
             if any(found):
-                shown = _plot(f"Mean and 95 % interval {_key(systems)}", intervals(systems, measure, found))
+                shown = _plot(_BOX_CAPTION, group_boxes(systems, measure, column))
                 shown += tables.groups(systems, measure, column, found)
                 views.append((measure, shown))
         parts.append(f"<h3>{escape(column)}</h3>{_chooser(f'group-{number}', views)}" if views else "")
     return "".join(parts)
-
-
-def _key(systems: Sequence[System]) -> str:
-    names = "".join(f"<span>{swatch(i)}{escape(system.label)}</span> " for i, system in enumerate(systems))
-    return f'<span class="keys">{names}</span>'
 
 
 def _codebooks(systems: Sequence[System]) -> str:
@@ -160,8 +154,8 @@ def _codebooks(systems: Sequence[System]) -> str:
     for system in systems:
         counter, problem = code_counts(system)
         keys = "".join(f"<span>{swatch(k)}codebook {k}</span>" for k in range(len(counter.counts)))
-        caption = f'<b>{escape(system.label)}</b> <span class="keys">{keys}dashed: equal use</span>'
-        plots += _plot(caption, usage_curves(counter.counts))
+        caption = f'<b>{escape(system.label)}</b> <span class="keys">{keys}'
+        plots += _plot(f"{caption}dashed: equal use</span>", usage_curves(counter.counts))
         if problem:
             problems += f"<p>{escape(system.label)}: not all codes could be counted: {escape(problem)}</p>"
     return tables.codebooks(systems) + (f'<div class="side">{plots}</div>' if plots else "") + problems

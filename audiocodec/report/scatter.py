@@ -10,7 +10,7 @@ from audiocodec.report import axes
 from audiocodec.report.systems import System
 
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 48, 428, 26, 276
-_LABEL_HEIGHT, _LETTER = 13, 7
+_LABEL_HEIGHT, _LETTER = 15, 8.5
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ def scatter(systems: Sequence[System], measure: Measure) -> str:
     direction = "lower is better" if measure.better == LOWER else "higher is better" if measure.better else ""
     parts.append(axes.text(_LEFT - 40, 14, f"{measure.heading}{', ' if direction else ''}{direction}", "axis"))
     parts.append(axes.text(_RIGHT, _HEIGHT - 10, "kbps of codes, logarithmic", "axis", "end"))
+    parts += _labels(points, x, y)
     for point in points:
         parts += _marks(point, x, y)
-    parts += _labels(points, x, y)
     return axes.svg(_HEIGHT, f"{measure.heading} against bitrate", parts)
 
 
@@ -77,6 +77,8 @@ def _labels(points: Sequence[_Point], x: axes.Scale, y: axes.Scale) -> list[str]
         side = "start" if place + _LETTER * len(point.label) + 8 < x.end else "end"
         wanted = y(point.mean) - 6 if point.rate is None else y(point.mean) - 8
         height = max(wanted, taken.get(side, 0) + _LABEL_HEIGHT)
+        if point.rate is None and height > wanted:
+            height = max(height, y(point.mean) + _LABEL_HEIGHT)  # below the line, not across it
         taken[side] = height
         offset = 0 if point.rate is None else -8 if side == "end" else 8
         parts.append(axes.text(place + offset, height, point.label, f"label {axes.colour(point.index)}", side))

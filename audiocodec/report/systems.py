@@ -47,6 +47,14 @@ class System:
         found = self.summary.get("groups", {}).get(column, {})
         return {value or "\u2013": group["measures"] for value, group in found.items()}
 
+    def values_by_group(self, measure: Measure, column: str) -> dict[str, list[float]]:
+        """Value of a column of the manifest -> values of its utterances; empty when there is no such column."""
+        found: dict[str, list[float]] = {}
+        for row in self.rows.values() if column in self.summary.get("groups", {}) else ():
+            if measure.name in row.values:
+                found.setdefault(row.groups.get(column) or "\u2013", []).append(row.values[measure.name])
+        return found
+
     @property
     def competes(self) -> bool:
         """Whether it is a codec: neither the reference nor uncoded samples, whose scores no codec is to be measured by."""

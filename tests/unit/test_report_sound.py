@@ -18,7 +18,7 @@ from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
-from audiocodec.report import axes, clips, png, spectrogram
+from audiocodec.report import clips, png, spectrogram
 from audiocodec.report.systems import System, read_systems
 
 
@@ -112,10 +112,3 @@ def test_a_png_is_read_back_by_another_reader() -> None:
     assert palette[0] == (0, 0, 0) and palette[-1] == (250, 100, 0)
     read = np.asarray(Image.open(memory.BytesIO(png.palette_png(pixels, palette))).convert("RGB"))
     assert read.tolist() == [[list(palette[place]) for place in row] for row in pixels]
-
-
-def test_axes() -> None:
-    assert axes.ticks(0.1, 0.93) == pytest.approx([0.2, 0.4, 0.6, 0.8])
-    assert axes.log_ticks(0.6, 12) == [1, 2, 5, 10]
-    scale = axes.Scale(1, 100, 0, 200, log=True)
-    assert [scale(value) for value in (1, 10, 100)] == [0, 100, 200]
