@@ -20,7 +20,7 @@ from audiocodec.evaluation.catalogue import CODING, Measure
 from audiocodec.report import listening, tables
 from audiocodec.report.cells import swatch
 from audiocodec.report.clips import Example
-from audiocodec.report.codebooks import usage_curves
+from audiocodec.report.codebooks import usage_curves, usage_histogram
 from audiocodec.report.differences import differences
 from audiocodec.report.distributions import boxes, group_boxes, group_scores
 from audiocodec.report.players import audio_data, players
@@ -156,6 +156,7 @@ def _codebooks(systems: Sequence[System]) -> str:
         keys = "".join(f"<span>{swatch(k)}codebook {k}</span>" for k in range(len(counter.counts)))
         caption = f'<b>{escape(system.label)}</b> <span class="keys">{keys}'
         plots += _plot(f"{caption}dashed: equal use</span>", usage_curves(counter.counts))
+        plots += _plot(f"{caption}</span>", usage_histogram(counter.counts))
         if problem:
             problems += f"<p>{escape(system.label)}: not all codes could be counted: {escape(problem)}</p>"
     return tables.codebooks(systems) + (f'<div class="side">{plots}</div>' if plots else "") + problems

@@ -29,7 +29,7 @@ def test_the_page_holds_scores_groups_failures_codebooks_and_origins(evaluations
     assert '<span class="failed">1 failed</span>' in text
     assert "estimate is &lt;silent&gt;" in text and "estimate is <silent>" not in text
     assert "audiocodec evaluate good" in text and "audiocodec evaluate bad" in text
-    assert "Use of codebook entries, sorted" in text
+    assert "Use of codebook entries, sorted" in text and "Codebook entries by how often they occur" in text
     assert "Distribution of STOI by language" in text
     assert '<th scope="row">it</th>' in text and "<b>0.905</b>" in text  # the mean of 0.90 and 0.91
     assert list(tmp_path.iterdir()) == [page]

@@ -13,7 +13,7 @@ from report_folders import STOI, system
 
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
-from audiocodec.report import axes, distributions
+from audiocodec.report import axes, codebooks, distributions
 from audiocodec.report.systems import System
 
 
@@ -79,3 +79,20 @@ def test_groups_show_the_distribution_of_each_system_with_its_name() -> None:
     quartiles = np.percentile(scores["it"], [25, 75])
     assert [start + slope * x, start + slope * (x + width)] == pytest.approx(quartiles, abs=0.002)
     assert "ours, it: mean 0.4, median 0.3 of 4" in picture
+
+
+def test_entries_are_counted_by_how_often_they_occur() -> None:
+    counts = np.array([0, 0, 0, 1, 2, 3, 3, 7, 8, 15, 16])
+    assert codebooks.occurrences(counts) == [3, 1, 3, 1, 2, 1]
+    picture = codebooks.usage_histogram([counts, np.array([5, 0])])
+    assert re.findall(r"<title>([^<]*)</title>", picture) == [
+        "codebook 0: 3 entries, 0 to 0 times",
+        "codebook 0: 1 entries, 1 to 1 times",
+        "codebook 0: 3 entries, 2 to 3 times",
+        "codebook 0: 1 entries, 4 to 7 times",
+        "codebook 0: 2 entries, 8 to 15 times",
+        "codebook 0: 1 entries, 16 to 31 times",
+        "codebook 1: 1 entries, 0 to 0 times",
+        "codebook 1: 1 entries, 4 to 7 times",
+    ]
+    assert codebooks.usage_histogram([np.zeros(4, np.int64)]) == ""
