@@ -68,9 +68,9 @@ def write_report(
     check_ratings(sessions, identity, labels, [example.id for example in examples])
     silence = "" if examples else f"No audio: {why_none(systems) if options.examples else 'none was asked for'}."
     content = Content(options.title, identity, systems, examples, sessions, base, silence)
-    text, target = render(content), Path(path)
+    text = render(content).encode(errors="backslashreplace").decode()  # names of files need not be text
     try:
-        write_atomically(target, text)
+        write_atomically(Path(path), text)
     except OSError as error:
         raise AudioCodecError(f"{path}: cannot write: {error.strerror or error}") from None
     return content

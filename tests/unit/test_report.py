@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -33,6 +35,25 @@ def test_the_page_holds_scores_groups_failures_codebooks_and_origins(evaluations
     assert "Distribution of STOI by language" in text
     assert '<th scope="row">it</th>' in text and "<b>0.905</b>" in text  # the mean of 0.90 and 0.91
     assert list(tmp_path.iterdir()) == [page]
+
+
+def test_an_utterance_whose_name_is_no_text_is_played_and_rated(evaluations: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"sur\xff")
+    files = {"reference": str(evaluations / "ref/u0.wav"), "estimate": str(evaluations / "good/u0.wav")}
+    folder = write_evaluation(tmp_path / "eval", [Row(name, values={"stoi": 1.0}, **files)])
+    page = tmp_path / "r.html"
+    assert main(["report", str(folder), "-o", str(page), "--quiet", "--title", name, "--name", f"by {name}"]) == 0
+    assert r"sur\udcff" in page.read_text(encoding="utf-8")
+    data = data_of(page)
+    assert data["examples"][0]["id"] == name and data["systems"] == [f"by {name}"]
+    trial = {"test": "abx", "utterance": name, "system": f"by {name}", "x": "system", "answer": "system"}
+    head = {"format": "audiocodec-ratings", "version": 1, "report": data["report"], "session": "s", "rater": "Ann"}
+    (tmp_path / "ratings.json").write_text(
+        json.dumps({**head, "trials": [trial]})
+    )  # as a browser writes lone surrogates
+    words = ["report", str(folder), "-o", str(page), "--quiet", "--force", "--title", name, "--name", f"by {name}"]
+    assert main([*words, "--ratings", str(tmp_path / "ratings.json")]) == 0
+    assert "<td>1 of 1</td>" in page.read_text(encoding="utf-8")
 
 
 def test_differences_are_paired_and_from_the_system_one_asks_for(tmp_path: Path) -> None:
