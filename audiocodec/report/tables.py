@@ -22,12 +22,12 @@ def scores(systems: Sequence[System], measures: Sequence[Measure], rankings: Map
     heads += [measure_head(measure) for measure in measures]
     lines = []
     for index, system in enumerate(systems):
-        cells = [name_cell(index, system.label), cell(str(system.summary["n_rows"]), system.summary["n_rows"])]
+        cells = [name_cell(index, system.label), cell(str(len(system.rows)), len(system.rows))]
         for measure in measures:
             mark = rankings[measure.name].marks.get(system.label, "")
-            cells.append(_score_cell(system.described(measure), f".{measure.decimals}f", mark))
+            cells.append(_score_cell(system.described(measure), f".{measure.decimals}f", mark, len(system.rows)))
         lines.append(cells)
-    return table("Mean and 95 % interval per system", heads, lines, "sortable")
+    return table("Mean, 95 % interval and median per system", heads, lines, "sortable")
 
 
 def codebooks(systems: Sequence[System]) -> str:
@@ -138,17 +138,20 @@ def _origin(index: int, system: System) -> str:
     return f"<details><summary>{swatch(index)}{escape(system.label)}</summary><pre>{command}</pre><dl>{items}</dl></details>"
 
 
-def _score_cell(found: dict[str, Any] | None, form: str, mark: str) -> str:
+def _score_cell(found: dict[str, Any] | None, form: str, mark: str, total: int) -> str:
+    """Mean, mark, interval, median, and how many of the `total` utterances they are of, where not of all."""
     if found is None:
         return cell("\u2013")
     mean = found["mean"]
-    interval = ""
     text = "none" if mean is None else f"<b>{mean:{form}}</b>"
-    if found["interval"] is not None:
-        interval = f" <small>{bracketed(found['interval'], form)}</small>"
     if mark:
         text += f' <span class="mark {mark}">{"best" if mark == BEST else "tie"}</span>'
-    text += interval
+    if found["interval"] is not None:
+        text += f" <small>{bracketed(found['interval'], form)}</small>"
+    if found["median"] is not None:
+        text += f" <small>median {found['median']:{form}}</small>"
+    if 0 < found["n_scored"] < total:
+        text += f" <small>n = {found['n_scored']}</small>"
     if found["n_failed"]:
         text += f' <span class="failed">{found["n_failed"]} failed</span>'
     return cell(text, mean)

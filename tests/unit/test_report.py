@@ -28,13 +28,21 @@ def test_the_page_holds_scores_groups_failures_codebooks_and_origins(evaluations
     text = page.read_text()
     assert "<title>Two &lt;b&gt;codecs&lt;/b&gt;</title>" in text and "<b>codecs</b>" not in text
     assert "<b>0.915</b>" in text and "<b>0.600</b>" in text  # means of four, and of the three that have a score
-    assert '<span class="failed">1 failed</span>' in text
+    assert '<small>n = 3</small> <span class="failed">1 failed</span>' in text
+    assert text.count("<small>n = 3</small>") == 1 and "<small>n = 4</small>" not in text
     assert "estimate is &lt;silent&gt;" in text and "estimate is <silent>" not in text
     assert "audiocodec evaluate good" in text and "audiocodec evaluate bad" in text
     assert "Use of codebook entries, sorted" in text and "Codebook entries by how often they occur" in text
     assert "Distribution of STOI by language" in text
     assert '<th scope="row">it</th>' in text and "<b>0.905</b>" in text  # the mean of 0.90 and 0.91
     assert list(tmp_path.iterdir()) == [page]
+
+
+def test_the_median_and_how_many_have_a_score_are_said(tmp_path: Path) -> None:
+    rows = [Row(f"u{i}", values={"stoi": v} if v else {}) for i, v in enumerate((0.1, 0.2, 0.9, None, None))]
+    assert main(["report", str(write_evaluation(tmp_path / "a", rows)), "-o", str(tmp_path / "r.html"), "--quiet"]) == 0
+    cell = re.search(r"<b>0\.400</b>.*?</td>", (tmp_path / "r.html").read_text())  # times, for one, are often not known
+    assert cell and "<small>median 0.200</small> <small>n = 3</small></td>" in cell[0]
 
 
 def test_an_utterance_whose_name_is_no_text_is_played_and_rated(evaluations: Path, tmp_path: Path) -> None:
