@@ -54,7 +54,7 @@ def write_report(
         What is in the page.
 
     Raises:
-        ReportError: no system is called as `against`.
+        ReportError: no system is called as `against`, or systems have different references for an utterance.
         AudioCodecError: a folder holds no finished evaluation, audio or ratings cannot be read, or ratings are of
             another page.
     """

@@ -218,3 +218,23 @@ def test_refusals_leave_nothing(
     assert main(["report", *(str(places.get(word, word)) for word in arguments)]) == status
     assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["there.html"] and there.read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("hashes", "status"),
+    [((None, None), 0), (("a1", None), 0), (("a1", "a1"), 0), (("", ""), 0), (("a1", "b2"), 2)],
+)
+def test_equal_names_of_different_references_are_refused(
+    hashes: tuple[str | None, str | None], status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = []
+    for label, found in zip(("one", "two"), hashes):
+        folder = write_evaluation(tmp_path / label, [Row("u0", values={"stoi": 0.5}), Row("u1", values={"stoi": 0.5})])
+        lines = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+        lines[1] |= {} if found is None else {"reference_hash": found}
+        (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        folders.append(str(folder))
+    assert main(["report", *folders, "-o", str(tmp_path / "r.html"), "--quiet"]) == status
+    said = capsys.readouterr().err
+    assert ("utterance 'u1' has different references in one and two" in said) == (status == 2)
+    assert (tmp_path / "r.html").exists() == (status == 0)
