@@ -13,7 +13,7 @@ from report_folders import STOI, system
 
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
-from audiocodec.report import axes, codebooks, distributions
+from audiocodec.report import axes, codebooks, distributions, scatter
 from audiocodec.report.systems import System
 
 
@@ -79,6 +79,26 @@ def test_groups_show_the_distribution_of_each_system_with_its_name() -> None:
     quartiles = np.percentile(scores["it"], [25, 75])
     assert [start + slope * x, start + slope * (x + width)] == pytest.approx(quartiles, abs=0.002)
     assert "ours, it: mean 0.4, median 0.3 of 4" in picture
+
+
+def test_names_of_systems_lie_neither_on_each_other_nor_on_dots() -> None:
+    def coded(label: str, stoi: float, kbps: float) -> System:
+        rows = [Row(f"u{i}", values={"stoi": stoi, "kbps_payload": kbps}) for i in range(2)]
+        return System(label, {row.id: row for row in rows}, summarize(rows, ["stoi", "kbps_payload"], {}, ""))
+
+    crowd = [coded(f"system-number-{i}", 0.800 + 0.001 * (i % 3), 1.2 + 0.1 * i) for i in range(10)]
+    picture = scatter.scatter([*crowd, coded("far", 0.9, 6.0)], STOI)
+    names = re.findall(r'<text class="label c\d+" x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)">([^<]*)<', picture)
+    boxes = []
+    for x, y, anchor, label in names:
+        left = float(x) - (7 * len(label) if anchor == "end" else 0)  # letters of 12 px are about 7 wide
+        boxes.append((left, float(y) - 9, left + 7 * len(label), float(y) + 2))
+        assert 0 <= left and left + 7 * len(label) <= axes.WIDTH
+    dots = [(float(x), float(y)) for x, y in re.findall(r'<circle class="c\d+" cx="([\d.]+)" cy="([\d.]+)"', picture)]
+    assert len(boxes) == len(dots) == 11
+    for one, other in itertools.combinations(boxes, 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    assert not [1 for x, y in dots for left, top, right, bottom in boxes if left < x < right and top < y < bottom]
 
 
 def test_entries_are_counted_by_how_often_they_occur() -> None:
