@@ -15,7 +15,7 @@ from audiocodec.report.systems import System
 
 MAX_DOTS = 300  # utterances drawn one by one
 _LEFT, _RIGHT, _ROW, _AXIS = 10, 430, 44, 24
-_GROUP_LEFT, _GROUP_ROW, _GROUP_HEAD, _LETTERS = 150, 18, 26, 14  # a system is named beside its box in a group
+_GROUP_LEFT, _GROUP_ROW, _GROUP_HEAD, _LETTERS = 168, 18, 26, 16  # a system is named beside its box in a group
 
 
 @dataclass(frozen=True)
