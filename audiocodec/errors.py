@@ -55,3 +55,7 @@ class MetricUndefined(AudioCodecError):
 
 class TrainingError(AudioCodecError):
     """Training that cannot start or cannot go on."""
+
+
+class ReportError(AudioCodecError):
+    """Evaluations that cannot stand on one page as asked."""

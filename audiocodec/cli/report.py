@@ -7,6 +7,7 @@ import os
 import sys
 
 from audiocodec.cli.usage import UsageError
+from audiocodec.errors import ReportError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--examples", type=_count, default=6, metavar="N", help="utterances to listen to (default: 6)")
     which.add_argument("--utterances", type=_ids, default=[], metavar="ID,...", help="instead, exactly these")
     parser.add_argument("--ratings", nargs="+", default=[], metavar="FILE", help="downloads of the page's blind tests")
+    parser.add_argument(
+        "--against", metavar="LABEL", help="differences are from this system (default: the first codec)"
+    )
     parser.add_argument("--title", default="Codec evaluation", help="of the page (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="overwrite FILE")
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
@@ -31,11 +35,22 @@ def run(args: argparse.Namespace) -> int:
     _check_usage(args)
     from audiocodec.report.write import Options, write_report
 
-    options = Options(args.name, args.examples, args.utterances, args.ratings, args.title, args.allow_pipes)
-    content = write_report(args.eval_dirs, args.output, options)
+    options = Options(
+        names=args.name,
+        examples=args.examples,
+        utterances=args.utterances,
+        ratings=args.ratings,
+        against=args.against,
+        title=args.title,
+        allow_pipes=args.allow_pipes,
+    )
+    try:
+        content = write_report(args.eval_dirs, args.output, options)
+    except ReportError as error:
+        raise UsageError(str(error)) from None
     if not args.quiet:
-        if not content.examples and args.examples:
-            print("audiocodec: no audio in the report: the files that were scored are not there", file=sys.stderr)
+        if content.silence and args.examples:
+            print(f"audiocodec: {content.silence}", file=sys.stderr)
         size = os.path.getsize(args.output) / 1e6
         heard = f"{len(content.systems)} systems, {len(content.examples)} utterances to listen to"
         print(f"audiocodec: wrote {args.output} ({size:.1f} MB, {heard})", file=sys.stderr)

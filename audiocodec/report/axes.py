@@ -1,7 +1,7 @@
 """What the plots share: scales from numbers to places, round ticks, and the pieces of an SVG.
 
 Plots are 440 wide, so that their text can be read on a phone without scrolling. Colours are classes of the page's
-style sheet: `c0` to `c7` for systems, in the order of the table.
+style sheet: `c0` to `c11` for systems, in the order of the table; with more, a colour comes twice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 440
-COLOURS = 8
+COLOURS = 12
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def number(value: float) -> str:
     """A tick's text."""
+    if value >= 1000:
+        return f"{value:,.0f}"
     return f"{value:.4g}".replace("e-0", "e-").replace("-", "\u2212")
 
 

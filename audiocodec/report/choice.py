@@ -36,6 +36,16 @@ def choose(systems: Sequence[System], count: int) -> list[tuple[str, str]]:
     return [(playable[place], "no scores to choose by") for place in places]
 
 
+def why_none(systems: Sequence[System]) -> str:
+    """Why `choose` found nothing to listen to."""
+    common = [key for key in systems[0].rows if all(key in system.rows for system in systems)]
+    if not common:
+        return "no utterance is in all of these evaluations; make a report of each set of utterances"
+    sources = [s for system in systems for s in (system.rows[common[0]].reference, system.rows[common[0]].estimate)]
+    gone = next((source for source in sources if source is not None and not _is_there(source)), "")
+    return f"no utterance has a file in all of these evaluations{f'; {gone} is not there' if gone else ''}"
+
+
 def spread(total: int, count: int) -> list[int]:
     """`count` of the places 0 to total - 1: first, last, middle, then always the one farthest from all chosen."""
     chosen: list[int] = []

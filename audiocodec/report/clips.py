@@ -150,12 +150,13 @@ def flac(wav: FloatArray, sample_rate: int) -> str:
 
 def report_id(labels: Sequence[str], examples: Sequence[Example]) -> str:
     """Changes when anything that is listened to does: 16 hexadecimal digits."""
-    digest = hashlib.sha256("\0".join(labels).encode())
+    digest = hashlib.sha256("\0".join(labels).encode(errors="surrogatepass"))  # names of files need not be text
     for example in examples:
         named = {"\0reference": example.reference, "\0anchor": example.anchor, **example.systems}
         for name, clip in sorted(named.items()):
             if clip is not None:
-                digest.update(f"\0{example.id}\0{name}\0{example.sample_rate}\0{clip.gain:.4f}\0".encode())
+                heading = f"\0{example.id}\0{name}\0{example.sample_rate}\0{clip.gain:.4f}\0"
+                digest.update(heading.encode(errors="surrogatepass"))
                 digest.update(np.round(clip.wav * 32768).astype("<i4").tobytes())
     return digest.hexdigest()[:16]
 

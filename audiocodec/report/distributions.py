@@ -1,9 +1,10 @@
-"""How one measure is distributed over utterances, and over groups of them: box plots and intervals, one under another."""
+"""How one measure is distributed over utterances, and over groups of them: box plots, one under another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from audiocodec.report import axes
 from audiocodec.report.systems import System
 
 MAX_DOTS = 300  # utterances drawn one by one
-_LEFT, _RIGHT, _ROW, _GROUP_HEAD, _AXIS = 10, 430, 44, 24, 24
+_LEFT, _RIGHT, _ROW, _AXIS = 10, 430, 44, 24
+_GROUP_LEFT, _GROUP_ROW, _GROUP_HEAD, _LETTERS = 168, 18, 26, 16  # a system is named beside its box in a group
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ def boxes(systems: Sequence[System], measure: Measure) -> str:
     bottom = _ROW * len(drawn) + 4
     parts = axes.frame(x, axes.Scale(0, 1, bottom, 4), axes.ticks(x.low, x.high, 6), ())
     for place, (index, found) in enumerate(drawn.items()):
-        parts += _box(x, place * _ROW + 4, index, systems[index].label, found)
+        top, label = place * _ROW + 4, systems[index].label
+        parts.append(axes.text(_LEFT, top + 14, f"{label} ({len(found)})", f"label {axes.colour(index)}"))
+        parts += _box(x, top + 30, 9, index, label, found)
     return axes.svg(bottom + _AXIS, f"Distribution of {measure.heading} over utterances", parts)
 
 
@@ -59,34 +63,37 @@ def group_scores(system: System, measure: Measure, column: str) -> dict[str, Gro
     return {value: _score(described) for value, described in found.items() if described and described["n_scored"]}
 
 
-def intervals(systems: Sequence[System], measure: Measure, scores: Sequence[Mapping[str, GroupScore]]) -> str:
-    """Means and intervals, group by group.
+def group_boxes(systems: Sequence[System], measure: Measure, column: str) -> str:
+    """A box plot for each system in every group, group by group.
 
     Args:
         systems: all of the report.
-        measure: what the scores are of.
-        scores: what `group_scores` gave for each system.
+        measure: whose values.
+        column: of the manifest.
 
     Returns:
-        SVG; empty without scores.
+        SVG; empty without values.
     """
-    every = [score for found in scores for score in found.values()]
-    groups = sorted({group for found in scores for group in found})
+    groups: dict[str, dict[int, list[float]]] = {}
+    for index, system in enumerate(systems):
+        for group, values in system.values_by_group(measure, column).items():
+            groups.setdefault(group, {})[index] = values
+    every = [value for of in groups.values() for values in of.values() for value in values]
     if not every:
         return ""
-    bounds = [bound for score in every for bound in (score.mean, *(score.interval or ()))]
-    x = axes.Scale(*axes.padded(bounds, 0.03), _LEFT, _RIGHT)
+    x = axes.Scale(*axes.padded(every, 0.03), _GROUP_LEFT, _RIGHT)
     parts, height = [], 0.0
-    for group in groups:
-        count = max(found[group].count for found in scores if group in found)
-        parts.append(axes.text(_LEFT, height + 16, f"{group} ({count})", "axis"))
+    for group, of in sorted(groups.items()):
+        parts.append(axes.text(_LEFT, height + 16, f"{group} ({max(map(len, of.values()))})", "axis title"))
         height += _GROUP_HEAD
-        for index, found in enumerate(scores):
-            if group in found:
-                parts += _interval(x, height, index, systems[index].label, found[group])
-                height += 14
+        for index, values in of.items():
+            label = systems[index].label
+            short = label if len(label) <= _LETTERS else f"{label[: _LETTERS - 1]}\u2026"
+            parts.append(axes.text(_LEFT, height + 12, short, f"label {axes.colour(index)}"))
+            parts += _box(x, height + 8, 6, index, f"{label}, {group}", np.asarray(values))
+            height += _GROUP_ROW
     grid = axes.frame(x, axes.Scale(0, 1, height + 4, 4), axes.ticks(x.low, x.high, 6), ())
-    return axes.svg(height + 4 + _AXIS, f"{measure.heading} by group", grid + parts)
+    return axes.svg(height + 4 + _AXIS, f"Distribution of {measure.heading} by {column}", grid + parts)
 
 
 def _score(described: Mapping[str, Any]) -> GroupScore:
@@ -94,25 +101,18 @@ def _score(described: Mapping[str, Any]) -> GroupScore:
     return GroupScore(described["mean"], None if bounds is None else (bounds[0], bounds[1]), described["n_scored"])
 
 
-def _interval(x: axes.Scale, top: float, index: int, label: str, score: GroupScore) -> list[str]:
-    low, high = score.interval or (score.mean, score.mean)
-    tip = f"{label}: {score.mean:.4g} [{low:.4g}, {high:.4g}], {score.count} utterances"
+def _box(x: axes.Scale, middle: float, half: float, index: int, name: str, values: np.ndarray) -> list[str]:
+    """Box, whiskers, dots and mean around a line at `middle`; `half` is half of the box's height."""
     kind = axes.colour(index)
-    return [axes.line(x(low), top + 4, x(high), top + 4, kind), axes.dot(x(score.mean), top + 4, 4.5, kind, tip)]
-
-
-def _box(x: axes.Scale, top: float, index: int, label: str, values: np.ndarray) -> list[str]:
-    kind, middle = axes.colour(index), top + 30
     low, first, median, third, high = (x(float(q)) for q in np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
-    mean = x(float(values.mean()))
-    parts = [axes.text(_LEFT, top + 14, f"{label} ({len(values)})", f"label {kind}")]
-    parts.append(axes.line(low, middle, high, middle, kind))
-    width = max(third - first, 1)
-    parts.append(f'<rect class="box {kind}" x="{first:g}" y="{middle - 9:g}" width="{width:g}" height="18" rx="2"/>')
+    parts = [axes.line(low, middle, high, middle, kind)]
+    shape = f'x="{first:g}" y="{middle - half:g}" width="{max(third - first, 1):g}" height="{2 * half:g}" rx="2"'
+    parts.append(f'<rect class="box {kind}" {shape}/>')
     if len(values) <= MAX_DOTS:
-        offsets = np.random.default_rng(0).uniform(-6, 6, len(values))
+        offsets = np.random.default_rng(0).uniform(-2 * half / 3, 2 * half / 3, len(values))
         places = zip(values, offsets)
         parts += [axes.dot(x(float(v)), round(middle + float(o), 1), 1.8, f"{kind} faint") for v, o in places]
-    parts.append(axes.line(median, middle - 9, median, middle + 9, f"{kind} median"))
-    diamond = f"M{mean:g} {middle - 5:g}l5 5l-5 5l-5 -5z"
-    return [*parts, f'<path class="mean" d="{diamond}"><title>mean {values.mean():.4g}</title></path>']
+    parts.append(axes.line(median, middle - half, median, middle + half, f"{kind} median"))
+    tip = escape(f"{name}: mean {values.mean():.4g}, median {np.median(values):.4g} of {len(values)}")
+    diamond = f"M{x(float(values.mean())):g} {middle - 5:g}l5 5l-5 5l-5 -5z"
+    return [*parts, f'<path class="mean" d="{diamond}"><title>{tip}</title></path>']

@@ -18,9 +18,11 @@ from typing import Any
 
 from audiocodec.evaluation.catalogue import CODING, Measure
 from audiocodec.report import listening, tables
+from audiocodec.report.cells import swatch
 from audiocodec.report.clips import Example
-from audiocodec.report.codebooks import usage_curves
-from audiocodec.report.distributions import boxes, group_scores, intervals
+from audiocodec.report.codebooks import usage_curves, usage_histogram
+from audiocodec.report.differences import differences
+from audiocodec.report.distributions import boxes, group_boxes, group_scores
 from audiocodec.report.players import audio_data, players
 from audiocodec.report.ranking import rank
 from audiocodec.report.ratings import FORMAT, VERSION, Session
@@ -33,13 +35,16 @@ MAX_GROUPS = 30
 
 @dataclass(frozen=True)
 class Content:
-    """All that goes into the page: `report` is its identity, which ratings carry."""
+    """All that goes into the page: `report` is its identity, which ratings carry; `base` is what differences are from,
+    `silence` why there are no examples."""
 
     title: str
     report: str
     systems: list[System]
     examples: list[Example]
     sessions: list[Session]
+    base: System | None = None
+    silence: str = ""
 
 
 def render(content: Content) -> str:
@@ -61,10 +66,11 @@ def _sections(content: Content) -> list[str]:
     systems, measures = content.systems, measures_used(content.systems)
     quality = [measure for measure in measures if measure not in CODING]
     rankings = {measure.name: rank(systems, measure) for measure in measures}
-    listen = players(systems, content.examples, measures) if content.examples else _NO_AUDIO
+    listen = players(systems, content.examples, measures) if content.examples else f"<p>{escape(content.silence)}</p>"
     rated = any(example.systems for example in content.examples)
     parts = [
         ("scores", "Scores", _SCORES_NOTE + tables.scores(systems, measures, rankings)),
+        ("differences", "Differences", _differences(systems, measures, content.base)),
         ("ratings", "Ratings", _ratings(content)),
         ("plots", "Bitrate and distributions", _chooser("plots", [(m, _plots(systems, m)) for m in measures])),
         ("listen", "Listen", (_LISTEN_NOTE if content.examples else "") + listen),
@@ -83,22 +89,30 @@ def _sections(content: Content) -> list[str]:
 
 
 _SCORES_NOTE = (
-    "<p>Means over utterances, with 95 % bootstrap intervals. What has no score counts as failed, never as a number. "
-    "<b>best</b>: best mean on the utterances that all systems have scores for; <b>tie</b>: intervals overlap with the "
-    "best one\u2019s (a paired comparison may still tell them apart). Ground truth does not compete.</p>"
+    "<p>Means over utterances, with 95 % bootstrap intervals, and medians; <b>n</b>: of how many, where not of all. What has "
+    "no score counts as failed, never as a number. <b>best</b>: best mean on the utterances that all codecs have scores for; <b>tie</b>: the best one and "
+    "those that a paired comparison on these utterances cannot tell from it. The reference itself and samples that were only resampled do not compete.</p>"
 )
+_DIFFERENCES_NOTE = (
+    "<p>Mean of the differences on each utterance that both systems have a score for, with its 95 % interval by paired "
+    "bootstrap, and how often the system is better, equal scores counted half. <b>better</b> and <b>worse</b>: the "
+    "interval leaves out zero.</p>"
+)
+_BOX_CAPTION = "Every utterance: box of quartiles, line at the median, diamond at the mean"
 _LISTEN_NOTE = (
     "<p>All clips of an utterance are equally loud (RMS) and play in step: switching keeps the position. In a player, "
     "keys <kbd>1</kbd> to <kbd>9</kbd> switch, <kbd>space</kbd> plays and pauses; click a picture to go there.</p>"
 )
-_NO_AUDIO = "<p>No audio: the files of these evaluations are not there any more, or none were asked for.</p>"
+
+
+def _differences(systems: Sequence[System], measures: Sequence[Measure], base: System | None) -> str:
+    found = differences(systems, measures, base) if base else ""
+    return _DIFFERENCES_NOTE + found if found else ""
 
 
 def _plots(systems: Sequence[System], measure: Measure) -> str:
     against = "" if measure in CODING else _plot("Mean against bitrate", scatter(systems, measure))
-    return against + _plot(
-        "Every utterance: box of quartiles, line at the median, diamond at the mean", boxes(systems, measure)
-    )
+    return against + _plot(_BOX_CAPTION, boxes(systems, measure))
 
 
 def _plot(caption: str, picture: str) -> str:
@@ -128,25 +142,21 @@ def _groups(systems: Sequence[System], measures: Sequence[Measure]) -> str:
         for measure in measures:
             found = [group_scores(system, measure, column) for system in systems]
             if any(found):
-                shown = _plot(f"Mean and 95 % interval {_key(systems)}", intervals(systems, measure, found))
+                shown = _plot(_BOX_CAPTION, group_boxes(systems, measure, column))
                 shown += tables.groups(systems, measure, column, found)
                 views.append((measure, shown))
         parts.append(f"<h3>{escape(column)}</h3>{_chooser(f'group-{number}', views)}" if views else "")
     return "".join(parts)
 
 
-def _key(systems: Sequence[System]) -> str:
-    names = "".join(f"<span>{tables.swatch(i)}{escape(system.label)}</span> " for i, system in enumerate(systems))
-    return f'<span class="keys">{names}</span>'
-
-
 def _codebooks(systems: Sequence[System]) -> str:
     plots, problems = "", ""
     for system in systems:
         counter, problem = code_counts(system)
-        keys = "".join(f"<span>{tables.swatch(k)}codebook {k}</span>" for k in range(len(counter.counts)))
-        caption = f'<b>{escape(system.label)}</b> <span class="keys">{keys}dashed: equal use</span>'
-        plots += _plot(caption, usage_curves(counter.counts))
+        keys = "".join(f"<span>{swatch(k)}codebook {k}</span>" for k in range(len(counter.counts)))
+        caption = f'<b>{escape(system.label)}</b> <span class="keys">{keys}'
+        plots += _plot(f"{caption}dashed: equal use</span>", usage_curves(counter.counts))
+        plots += _plot(f"{caption}</span>", usage_histogram(counter.counts))
         if problem:
             problems += f"<p>{escape(system.label)}: not all codes could be counted: {escape(problem)}</p>"
     return tables.codebooks(systems) + (f'<div class="side">{plots}</div>' if plots else "") + problems

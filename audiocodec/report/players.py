@@ -7,10 +7,10 @@ from html import escape
 from typing import Any
 
 from audiocodec.evaluation.catalogue import CODING, Measure
+from audiocodec.report.cells import swatch
 from audiocodec.report.clips import MAX_SECONDS, Clip, Example, flac
 from audiocodec.report.spectrogram import ERROR_DB, RANGE_DB, error_picture, level_picture, power, scale_picture
 from audiocodec.report.systems import System
-from audiocodec.report.tables import swatch
 
 MAX_SCORES = 3  # shown beside a picture
 

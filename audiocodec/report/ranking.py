@@ -1,8 +1,7 @@
 """Which system is marked as best by a measure, and which cannot be told from it.
 
 Systems are compared on the utterances that all of them have a score for, so that nobody gains by failing on the hard
-ones. The best mean is marked; when intervals overlap with the best one's, all of those are marked as a tie. Overlap is
-a cautious test: a paired comparison can tell systems apart whose intervals overlap.
+ones. The best mean is marked; systems whose paired difference from it has an interval with zero inside are a tie with it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiocodec.evaluation.catalogue import CODING, LOWER, NEITHER, Measure
-from audiocodec.evaluation.summary import bootstrap_interval
+from audiocodec.evaluation.paired import Difference, difference
 from audiocodec.report.systems import System
 
 BEST, TIE = "best", "tie"
@@ -31,30 +30,27 @@ def rank(systems: Sequence[System], measure: Measure) -> Ranking:
     """Mark the best systems by one measure.
 
     Args:
-        systems: all of the report; ground truth does not compete.
+        systems: all of the report; those that are no codecs do not compete.
         measure: costs (bitrate, time) and measures without a better side give no marks.
 
     Returns:
         No marks with fewer than two competitors or fewer than two common utterances.
     """
-    scores = {system.label: system.values(measure) for system in systems if not system.is_ground_truth}
-    scores = {label: values for label, values in scores.items() if values}
+    scores = {system: values for system in systems if system.competes and (values := system.values(measure))}
     if measure in CODING or measure.better == NEITHER or len(scores) < 2:
         return Ranking({}, 0)
     common = sorted(set.intersection(*(set(values) for values in scores.values())))
     if len(common) < 2:
         return Ranking({}, len(common))
-    means = {label: float(np.mean([values[key] for key in common])) for label, values in scores.items()}
+    means = {system: float(np.mean([values[key] for key in common])) for system, values in scores.items()}
     best = (min if measure.better == LOWER else max)(means, key=means.__getitem__)
-    intervals = {label: _interval([values[key] for key in common]) for label, values in scores.items()}
-    tied = [label for label, interval in intervals.items() if _overlap(interval, intervals[best])]
-    return Ranking(dict.fromkeys(tied, TIE) if len(tied) > 1 else {best: BEST}, len(common))
+    rows = {system: [system.rows[key] for key in common] for system in scores}
+    others = [system for system in scores if system is not best]
+    tied = [other for other in others if not differs(difference(rows[best], rows[other], measure.name))]
+    marks = {system.label: TIE for system in (best, *tied)} if tied else {best.label: BEST}
+    return Ranking(marks, len(common))
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    low, high = bootstrap_interval(values) or (-np.inf, np.inf)
-    return low, high
-
-
-def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one[0] <= other[1] and other[0] <= one[1]
+def differs(found: Difference) -> bool:
+    """Whether two systems can be told apart: the interval of their difference leaves out zero."""
+    return found.interval is not None and not found.interval[0] <= 0 <= found.interval[1]

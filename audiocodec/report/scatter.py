@@ -1,25 +1,42 @@
-"""Quality against bitrate: a dot for each system with its 95 % interval; lines for systems without a bitrate."""
+"""Quality against bitrate: a dot for each codec with its 95 % interval; lines for what is not coded or has no bitrate."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from audiocodec.evaluation.catalogue import LOWER, MEASURES, Measure
 from audiocodec.report import axes
 from audiocodec.report.systems import System
 
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 48, 428, 26, 276
-_LABEL_HEIGHT, _LETTER = 13, 7
+_LABEL_HEIGHT, _LETTER, _WIDEST = 15, 8.5, 436
+
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
 class _Point:
     index: int
     label: str
-    rate: float | None
+    rate: float | None  # None: a line
     mean: float
     interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A name's: the end of its base line that `anchor` says, and its width."""
+
+    x: float
+    y: float
+    anchor: str
+    width: float
+
+    @property
+    def box(self) -> _Box:
+        left = self.x - (self.width if self.anchor == "end" else 0)
+        return left, self.y - 11, left + self.width, self.y + 3
 
 
 def scatter(systems: Sequence[System], measure: Measure) -> str:
@@ -39,9 +56,9 @@ def scatter(systems: Sequence[System], measure: Measure) -> str:
     direction = "lower is better" if measure.better == LOWER else "higher is better" if measure.better else ""
     parts.append(axes.text(_LEFT - 40, 14, f"{measure.heading}{', ' if direction else ''}{direction}", "axis"))
     parts.append(axes.text(_RIGHT, _HEIGHT - 10, "kbps of codes, logarithmic", "axis", "end"))
+    parts += _labels(points, x, y)
     for point in points:
         parts += _marks(point, x, y)
-    parts += _labels(points, x, y)
     return axes.svg(_HEIGHT, f"{measure.heading} against bitrate", parts)
 
 
@@ -52,8 +69,9 @@ def _point(index: int, system: System, measure: Measure) -> _Point | None:
     mean = float(found["mean"])
     low, high = found["interval"] or (mean, mean)
     coded = system.described(MEASURES["kbps_payload"]) or {}
-    rate = coded.get("mean") or None
-    return _Point(index, system.label, rate, mean, (float(low), float(high)))
+    rate = coded.get("mean") or None if system.competes else None
+    label = system.label if rate is not None else f"{system.label}, {'no bitrate' if system.competes else 'not coded'}"
+    return _Point(index, label, rate, mean, (float(low), float(high)))
 
 
 def _marks(point: _Point, x: axes.Scale, y: axes.Scale) -> list[str]:
@@ -68,16 +86,38 @@ def _marks(point: _Point, x: axes.Scale, y: axes.Scale) -> list[str]:
 
 
 def _labels(points: Sequence[_Point], x: axes.Scale, y: axes.Scale) -> list[str]:
-    """Names beside the dots, moved down where they would lie on each other."""
+    """Names beside the marks: each at the first of its places where it covers no mark and no other name."""
     parts: list[str] = []
-    taken: dict[str, float] = {}  # side of the plot -> lowest place in use
+    taken = [_mark_box(point, x, y) for point in points]
     for point in sorted(points, key=lambda p: y(p.mean)):
-        place = x.end if point.rate is None else x(point.rate)
-        words = point.label if point.rate is not None else f"{point.label}, no bitrate"
-        side = "start" if place + _LETTER * len(words) + 8 < x.end else "end"
-        wanted = y(point.mean) - 6 if point.rate is None else y(point.mean) - 8
-        height = max(wanted, taken.get(side, 0) + _LABEL_HEIGHT)
-        taken[side] = height
-        offset = 0 if point.rate is None else -8 if side == "end" else 8
-        parts.append(axes.text(place + offset, height, words, f"label {axes.colour(point.index)}", side))
+        places = _places(point, x, y)
+        free = (place for place in places if not any(_overlap(place.box, other) for other in taken))
+        chosen = next(free, places[0])
+        taken.append(chosen.box)
+        parts.append(axes.text(chosen.x, chosen.y, point.label, f"label {axes.colour(point.index)}", chosen.anchor))
     return parts
+
+
+def _places(point: _Point, x: axes.Scale, y: axes.Scale) -> list[_Place]:
+    """Where a name may stand: first close to its mark, then farther and farther below and above."""
+    middle, width = y(point.mean), _LETTER * len(point.label)
+    steps = [sign * _LABEL_HEIGHT * number for number in range(12) for sign in (1, -1)]
+    if point.rate is None:
+        places = [_Place(x.end, middle + offset, "end", width) for step in steps for offset in (step - 6, step + 14)]
+    else:
+        sides = [_Place(x(point.rate) + 8, 0, "start", width), _Place(x(point.rate) - 8, 0, "end", width)]
+        inside = [side for side in sides if side.box[0] > x.start and side.box[2] < _WIDEST] or sides[1:]
+        places = [replace(side, y=middle + step + 4) for step in steps for side in inside]
+    return [place for place in places if _TOP < place.y < _BOTTOM] or places
+
+
+def _mark_box(point: _Point, x: axes.Scale, y: axes.Scale) -> _Box:
+    if point.rate is None:
+        return x.start, y(point.mean) - 1, x.end, y(point.mean) + 1
+    low, high = sorted(y(bound) for bound in point.interval)
+    middle = y(point.mean)
+    return x(point.rate) - 6, min(low, middle - 6), x(point.rate) + 6, max(high, middle + 6)
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

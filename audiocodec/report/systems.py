@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audiocodec.errors import AudioCodecError, MetricUndefined, TokenFileError
+from audiocodec.errors import AudioCodecError, MetricUndefined, ReportError, TokenFileError
 from audiocodec.evaluation.catalogue import MEASURES, Measure
 from audiocodec.evaluation.results import read_summary
 from audiocodec.evaluation.rows import FINISHED, Row, read_rows
 from audiocodec.metrics.codebook import CodeCounter
 from audiocodec.tokens.token_file import TokenFile
 
+_PCM = "16-bit PCM at "
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class System:
     """One evaluation.
 
@@ -25,11 +29,13 @@ class System:
         label: what the page calls it.
         rows: utterance id -> its scores.
         summary: as in `summary.json`.
+        references: utterance id -> hash of the reference's samples, for rows that have one.
     """
 
     label: str
     rows: dict[str, Row]
     summary: dict[str, Any]
+    references: dict[str, str] = field(default_factory=dict)
 
     def described(self, measure: Measure) -> dict[str, Any] | None:
         """The summary of one measure; None when it was not asked for."""
@@ -44,6 +50,24 @@ class System:
         """Value of a column of the manifest -> measure -> its summary; empty when there is no such column."""
         found = self.summary.get("groups", {}).get(column, {})
         return {value or "\u2013": group["measures"] for value, group in found.items()}
+
+    def values_by_group(self, measure: Measure, column: str) -> dict[str, list[float]]:
+        """Value of a column of the manifest -> values of its utterances; empty when there is no such column."""
+        found: dict[str, list[float]] = {}
+        for row in self.rows.values() if column in self.summary.get("groups", {}) else ():
+            if measure.name in row.values:
+                found.setdefault(row.groups.get(column) or "\u2013", []).append(row.values[measure.name])
+        return found
+
+    @property
+    def competes(self) -> bool:
+        """Whether it is a codec: neither the reference nor uncoded samples, whose scores no codec is to be measured by."""
+        return not self.is_ground_truth and not self.is_pcm
+
+    @property
+    def is_pcm(self) -> bool:
+        """Whether it is the anchor that only resamples: `Resampling.describe` is what its summary says coded it."""
+        return str(self.summary.get("tokens", {}).get("coded_by", "")).startswith(_PCM)
 
     @property
     def is_ground_truth(self) -> bool:
@@ -60,6 +84,7 @@ def read_systems(eval_dirs: Sequence[str | os.PathLike[str]], names: Sequence[st
         names: what to call them, one for each; empty: named after the folders.
 
     Raises:
+        ReportError: two of them scored different references under the same name.
         AudioCodecError: a folder holds no finished evaluation, or two would have the same name.
     """
     folders = [Path(folder) for folder in eval_dirs]
@@ -69,7 +94,9 @@ def read_systems(eval_dirs: Sequence[str | os.PathLike[str]], names: Sequence[st
     repeated = [label for label, count in Counter(labels).items() if count > 1]
     if repeated:
         raise AudioCodecError(f"two evaluations are called {repeated[0]!r}; name each with --name")
-    return [_read(label, folder) for label, folder in zip(labels, folders)]
+    systems = [_read(label, folder) for label, folder in zip(labels, folders)]
+    _check_references(systems)
+    return systems
 
 
 def measures_used(systems: Sequence[System]) -> list[Measure]:
@@ -101,7 +128,30 @@ def _read(label: str, folder: Path) -> System:
     rows = {row.id: row for row in read_rows(path)}
     if not rows:
         raise AudioCodecError(f"{path}: holds no rows")
-    return System(label, rows, summary)
+    return System(label, rows, summary, _reference_hashes(path))
+
+
+def _reference_hashes(path: Path) -> dict[str, str]:
+    found = {}
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        with contextlib.suppress(ValueError):  # a last line that was cut off, as `read_rows` has it
+            record = json.loads(line)
+            if record.get("reference_hash"):
+                found[record["id"]] = record["reference_hash"]
+    return found
+
+
+def _check_references(systems: Sequence[System]) -> None:
+    """Equal names of utterances are taken to mean equal references: refuse where they do not."""
+    first: dict[str, System] = {}
+    for system in systems:
+        for key, found in system.references.items():
+            other = first.setdefault(key, system)
+            if found != other.references[key]:
+                raise ReportError(
+                    f"utterance {key!r} has different references in {other.label} and {system.label}; "
+                    "their scores cannot be compared: make a report of each"
+                )
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.rows import write_atomically
-from audiocodec.report.choice import choose
+from audiocodec.report.choice import choose, why_none
 from audiocodec.report.clips import make_example, report_id
+from audiocodec.report.differences import base_of
 from audiocodec.report.page import Content, render
 from audiocodec.report.ratings import check_ratings, read_ratings
 from audiocodec.report.systems import read_systems
@@ -25,6 +26,7 @@ class Options:
         examples: how many utterances to listen to, chosen by their scores.
         utterances: instead, exactly these ids.
         ratings: files that the listening tests of the same page gave.
+        against: label of the system that the others are compared with; None: the first codec.
         title: of the page.
         allow_pipes: run commands in place of audio files.
     """
@@ -33,6 +35,7 @@ class Options:
     examples: int = 6
     utterances: Sequence[str] = ()
     ratings: Sequence[str] = ()
+    against: str | None = None
     title: str = "Codec evaluation"
     allow_pipes: bool = False
 
@@ -51,20 +54,23 @@ def write_report(
         What is in the page.
 
     Raises:
+        ReportError: no system is called as `against`, or systems have different references for an utterance.
         AudioCodecError: a folder holds no finished evaluation, audio or ratings cannot be read, or ratings are of
             another page.
     """
     sessions = read_ratings(options.ratings)
     systems = read_systems(eval_dirs, options.names)
+    base = base_of(systems, options.against)
     chosen = [(key, "chosen by hand") for key in options.utterances] or choose(systems, options.examples)
     examples = [make_example(systems, key, why, options.allow_pipes) for key, why in chosen]
     labels = [system.label for system in systems]
     identity = report_id(labels, examples)
     check_ratings(sessions, identity, labels, [example.id for example in examples])
-    content = Content(options.title, identity, systems, examples, sessions)
-    text, target = render(content), Path(path)
+    silence = "" if examples else f"No audio: {why_none(systems) if options.examples else 'none was asked for'}."
+    content = Content(options.title, identity, systems, examples, sessions, base, silence)
+    text = render(content).encode(errors="backslashreplace").decode()  # names of files need not be text
     try:
-        write_atomically(target, text)
+        write_atomically(Path(path), text)
     except OSError as error:
         raise AudioCodecError(f"{path}: cannot write: {error.strerror or error}") from None
     return content

@@ -5,96 +5,46 @@ What is heard is measured: a probe beside the speakers sees every sample that th
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from browser import Browser, missing_programs, wait_until
+from PIL import Image  # matplotlib brings it
+from report_page import (
+    CLIPS,
+    HEARD,
+    PLAYER,
+    PROBE,
+    brightness,
+    contrast,
+    downloaded,
+    first_column,
+    make_evaluations,
+    plays,
+    position,
+    press_play,
+    rate_abx,
+    rate_mushra,
+    texts,
+    write,
+)
 from scipy.stats import binomtest
 
-from audiocodec.audio import io
-from audiocodec.cli.main import main
-from audiocodec.tokens.token_file import TokenFile
-
 pytestmark = pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
-
-AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
-CLIPS = ("it-flora/vm-forward", "ru-nsh/ru_0003", "ru-nsh/ru_0070")
-PLAYER = 'article[data-example="0"]'
-
-# Wraps what Web Audio does to see it: when sources start, and what reaches the speakers.
-PROBE = """
-window.probe = {starts: []};
-const start = AudioBufferSourceNode.prototype.start;
-AudioBufferSourceNode.prototype.start = function (when, offset) {
-  window.probe.starts.push([when, offset, this.buffer.length]);
-  return start.call(this, when, offset);
-};
-const connect = AudioNode.prototype.connect;
-AudioNode.prototype.connect = function (target, ...rest) {
-  if (target instanceof AudioDestinationNode) {
-    window.probe.ear ??= new AnalyserNode(this.context, {fftSize: 8192, smoothingTimeConstant: 0});
-    window.probe.rate = this.context.sampleRate;
-    connect.call(this, window.probe.ear);
-  }
-  return connect.call(this, target, ...rest);
-};
-"""
-# Power below 1.5 kHz and from 4 to 7 kHz, in the last moment that was heard.
-HEARD = """
-const {ear, rate} = window.probe, bins = new Float32Array(ear.frequencyBinCount);
-ear.getFloatFrequencyData(bins);
-const power = (from, to) => {
-  const part = bins.slice(Math.floor(from * ear.fftSize / rate), Math.ceil(to * ear.fftSize / rate));
-  return part.reduce((sum, level) => sum + 10 ** (level / 10), 0);
-};
-return [power(100, 1500), power(4000, 7000)];
-"""
 
 
 @pytest.fixture(scope="module")
 def evaluations(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Folders of two systems, scored by `evaluate`: `dull` (low-passed, half as loud) and `noisy` (one file missing)."""
-    root = tmp_path_factory.mktemp("systems")
-    random = np.random.default_rng(0)
-    for name in CLIPS:
-        wav, rate = io.read(AUDIO / f"{name}.flac")
-        dull = 0.5 * io.resample(io.resample(wav[0], rate, 4000), 4000, rate)[: wav.shape[1]]
-        signals = {"ref": wav[0], "dull": dull, "noisy": wav[0] + random.normal(0, 0.02, wav.shape[1])}
-        for folder, signal in signals.items():
-            path = root / folder / f"{name}.wav"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if (folder, name) != ("noisy", CLIPS[1]):
-                io.write(path, signal, rate)
-        length = wav.shape[1]
-        codes = random.geometric(0.05, (1, -(-length // 320))).clip(0, 63)
-        tokens = TokenFile(codes, (64,), rate, 320, length, rate, 1, length, 1.0, bytes(8))
-        (root / "tokens" / name).parent.mkdir(parents=True, exist_ok=True)
-        tokens.write(root / "tokens" / f"{name}.act")
-    folders = []
-    for folder, status in (("dull", 0), ("noisy", 1)):
-        out = str(root / "scores" / folder)
-        tokens_there = ["--tokens", str(root / "tokens")] if folder == "dull" else []
-        words = ["evaluate", "--reference", str(root / "ref"), "--estimate", str(root / folder), "-d", out, "--quiet"]
-        assert main([*words, *tokens_there, "--metrics", "stoi,mel", "--jobs", "1"]) == status
-        folders.append(out)
-    return folders
+    """Folders of two systems: see `make_evaluations`."""
+    return make_evaluations(tmp_path_factory.mktemp("systems"))
 
 
 @pytest.fixture(scope="module")
 def page(evaluations: list[str]) -> Path:
     """The report; one of its three utterances lacks a system."""
     return write(evaluations, Path(evaluations[0]).parents[1] / "report.html")
-
-
-def write(evaluations: list[str], path: Path, *options: str) -> Path:
-    words = ["report", *evaluations, "-o", str(path), "--quiet", "--utterances", ",".join(CLIPS)]
-    assert main([*words, *options]) == 0
-    return path
 
 
 @pytest.fixture
@@ -110,31 +60,6 @@ def desk(page: Path, tmp_path: Path) -> Iterator[Browser]:
         assert (
             pages and [url for url in asked if url not in pages and not url.startswith(("data:", "blob:null/"))] == []
         )
-
-
-def first_column(browser: Browser) -> list[str]:
-    names: list[str] = browser.run(
-        "return [...document.querySelectorAll('#scores tbody th')].map(cell => cell.textContent)"
-    )
-    return names
-
-
-def position(browser: Browser, place: str = PLAYER) -> float:
-    return float(browser.text(f"{place} .time").split()[0])
-
-
-def plays(browser: Browser, place: str = PLAYER) -> bool:
-    return browser.text(f"{place} .play") == "Pause"
-
-
-def press_play(browser: Browser, place: str = PLAYER) -> None:
-    browser.click(f"{place} .play")
-    wait_until(lambda: plays(browser, place) and position(browser, place) > 0.2, "nothing plays")
-
-
-def brightness(browser: Browser) -> float:
-    colour = browser.run("return getComputedStyle(document.body).backgroundColor")
-    return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
 
 
 def test_the_table_is_sorted_both_ways(desk: Browser) -> None:
@@ -234,49 +159,6 @@ def test_keys_switch_play_and_move(desk: Browser) -> None:
     assert desk.run(outline) == "solid"
 
 
-def rate_abx(browser: Browser, trials: int) -> str:
-    """Answer `X is A` in every trial of an ABX test of `dull`; the verdict."""
-    browser.run("document.querySelector('form[data-test=abx]').elements.trials.value = arguments[0]", trials)
-    browser.type("form[data-test=abx] input[name=rater]", "Ann")
-    browser.click("form[data-test=abx] button")
-    stage = "[data-stage=abx]"
-    for number in range(trials):
-        assert browser.text(f"{stage} h3") == f"Trial {number + 1} of {trials}"
-        assert browser.run(f"return document.querySelector('{stage} .answer').disabled")
-        press_play(browser, stage)
-        assert browser.run(f"return document.querySelector('{stage} .answer').disabled")  # X was not heard yet
-        browser.keys("x") if number else browser.click(f"{stage} input[value=x]")
-        browser.click(f"{stage} .answer")
-    wait_until(lambda: "correct" in browser.text(f"{stage} h3"), "no verdict")
-    return f"{browser.text(f'{stage} h3')}; {browser.text(f'{stage} .verdict')}"
-
-
-def rate_mushra(browser: Browser) -> None:
-    """Move each slider of every screen by keys: the more, the further down it is."""
-    browser.click("form[data-test=mushra] button")
-    stage = "[data-stage=mushra]"
-    for number in range(len(CLIPS)):
-        assert browser.text(f"{stage} h3") == f"Screen {number + 1} of {len(CLIPS)}"
-        press_play(browser, stage)
-        shown = browser.text(stage)
-        assert "dull" not in shown and "noisy" not in shown and "nchor" not in shown
-        count = browser.run(f"return document.querySelectorAll('{stage} .score').length")
-        for place in range(count):
-            assert browser.run(f"return document.querySelector('{stage} .next').disabled")
-            browser.run(f"document.querySelectorAll('{stage} .score')[arguments[0]].focus()", place)
-            browser.keys(*["Right"] * (place + 1))
-        browser.click(f"{stage} .next")
-    wait_until(lambda: "Your means" in browser.text(f"{stage} h3"), "no result")
-
-
-def downloaded(browser: Browser, stage: str) -> tuple[Path, dict[str, Any]]:
-    before = set(browser.downloads.iterdir())
-    browser.click(f"[data-stage={stage}] .download")
-    wait_until(lambda: [p for p in set(browser.downloads.iterdir()) - before if p.suffix == ".json"], "no download")
-    (path,) = set(browser.downloads.iterdir()) - before
-    return path, json.loads(path.read_text())
-
-
 def test_blind_tests_are_rated_downloaded_and_read_back(desk: Browser, evaluations: list[str], tmp_path: Path) -> None:
     verdict = rate_abx(desk, 4)
     _, content = downloaded(desk, "abx")
@@ -334,3 +216,30 @@ def test_on_a_phone_nothing_sticks_out_and_fingers_hit(page: Path, tmp_path: Pat
         assert small == []
         press_play(phone)
         assert phone.console() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "dark"), [("light", 1280, False), ("dark", 1280, True), ("phone", 360, False)]
+)
+def test_what_is_seen_fits_and_can_be_read(name: str, width: int, dark: bool, page: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path / "browser", width, 900, dark=dark, mobile=name == "phone") as browser:
+        browser.go(page)
+        browser.screenshot(tmp_path / f"{name}.png", whole=True)
+        written = texts(browser)
+        spectrogram = browser.run(
+            "const b = document.querySelector('.picture img').getBoundingClientRect();"
+            "return [b.left + scrollX, b.top + scrollY, b.right + scrollX, b.bottom + scrollY]"
+        )
+    picture = Image.open(tmp_path / f"{name}.png").convert("L")
+    assert picture.width == width and picture.height > 2000  # it is as wide as what is widest
+    assert (np.median(np.asarray(picture)) < 50) == dark
+    assert np.asarray(picture.crop([round(edge) for edge in spectrogram])).std() > 10  # speech is no even grey
+    words = {said for said, *_ in written}
+    assert {"Scores", "dull", "STOI", "share of all codes"} <= words and len(written) > 150
+    faint = [
+        (said, round(contrast(colour, ground), 2))
+        for said, colour, ground, _ in written
+        if contrast(colour, ground) < 4.5
+    ]
+    assert faint == []  # WCAG 2, 1.4.3
+    assert [(said, size) for said, _, _, size in written if size < 10] == []
