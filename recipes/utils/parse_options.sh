@@ -37,6 +37,7 @@ _po_help() {
 }
 
 _po_files=("${BASH_SOURCE[1]}")
+[ -e "${_po_files[0]}" ] || _po_files=("./${_po_files[0]##*/}") # called by a relative path, and changed into its folder
 # shellcheck disable=SC2154  # a script that lists no files has its own options only
 [ -z "${OPTION_FILES+set}" ] || _po_files+=("${OPTION_FILES[@]}")
 GIVEN_OPTIONS=()

@@ -93,6 +93,7 @@ def test_every_run_script_starts(corpus: str, shell: str) -> None:
     folder = CHECKOUT / "egs" / corpus / "codec"
     help_text = run([shell, "run.sh", "--help"], folder).stdout
     assert "--stop-stage" in help_text and "--train-options" in help_text
+    assert run([shell, (folder / "run.sh").relative_to(CHECKOUT), "--help"], CHECKOUT).stdout == help_text
     unknown = run([shell, folder / "run.sh", "--stop-stag", "1"], CHECKOUT, status=2)
     assert "unknown option --stop-stag;" in unknown.stderr
     assert "--stop-stage are 0 to 6" in run([shell, "run.sh", "--stage", "7"], folder, status=2).stderr
