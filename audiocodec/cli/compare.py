@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli import batch, scoring, tables
-from audiocodec.cli.systems import AnchorSystem, FolderSystem, ModelSystem, ReferenceSystem, System
+from audiocodec.cli.systems import AnchorSystem, FolderSystem, ModelSystem, ReferenceSystem, System, is_label
 from audiocodec.cli.usage import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from audiocodec.evaluation.run import Options
 
 RESULTS = "RESULTS.md"
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +135,7 @@ def _systems(args: argparse.Namespace) -> list[System]:
 def _labelled(text: str) -> tuple[str, str]:
     """`LABEL=PLACE` as (label, place); the label is empty where there is none that can name a folder."""
     label, equals, place = text.partition("=")
-    return (label, place) if equals and _LABEL.fullmatch(label) else ("", text)
+    return (label, place) if equals and is_label(label) else ("", text)
 
 
 def _folder(text: str) -> System:

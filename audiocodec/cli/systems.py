@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from audiocodec.cli import batch
+from audiocodec.cli.usage import UsageError
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.anchors.anchor import Anchor
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 References = dict[str, list[str]]  # name -> paths, as `pairing.list_audio` gives
 Prepared = tuple["list[Entry]", "Options"]
 Advance = Callable[[], None]
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def is_label(text: str) -> bool:
+    """Whether it can name a system, and its folder: letters, digits and `._-`."""
+    return _LABEL.fullmatch(text) is not None
 
 
 class System(Protocol):
@@ -76,10 +84,13 @@ class ModelSystem:
     def of(cls, args: argparse.Namespace, label: str, name: str) -> ModelSystem:
         """The model of this name, path or folder; its header is read now, its weights when they are needed.
 
-        Without a label it is called what its configuration calls it.
+        Without a label it is called what the user calls it: the name, or the last part of the path.
         """
         model = batch.Model(argparse.Namespace(**{**vars(args), "model": name, "num_codebooks": None}))
-        return cls(label or model.config.name, model)
+        label = label or Path(name).name.removesuffix(".safetensors")
+        if not is_label(label):
+            raise UsageError(f"-m {name}: {label!r} cannot name a folder; say -m LABEL={name}")
+        return cls(label, model)
 
     def prepare(
         self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance

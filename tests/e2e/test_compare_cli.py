@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from audiocodec.cli.main import main
 from audiocodec.evaluation.anchors.codec2 import Codec2
 from audiocodec.evaluation.anchors.opus import Opus
 
+CHECKOUT = Path(__file__).parents[2]
 RATE = 16_000
 NAMES = ["a", "b", "sub/c"]
-AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
+AUDIO = CHECKOUT / "egs/mini/codec/local/audio"
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,38 @@ def test_an_earlier_comparison_is_kept_and_resumed(
         if path.parent.name != "resample-8k":  # there one row has another stamp
             assert path.read_bytes() == before
     assert io.info(lost).num_samples == 2 * RATE
+
+
+README_COMMANDS = re.findall(
+    r"^audiocodec compare .*$", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("line", README_COMMANDS)
+def test_the_readme_s_command_runs(line: str, trees: Path, tmp_path: Path) -> None:
+    words = shlex.split(line)[1:]
+    words[words.index("--reference") + 1] = str(trees / "ref")
+    words[words.index("-d") + 1] = str(tmp_path / "out")
+    more = ["--anchor", "reference", "resample", "--metrics", "stoi", "--device", "cpu", "--jobs", "1"]
+    assert main([*words, *more]) == 0
+    assert "| speech_24k | 3 |" in (tmp_path / "out/RESULTS.md").read_text()
+
+
+def test_a_model_is_called_what_the_user_calls_it(
+    tiny_model_path: Path, trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.v2.safetensors").write_bytes(tiny_model_path.read_bytes())
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp/model.safetensors").write_bytes(tiny_model_path.read_bytes())
+    words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), "--anchor", "reference"]
+    words += ["-m", str(tmp_path / "mine.v2.safetensors"), "-m", f"{tmp_path}/exp/"]
+    assert main([*words, "--against", "no-such"]) == 2
+    assert "there are reference, mine.v2, exp" in capsys.readouterr().err
+    assert main([*words, "-m", f"{tmp_path}/exp/../exp/."]) == 2
+    assert "two systems are called 'exp'" in capsys.readouterr().err
+    (tmp_path / "exp/with space.safetensors").write_bytes(tiny_model_path.read_bytes())
+    assert main([*words, "-m", str(tmp_path / "exp/with space.safetensors")]) == 2
+    assert "'with space' cannot name a folder; say -m LABEL=" in capsys.readouterr().err
 
 
 def test_the_table_and_a_system_that_lacks_an_utterance(
