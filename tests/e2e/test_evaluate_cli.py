@@ -247,8 +247,16 @@ def test_wrong_usage_is_status_2_and_leaves_nothing(
     assert not (tmp_path / "out").exists() and not (trees / "ref/out").exists()
 
 
-def test_a_folder_without_audio_is_status_1(trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_references_is_status_1_and_no_estimates_a_row_each(
+    trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "empty").mkdir()
     arguments = ["evaluate", "--reference", str(trees / "ref"), "--estimate", str(tmp_path / "empty")]
-    assert main([*arguments, "-d", str(tmp_path / "out")]) == 1
+    assert main([*arguments, "-d", str(tmp_path / "out"), "--jobs", "1", "--metrics", "si_sdr"]) == 1
+    rows = rows_of(tmp_path / "out")
+    assert list(rows) == ["alone", "nan", "rate", "silent", "sub/good"]
+    assert all(row["failures"] == {"si_sdr": "no estimate"} for row in rows.values())
+    arguments = ["evaluate", "--reference", str(tmp_path / "empty"), "--estimate", str(trees / "est")]
+    assert main([*arguments, "-d", str(tmp_path / "none")]) == 1
     assert "empty: holds no .wav" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

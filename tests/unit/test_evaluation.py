@@ -115,7 +115,7 @@ def test_a_data_folder_and_a_wav_scp_are_paired_by_utterance(tmp_path: Path) -> 
 def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:
     empty, full = touch(tmp_path / "empty", "readme.txt"), touch(tmp_path / "full", "a.wav")
     with pytest.raises(ManifestError, match=r"empty: holds no \.wav"):
-        pair(full, empty)
+        pair(empty, full)
     with pytest.raises(ManifestError, match="no such folder"):
         pair(tmp_path / "nowhere", full)
     with pytest.raises(ManifestError, match="neither a folder nor a list"):
@@ -124,6 +124,26 @@ def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="--allow-pipes"):
         pair(tmp_path / "wav.scp", full)
     assert pair(tmp_path / "wav.scp", full, allow_pipes=True)[1].reference == "cat x.wav |"
+
+
+def test_ids_that_a_wav_scp_repeats_are_entries_with_a_reason_and_cost_no_others(tmp_path: Path) -> None:
+    estimate = touch(tmp_path / "e", "once.wav", "twice.wav")
+    (tmp_path / "wav.scp").write_text("twice /x/1.flac\nonce /x/2.flac\ntwice /x/3.flac\n")
+    entries = {entry.id: entry for entry in pair(tmp_path / "wav.scp", estimate)}
+    assert entries["once"] == Entry("once", "/x/2.flac", str(estimate / "once.wav"))
+    assert entries["twice"].problem.startswith("more than one reference of that name")
+    assert list(entries) == ["once", "twice"]
+    reversed_roles = {entry.id: entry.problem for entry in pair(estimate, tmp_path / "wav.scp")}
+    assert reversed_roles["twice"].startswith("more than one estimate of that name")
+
+
+def test_without_any_estimate_every_reference_says_so(tmp_path: Path) -> None:
+    full, empty = touch(tmp_path / "full", "a.wav", "b.wav"), touch(tmp_path / "empty", "readme.txt")
+    assert [(entry.id, entry.problem) for entry in pair(full, empty)] == [("a", "no estimate"), ("b", "no estimate")]
+    (tmp_path / "wav.scp").touch()
+    assert len(pair(full, tmp_path / "wav.scp")) == 2
+    with pytest.raises(ManifestError, match="nowhere: no such folder"):
+        pair(full, tmp_path / "nowhere")
 
 
 # --- scoring
