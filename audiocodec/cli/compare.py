@@ -84,9 +84,9 @@ def run(args: argparse.Namespace) -> int:
     )
     references = list_audio(args.reference, args.allow_pipes)
     scored = {system.label: _score(args, system, references, options) for system in systems}
-    rows = {label: found for label, (found, _) in scored.items()}
-    _write_results(args, {label: summary for label, (_, summary) in scored.items()}, rows)
-    return 1 if any(row.failures for found in rows.values() for row in found) else 0
+    summaries = {label: summary for label, (_, summary) in scored.items()}
+    _write_results(args, summaries, {label: rows for label, (rows, _) in scored.items()})
+    return 1 if any(summary["n_rows_with_failures"] for summary in summaries.values()) else 0
 
 
 def _anchor_names() -> str:
@@ -166,10 +166,7 @@ def _score(
         entries, options = system.prepare(args, references, folder, options, advance)
     with scoring.progress_bar(len(entries), f"{system.label}: scoring", args.quiet) as advance:
         rows, summary = evaluate(entries, folder, options, advance)
-    for row in rows:
-        for reason in dict.fromkeys(row.failures.values()):
-            names = [name for name, why in row.failures.items() if why == reason]
-            print(f"audiocodec: error: {system.label}: {row.id}: {reason} ({', '.join(names)})", file=sys.stderr)
+    scoring.say_failures(rows, summary, f"{system.label}: ")
     return rows, summary
 
 

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     entries, timings = (_code if args.model is not None else _pair)(args)
     rows, summary = _score(args, entries, timings, groups)
     _report(args, rows, summary)
-    return 1 if any(row.failures for row in rows) else 0
+    return 1 if summary["n_rows_with_failures"] else 0
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -154,10 +154,7 @@ def _score(
 
 
 def _report(args: argparse.Namespace, rows: list[Row], summary: dict[str, Any]) -> None:
-    for row in rows:
-        for reason in dict.fromkeys(row.failures.values()):
-            names = [name for name, why in row.failures.items() if why == reason]
-            print(f"audiocodec: error: {row.id}: {reason} ({', '.join(names)})", file=sys.stderr)
+    scoring.say_failures(rows, summary)
     if args.json:
         print(json.dumps(summary, allow_nan=False))
         return

@@ -1,16 +1,17 @@
-"""What commands that score have in common: the list of metrics, how many processes, a progress bar."""
+"""What commands that score have in common: the list of metrics, how many processes, failures, a progress bar."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.catalogue import Metric
+    from audiocodec.evaluation.rows import Row
 
 METRICS_HELP = (
     "what to score, separated by commas: `pesq,stoi,mel` (default), `all`, or words of evaluate --list-metrics"
@@ -36,6 +37,15 @@ def words_list(text: str) -> tuple[str, ...]:
 def cpus() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def say_failures(rows: Iterable[Row], summary: dict[str, Any], where: str = "") -> None:
+    """A line on stderr for every reason why an utterance lacks something of the summary; `where` comes before its id."""
+    for row in rows:
+        failures = {name: why for name, why in row.failures.items() if name in summary["measures"]}
+        for reason in dict.fromkeys(failures.values()):
+            names = [name for name, why in failures.items() if why == reason]
+            print(f"audiocodec: error: {where}{row.id}: {reason} ({', '.join(names)})", file=sys.stderr)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """One row per utterance, kept as JSON lines: appended while scoring goes on, written whole and sorted at its end.
 
-A measure that was asked for and has no value is null, and `failures` says why; one that was not asked for, or as with
-times is not known, is not there.
+A measure that was asked for, now or in an earlier run, and has no value is null, and `failures` says why; one that was
+not asked for, or as with times is not known, is not there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 
 FINISHED, GROWING = "rows.jsonl", "rows.jsonl.partial"
-_OWN_KEYS = ("id", "seconds", "failures", "notes", "groups", "reference", "estimate", "tokens", "stamp")
+_OWN_KEYS = ("id", "seconds", "failures", "notes", "groups", "reference", "estimate", "tokens", "stamp", "again")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Row:
         groups: column of a table about the utterances (language, speaker, ...) -> value.
         reference, estimate, tokens: the files.
         stamp: changes when the reference or the estimate does.
+        again: measures whose failure says nothing about the pair (a process died, a file could not be read): `--resume`
+            tries them again, and no others.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Row:
     estimate: str | None = None
     tokens: str | None = None
     stamp: str = ""
+    again: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line, without the line break."""
@@ -52,10 +55,6 @@ class Row:
         record = {"id": self.id, "seconds": self.seconds, **numbers}
         record |= {key: getattr(self, key) for key in _OWN_KEYS if key not in record}
         return json.dumps(record, ensure_ascii=True, allow_nan=False)
-
-    def has(self, measures: Iterable[str]) -> bool:
-        """Whether it has a value for all of `measures`."""
-        return all(name in self.values for name in measures)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
@@ -139,4 +138,5 @@ def _parse(line: str) -> Row:
         raise TypeError("expected an object with an id")
     values = {name: float(record[name]) for name in MEASURES if record.get(name) is not None}
     own = {key: record[key] for key in _OWN_KEYS if key in record}
-    return Row(values=values, **own | {"notes": tuple(record.get("notes", ()))})
+    lists = {key: tuple(record.get(key, ())) for key in ("notes", "again")}
+    return Row(values=values, **own | lists)

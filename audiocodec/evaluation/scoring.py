@@ -32,12 +32,21 @@ class Task:
 
 @dataclass
 class Scores:
-    """What came out: length of the reference in seconds, measure -> value, measure -> why there is none."""
+    """What came out.
+
+    Attributes:
+        seconds: length of the reference.
+        values: measure -> value.
+        failures: measure -> why there is none.
+        notes: as in `Row`.
+        again: whether the failures say nothing about the pair: another try may have none.
+    """
 
     seconds: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    again: bool = False
 
 
 def score(task: Task) -> Scores:
@@ -58,8 +67,9 @@ def score(task: Task) -> Scores:
         estimate, estimate_rate = _read(task.entry.estimate, "estimate", task.allow_pipes)
         check_rates(reference=rate, estimate=estimate_rate)
         scores.notes = _check_alignment(reference, estimate, rate)
-    except MetricUndefined as error:
+    except (AudioError, ManifestError, MetricUndefined) as error:
         scores.failures = dict.fromkeys(measures_of(task.metrics), task.entry.problem or str(error))
+        scores.again = not isinstance(error, MetricUndefined)
         return scores
     for metric in task.metrics:
         for name, value in _compute(metric, reference, estimate, rate).items():
@@ -96,7 +106,7 @@ def _compute(
 
 
 def _read(source: str | None, role: str, allow_pipes: bool) -> tuple[np.ndarray, int]:
-    """One channel [S] and the sample rate; an unreadable file is a `MetricUndefined` without the file's name."""
+    """One channel [S] and the sample rate; an unreadable file is an `AudioError` without the file's name."""
     if source is None:
         raise MetricUndefined(f"no {role}")
     try:
@@ -104,5 +114,5 @@ def _read(source: str | None, role: str, allow_pipes: bool) -> tuple[np.ndarray,
             wav, rate = io.read(path)
     except (AudioError, ManifestError) as error:
         reason = str(error).removeprefix(f"{source}: ")
-        raise MetricUndefined(f"{role}: {reason}") from None
+        raise AudioError(f"{role}: {reason}") from None
     return wav.mean(axis=0, dtype=np.float32), rate

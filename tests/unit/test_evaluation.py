@@ -18,7 +18,8 @@ import scipy.stats
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, ManifestError, TokenFileError
 from audiocodec.evaluation import run as run_module
-from audiocodec.evaluation.catalogue import DEFAULT, select
+from audiocodec.evaluation import scoring as scoring_module
+from audiocodec.evaluation.catalogue import DEFAULT, Metric, select
 from audiocodec.evaluation.coding import TokenSet, read_timings
 from audiocodec.evaluation.pairing import Entry, pair
 from audiocodec.evaluation.results import cell, results_md, write_results_md
@@ -224,31 +225,70 @@ def test_a_silent_estimate_adds_nothing_to_the_mean_and_one_to_the_failed(
     assert sorted(os.listdir(tmp_path / "after")) == ["rows.jsonl", "summary.json"]
 
 
-def test_resume_scores_only_what_is_missing_failed_or_changed(
-    tmp_path: Path, speech: np.ndarray, in_process: list[str]
+def calls_of(monkeypatch: pytest.MonkeyPatch, scored: list[str]) -> Callable[[], list[tuple[str, str]]]:
+    """Gives the pairs (id, word of a metric) computed since it was last called; pairs are told by `scored`."""
+    calls: list[tuple[str, str]] = []
+    compute = scoring_module._compute
+
+    def counted(metric: Metric, *signals: Any) -> Any:
+        calls.append((scored[-1], metric.word))
+        return compute(metric, *signals)
+
+    def since() -> list[tuple[str, str]]:
+        found, calls[:] = sorted(calls), []
+        scored.clear()
+        return found
+
+    monkeypatch.setattr(scoring_module, "_compute", counted)
+    return since
+
+
+def test_resume_computes_only_what_is_missing_or_changed_and_keeps_the_rest(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, options = tmp_path / "out", Options(metrics=select(["stoi"]), resume=True)
+    out, computed = tmp_path / "out", calls_of(monkeypatch, in_process)
+
+    def scores_with(words: str) -> tuple[list[Row], dict[str, Any]]:
+        return evaluate(entries, out, Options(metrics=select(words.split()), resume=True))
+
     entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
-    entries.append(write_pair(tmp_path, "d", speech, 0 * speech))
-    first, _ = evaluate(entries, out, options)
-    assert sorted(in_process) == list("abcd")
-    in_process.clear()
-    again, _ = evaluate(entries, out, options)
-    assert again == first
-    assert in_process == ["d"]  # it failed
+    part = speech[RATE : RATE + 5000]  # too short for STOI
+    entries.append(write_pair(tmp_path, "d", part, noisy(part)))
+    first, _ = scores_with("stoi si_sdr")
+    assert computed() == [(name, word) for name in "abcd" for word in ("si_sdr", "stoi")]
+    fewer, summary = scores_with("si_sdr")
+    assert computed() == []
+    assert [row.values for row in fewer] == [row.values for row in first]
+    assert (list(summary["measures"]), summary["n_rows_with_failures"]) == (["si_sdr"], 0)
+    more, summary = scores_with("stoi stft si_sdr")
+    assert computed() == [(name, "stft") for name in "abcd"]  # not the STOI of d, which has none
+    assert [(row.values["stoi"], row.values["si_sdr"]) for row in more[:3]] == [
+        (row.values["stoi"], row.values["si_sdr"]) for row in first[:3]
+    ]
+    assert summary["measures"]["stoi"]["reasons"] == {"shorter than 0.4 s": 1}
     write_pair(tmp_path, "b", speech, noisy(noisy(speech, 7), 8))
     os.utime(entries[1].estimate or "", ns=(1, 1))
-    in_process.clear()
-    changed, _ = evaluate(entries, out, options)
-    assert sorted(in_process) == ["b", "d"]
+    changed, _ = scores_with("stoi")
+    assert computed() == [("b", "stoi")]
     assert changed[1].values["stoi"] < first[1].values["stoi"]
+    assert list(changed[1].values) == ["stoi"]  # what is known of the old audio is gone
+    assert set(changed[0].values) == {"stoi", "stft_distance", "si_sdr"}
+
+
+def test_resume_tries_again_what_failed_for_reasons_outside_the_pair(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [write_pair(tmp_path, name, speech, noisy(speech)) for name in "ab"]
+    flag = tmp_path / "mounted"
+    entries[1] = Entry("b", f"test -e {flag} && cat {entries[1].reference} |", entries[1].estimate)
+    options = Options(metrics=select(["stoi"]), resume=True, allow_pipes=True)
+    before, _ = evaluate(entries, tmp_path / "out", options)
+    assert before[1].failures["stoi"].startswith("reference: the command ended with status 1")
+    flag.touch()
     in_process.clear()
-    evaluate(entries, out, Options(metrics=select(["stoi", "mel"]), resume=True))
-    assert sorted(in_process) == list("abcd")  # another metric is asked for
-    in_process.clear()
-    fewer, _ = evaluate(entries, out, options)
-    assert in_process == ["d"]
-    assert [row.values.get("mel_distance") for row in fewer] == [None] * 4
+    after, _ = evaluate(entries, tmp_path / "out", options)
+    assert in_process == ["b"]
+    assert (after[1].failures, after[1].values) == ({}, before[0].values)
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(
@@ -288,6 +328,11 @@ def crash_on_b(task: Task) -> Scores:
     return Scores(1.0, {"stoi": 0.5})
 
 
+def quarter(task: Task) -> Scores:
+    """In a worker: another score than before."""
+    return Scores(1.0, {"stoi": 0.25})
+
+
 def test_a_worker_that_dies_is_a_counted_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "score", crash_on_b)
     entries = [Entry(name, "r.wav", "e.wav") for name in "abcd"]
@@ -301,6 +346,9 @@ def test_a_worker_that_dies_is_a_counted_row(tmp_path: Path, monkeypatch: pytest
     ]
     found = summary["measures"]["stoi"]
     assert (found["mean"], found["n_scored"], found["n_failed"]) == (0.5, 2, 2)
+    monkeypatch.setattr(run_module, "score", quarter)
+    again, _ = evaluate(entries, tmp_path, Options(metrics=select(["stoi"]), jobs=1, resume=True))
+    assert [row.values.get("stoi") for row in again] == [0.5, 0.25, 0.25, 0.5]
 
 
 # --- workers
