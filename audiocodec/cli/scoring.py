@@ -45,7 +45,8 @@ def say_failures(rows: Iterable[Row], summary: dict[str, Any], where: str = "") 
         failures = {name: why for name, why in row.failures.items() if name in summary["measures"]}
         for reason in dict.fromkeys(failures.values()):
             names = [name for name, why in failures.items() if why == reason]
-            print(f"audiocodec: error: {where}{row.id}: {reason} ({', '.join(names)})", file=sys.stderr)
+            detail = f": {row.details[reason]}" if reason in row.details else ""
+            print(f"audiocodec: error: {where}{row.id}: {reason}{detail} ({', '.join(names)})", file=sys.stderr)
 
 
 @contextmanager

@@ -102,8 +102,8 @@ def _problems(found: Iterable[tuple[str, list[str]]]) -> Iterator[str]:
         if not paths:
             yield f"no {role}"
         elif len(paths) > 1:
-            extensions = ", ".join(sorted(os.path.splitext(path)[1] for path in paths))
-            yield f"more than one {role} of that name ({extensions})"
+            extensions = sorted({os.path.splitext(path)[1] for path in paths})
+            yield f"more than one {role} of that name" + (f" ({', '.join(extensions)})" if len(extensions) > 1 else "")
 
 
 def _by_name(root: Path, files: Iterable[str]) -> dict[str, list[str]]:

@@ -17,7 +17,8 @@ from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 
 FINISHED, GROWING = "rows.jsonl", "rows.jsonl.partial"
-_OWN_KEYS = ("id", "seconds", "failures", "notes", "groups", "reference", "estimate", "tokens", "stamp", "again")
+_FILES = ("reference", "estimate", "tokens")
+_OWN_KEYS = ("id", "seconds", "failures", "details", "notes", "groups", *_FILES, "stamp", "again")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Row:
         id: name of the pair.
         seconds: length of the reference.
         values: measure -> number; names are those of `evaluation.catalogue`, keys of their own in the JSON.
-        failures: measure -> why it has no value.
+        failures: measure -> why it has no value, in words that can be counted.
+        details: such a reason -> what is particular to this pair: how late, how long.
         notes: what is odd about the pair and does not keep it from being scored.
         groups: column of a table about the utterances (language, speaker, ...) -> value.
         reference, estimate, tokens: the files.
@@ -41,6 +43,7 @@ class Row:
     seconds: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     groups: dict[str, str] = field(default_factory=dict)
     reference: str | None = None

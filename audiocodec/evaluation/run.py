@@ -114,6 +114,7 @@ def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], jobs: int) -> Ite
                 seconds=before.seconds if scores.seconds is None else scores.seconds,
                 values=before.values | scores.values,
                 failures=before.failures | scores.failures,
+                details=before.details | scores.details,
                 notes=scores.notes or before.notes,
                 again=tuple(scores.failures) if scores.again else (),
             )
@@ -142,7 +143,9 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
         if row is not None and not entry.problem and row.stamp == _stamp(entry):
             values = {name: value for name, value in row.values.items() if name in known}
             failures = {name: why for name, why in row.failures.items() if name in known and name not in row.again}
-            kept[entry.id] = _row_of(replace(row, values=values, failures=failures, again=()), entry)
+            details = {why: detail for why, detail in row.details.items() if why in failures.values()}
+            known_of = replace(row, values=values, failures=failures, details=details, again=())
+            kept[entry.id] = _row_of(known_of, entry)
     return kept
 
 

@@ -5,7 +5,7 @@ Both files are mixed to one channel. An error in a file is the reason why all it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,15 +38,23 @@ class Scores:
         seconds: length of the reference.
         values: measure -> value.
         failures: measure -> why there is none.
-        notes: as in `Row`.
+        details, notes: as in `Row`.
         again: whether the failures say nothing about the pair: another try may have none.
     """
 
     seconds: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     again: bool = False
+
+    def fail(self, measures: Iterable[str], error: Exception) -> None:
+        """Write down why `measures` have no value."""
+        reason = error.reason if isinstance(error, MetricUndefined) else str(error)
+        self.failures |= dict.fromkeys(measures, reason)
+        if isinstance(error, MetricUndefined) and error.detail:
+            self.details[reason] = error.detail
 
 
 def score(task: Task) -> Scores:
@@ -68,13 +76,13 @@ def score(task: Task) -> Scores:
         check_rates(reference=rate, estimate=estimate_rate)
         scores.notes = _check_alignment(reference, estimate, rate)
     except (AudioError, ManifestError, MetricUndefined) as error:
-        scores.failures = dict.fromkeys(measures_of(task.metrics), task.entry.problem or str(error))
+        scores.fail(measures_of(task.metrics), MetricUndefined(task.entry.problem) if task.entry.problem else error)
         scores.again = not isinstance(error, MetricUndefined)
         return scores
     for metric in task.metrics:
         for name, value in _compute(metric, reference, estimate, rate).items():
             if isinstance(value, MetricUndefined):
-                scores.failures[name] = str(value)
+                scores.fail([name], value)
             else:
                 scores.values[name] = value
     return scores
@@ -85,7 +93,7 @@ def _check_alignment(reference: np.ndarray, estimate: np.ndarray, sample_rate: i
     found = alignment(reference=reference, estimate=estimate, sample_rate=sample_rate)
     if found.lag_ms:
         how = "late" if found.lag_ms > 0 else "early"
-        raise MetricUndefined(f"misaligned: estimate is {abs(found.lag_ms):.4g} ms {how}")
+        raise MetricUndefined("misaligned", f"estimate is {abs(found.lag_ms):.4g} ms {how}")
     notes = []
     if found.inverted:
         notes.append("polarity inverted")

@@ -72,9 +72,10 @@ def test_bad_pairs_are_counted_rows_with_reasons_and_the_good_one_is_kept(scored
         "alone": "no estimate",
         "extra": "no reference",
         "nan": "estimate: holds samples that are NaN or infinite",
-        "rate": "sample rates differ: reference 16000 Hz, estimate 24000 Hz",
+        "rate": "sample rates differ",
         "silent": "estimate is silent",
     }
+    assert rows["rate"]["details"] == {"sample rates differ": "reference 16000 Hz, estimate 24000 Hz"}
     for name, row in rows.items():
         assert row["failures"] == dict.fromkeys(("pesq", "stoi", "mel_distance"), reasons[name])
         assert (row["pesq"], row["stoi"], row["mel_distance"]) == (None, None, None)
