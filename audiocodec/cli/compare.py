@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from audiocodec.evaluation.catalogue import DEFAULT, missing_libraries
     from audiocodec.evaluation.groups import read_groups
     from audiocodec.evaluation.pairing import list_audio
+    from audiocodec.evaluation.rows import reopen
     from audiocodec.evaluation.run import Options
 
     args.metrics = args.metrics or DEFAULT
@@ -83,6 +84,9 @@ def run(args: argparse.Namespace) -> int:
         groups=read_groups(args.table, args.by, args.reference),
     )
     references = list_audio(args.reference, args.allow_pipes)
+    for folder in (Path(args.output_dir) / system.label for system in systems):
+        reopen(folder, keep=args.resume)
+    (Path(args.output_dir) / RESULTS).unlink(missing_ok=True)
     scored = {system.label: _score(args, system, references, options) for system in systems}
     summaries = {label: summary for label, (_, summary) in scored.items()}
     _write_results(args, summaries, {label: rows for label, (rows, _) in scored.items()})
@@ -148,9 +152,10 @@ def _folder(text: str) -> System:
 
 
 def _refuse_existing(args: argparse.Namespace, systems: list[System]) -> None:
-    from audiocodec.evaluation.rows import FINISHED, GROWING
+    from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY
 
-    names = [Path(args.output_dir) / system.label / name for system in systems for name in (FINISHED, GROWING)]
+    folders = [Path(args.output_dir) / system.label for system in systems]
+    names = [folder / name for folder in folders for name in (FINISHED, GROWING, SUMMARY)]
     there = [name for name in [Path(args.output_dir) / RESULTS, *names] if name.exists()]
     if there and not args.force and not args.resume:
         raise UsageError(f"{there[0]} already exists; --force overwrites, --resume keeps what is finished")

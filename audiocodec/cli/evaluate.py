@@ -102,9 +102,9 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 def _refuse_existing(args: argparse.Namespace) -> None:
     from audiocodec.evaluation.reconstruct import TIMINGS
-    from audiocodec.evaluation.rows import FINISHED, GROWING
+    from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY
 
-    names = (FINISHED, GROWING, *([TIMINGS] if args.model is not None else []))
+    names = (FINISHED, GROWING, SUMMARY, *([TIMINGS] if args.model is not None else []))
     there = [name for name in names if (Path(args.output_dir) / name).exists()]
     if there and not args.force and not args.resume:
         raise UsageError(
@@ -124,9 +124,11 @@ def _pair(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
 def _code(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
     from audiocodec.evaluation.pairing import list_audio
     from audiocodec.evaluation.reconstruct import TIMINGS, reconstruct
+    from audiocodec.evaluation.rows import reopen
 
     references = list_audio(args.reference, args.allow_pipes)
     codec = batch.Model(args).codec
+    reopen(Path(args.output_dir), keep=args.resume)
     with scoring.progress_bar(len(references), "coding", args.quiet) as advance:
         entries = reconstruct(
             codec, references, args.output_dir, args.num_codebooks, args.resume, args.allow_pipes, advance

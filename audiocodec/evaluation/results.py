@@ -15,8 +15,7 @@ from typing import Any
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.paired import Difference, difference
-from audiocodec.evaluation.rows import Row, write_atomically
-from audiocodec.evaluation.run import SUMMARY
+from audiocodec.evaluation.rows import SUMMARY, Row, write_atomically
 
 _FOOTNOTE = (
     "Means over utterances; in brackets 95 % intervals by bootstrap over utterances. "

@@ -16,7 +16,7 @@ from typing import Any, TextIO, final
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 
-FINISHED, GROWING = "rows.jsonl", "rows.jsonl.partial"
+FINISHED, GROWING, SUMMARY = "rows.jsonl", "rows.jsonl.partial", "summary.json"
 _FILES = ("reference", "estimate", "tokens")
 _OWN_KEYS = ("id", "seconds", "failures", "details", "notes", "groups", *_FILES, "stamp", "again")
 
@@ -85,6 +85,20 @@ def scored_before(folder: Path) -> dict[str, Row]:
     """The rows of an earlier run in `folder`, finished or not, by id."""
     paths = [folder / FINISHED, folder / GROWING]
     return {row.id: row for path in paths if path.is_file() for row in read_rows(path)}
+
+
+def reopen(folder: Path, keep: bool) -> None:
+    """Let nothing in a folder count as finished: its audio may change from now on, and old scores must not be taken for new.
+
+    Args:
+        folder: of an evaluation; it need not be there.
+        keep: its rows become those of an interrupted run, for `scored_before`; else they go.
+    """
+    rows = scored_before(folder).values() if keep else ()
+    if rows:
+        write_atomically(folder / GROWING, _lines(rows))
+    for name in (FINISHED, SUMMARY, *(() if rows else (GROWING,))):
+        (folder / name).unlink(missing_ok=True)
 
 
 @final

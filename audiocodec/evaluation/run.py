@@ -15,12 +15,10 @@ from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_of, missing_libraries
 from audiocodec.evaluation.coding import CodedSizes, Timings, TokenSet, read_timings
 from audiocodec.evaluation.pairing import Entry
-from audiocodec.evaluation.rows import Row, RowWriter, scored_before, write_atomically
+from audiocodec.evaluation.rows import SUMMARY, Row, RowWriter, reopen, scored_before, write_atomically
 from audiocodec.evaluation.scoring import Scores, Task, score
 from audiocodec.evaluation.summary import summarize
 from audiocodec.evaluation.workers import Lost, run_all
-
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,7 @@ def evaluate(
     timings = read_timings(options.timings)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    reopen(folder, options.resume)
     kept = _kept(entries, folder, options)
     tasks = _tasks(entries, kept, options)
     coding = TokenSet() if options.bitrate else options.sizes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,34 @@ def test_resume_keeps_what_is_coded_and_scored(
     again = rows_of(out)
     assert again["utt-1"] == rows["utt-1"]
     assert again["utt-2"]["stoi"] == rows["utt-2"]["stoi"]
+
+
+def test_force_interrupted_while_coding_leaves_no_scores_of_other_audio(
+    coded: Path, tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = coded / "forced"
+    words = [
+        "evaluate",
+        "-m",
+        str(tiny_model_path),
+        "--reference",
+        str(coded / "one.scp"),
+        "-d",
+        str(out),
+        "--jobs",
+        "1",
+    ]
+    (coded / "one.scp").write_text(f"utt-1 {coded}/one.wav\n")
+    words += ["--device", "cpu", "--quiet", "--metrics", "si_sdr"]
+    assert main(words) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("audiocodec.evaluation.reconstruct.encode_file", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert main([*words, "--force"]) == 130
+    assert {path.name for path in out.iterdir()} == {"tokens", "wav", "timings.jsonl"}
+    assert main(["report", str(out), "-o", str(coded / "page.html")]) != 0
+    assert main([*words, "--resume"]) == 0
+    assert main([*words, "--force", "-m", "no-such-model"]) == 2
+    assert (out / "summary.json").is_file()  # a refused command changes nothing
 
 
 def test_encode_decode_and_their_timings_give_the_same_scores_as_the_model(

@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,25 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
     assert in_process == []
     assert summary["measures"]["stoi"]["n_scored"] == 3
     assert rows == evaluate(entries, tmp_path / "whole", Options(metrics=select(["stoi"])))[0]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_an_interrupted_run_leaves_nothing_that_counts_as_finished(
+    resume: bool, tmp_path: Path, speech: np.ndarray, in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
+    out, options = tmp_path / "out", Options(metrics=select(["si_sdr"]), resume=resume)
+    first, _ = evaluate(entries, out, options)
+    write_pair(tmp_path, "c", speech, noisy(speech, 5))
+    os.utime(entries[2].estimate or "", ns=(1, 1))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_module, "score", lambda task: signal.raise_signal(signal.SIGINT))
+        evaluate(entries, out, options)
+    assert os.listdir(out) == ["rows.jsonl.partial"]
+    assert read_rows(out / "rows.jsonl.partial") == (first[:2] if resume else [])
+    again, _ = evaluate(entries, out, replace(options, resume=True))
+    assert again[:2] == first[:2] and again[2].values != first[2].values
+    assert sorted(os.listdir(out)) == ["rows.jsonl", "summary.json"]
 
 
 def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
