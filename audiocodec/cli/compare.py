@@ -63,7 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare; returns 1 when something has no score."""
     from audiocodec.evaluation.catalogue import DEFAULT, missing_libraries
-    from audiocodec.evaluation.groups import read_groups
     from audiocodec.evaluation.pairing import list_audio
     from audiocodec.evaluation.rows import reopen
     from audiocodec.evaluation.run import Options
@@ -81,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         allow_pipes=args.allow_pipes,
         command=_command(args),
-        groups=read_groups(args.table, args.by, args.reference),
+        groups=scoring.groups_of(args),
     )
     references = list_audio(args.reference, args.allow_pipes)
     for folder in (Path(args.output_dir) / system.label for system in systems):

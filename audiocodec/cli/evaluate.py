@@ -68,12 +68,11 @@ def run(args: argparse.Namespace) -> int:
         return _write_results(args)
     _check_usage(args)
     from audiocodec.evaluation.catalogue import DEFAULT, missing_libraries
-    from audiocodec.evaluation.groups import read_groups
 
     args.metrics = args.metrics or DEFAULT
     if problems := missing_libraries(args.metrics):
         raise UsageError(f"{'; '.join(problems)}, or leave it out of --metrics")
-    groups = read_groups(args.table, args.by, args.reference)
+    groups = scoring.groups_of(args)
     entries, timings = (_code if args.model is not None else _pair)(args)
     rows, summary = _score(args, entries, timings, groups)
     _report(args, rows, summary)

@@ -1,4 +1,4 @@
-"""What commands that score have in common: the list of metrics, how many processes, failures, a progress bar."""
+"""What commands that score have in common: the list of metrics, groups, how many processes, failures, a progress bar."""
 
 from __future__ import annotations
 
@@ -32,6 +32,26 @@ def metrics_list(text: str) -> tuple[Metric, ...]:
 def words_list(text: str) -> tuple[str, ...]:
     """An argument that is words separated by commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def groups_of(args: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """The groups that `--by` and `--table` ask for; says on stderr which references are in none."""
+    from audiocodec.evaluation.groups import read_groups, without_group
+    from audiocodec.evaluation.pairing import list_audio
+
+    if not args.by:
+        return {}
+    names = list_audio(args.reference, args.allow_pipes).keys()
+    groups = read_groups(args.table, args.by, args.reference)
+    left_out = without_group(groups, names)
+    if left_out and not args.quiet:
+        more = f", {left_out[1]} ..." if len(left_out) > 1 else ""
+        print(
+            f"audiocodec: {len(left_out)} of {len(names)} utterances are not in the table to break scores down by: "
+            f"{left_out[0]}{more}; they are counted as -",
+            file=sys.stderr,
+        )
+    return groups
 
 
 def cpus() -> int:

@@ -277,6 +277,31 @@ def test_wrong_usage_is_status_2_and_leaves_nothing(
     assert not (tmp_path / "out").exists() and not (trees / "ref/out").exists()
 
 
+def test_a_table_that_is_about_other_utterances_is_refused_and_gaps_are_told(
+    trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "t.tsv"
+    words = [
+        "evaluate",
+        "--reference",
+        str(trees / "ref"),
+        "--estimate",
+        str(trees / "est"),
+        "-d",
+        str(tmp_path / "out"),
+    ]
+    words += ["--by", "language", "--table", str(table), "--metrics", "si_sdr", "--jobs", "1"]
+    table.write_text("path\tlanguage\nref/silent.flac\teo\n")
+    assert main(words) == 1
+    assert "none of 5 utterances is in the table" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    table.write_text("path\tlanguage\nsilent.flac\teo\nsub/good.flac\teo\n")
+    assert main(words) == 1  # some have no score
+    assert "3 of 5 utterances are not in the table to break scores down by: alone, nan ..." in capsys.readouterr().err
+    found = json.loads((tmp_path / "out/summary.json").read_text())["groups"]["language"]
+    assert {value: group["n_rows"] for value, group in found.items()} == {"": 4, "eo": 2}
+
+
 def test_no_references_is_status_1_and_no_estimates_a_row_each(
     trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from audiocodec.errors import ManifestError
-from audiocodec.evaluation.groups import read_groups
+from audiocodec.evaluation.groups import read_groups, without_group
 from audiocodec.evaluation.paired import difference
 from audiocodec.evaluation.results import differences_md
 from audiocodec.evaluation.rows import Row
@@ -78,6 +78,31 @@ def test_speakers_of_a_data_folder(tmp_path: Path) -> None:
     for columns in (["language"], ["speaker", "language"]):
         with pytest.raises(ManifestError, match="needs a table"):
             read_groups(None, columns, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"b", r"utt2spk:2: expected 'id speaker', got 'b'"),
+        (b"b j\xf6rg", "utt2spk:2: is not UTF-8"),
+        (b"a ben", "utt2spk:2: a was there before"),
+    ],
+)
+def test_a_bad_line_of_utt2spk_is_named(line: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "utt2spk").write_bytes(b"a ann\n" + line + b"\nc cleo\n")
+    with pytest.raises(ManifestError, match=reason):
+        read_groups(None, ["speaker"], tmp_path)
+
+
+def test_utterances_that_no_line_of_a_table_is_about() -> None:
+    groups = {"a": {"language": "eo"}, "b": {"language": "cnh"}}
+    assert without_group(groups, ["c", "b", "a.x"]) == ["a.x", "c"]
+    assert without_group(groups, ["a"]) == []
+    assert without_group({}, ["a"]) == []
+    with pytest.raises(
+        ManifestError, match="none of 2 utterances is in the table .* called as 'x/a', its lines as 'a'"
+    ):
+        without_group(groups, ["x/a", "x/b"])
 
 
 @pytest.mark.parametrize(
