@@ -151,7 +151,7 @@ def select(words: Iterable[str]) -> tuple[Metric, ...]:
 
 
 def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
-    """Why metrics cannot run here: a message for each library that cannot be imported, naming the extra to install."""
+    """Why metrics cannot run here: a message for each library whose import fails, naming the extra to install."""
     problems = []
     for metric in metrics:
         for library in metric.libraries:
@@ -159,7 +159,7 @@ def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a library about its own imports
                     import_module(library)
-            except ImportError as error:
+            except Exception as error:  # noqa: BLE001 - a library that lacks one of its own raises what it likes
                 problems.append(f"{metric.word} needs {library} ({error}); install audiocodec[{metric.extra}]")
     return problems
 
