@@ -15,7 +15,7 @@ from typing import Any
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.paired import Difference, difference
-from audiocodec.evaluation.rows import SUMMARY, Row, write_atomically
+from audiocodec.evaluation.rows import SUMMARY, Row, to_bytes, write_atomically
 
 _FOOTNOTE = (
     "Means over utterances; in brackets 95 % intervals by bootstrap over utterances. "
@@ -41,9 +41,8 @@ def write_results_md(
     """
     summaries = [read_summary(folder) for folder in eval_dirs]
     text = results_md([_label(Path(folder)) for folder in eval_dirs], summaries, command)
-    text = text.encode(errors="backslashreplace").decode()  # folders' names need not be text
     target = Path(path)
-    if not target.is_file() or target.read_text(encoding="utf-8") != text:
+    if not target.is_file() or target.read_bytes() != to_bytes(text):
         write_atomically(target, text)
     return summaries
 

@@ -136,13 +136,21 @@ class RowWriter:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then move it; on failure nothing is left."""
+    """Write a file under a temporary name, then move it; on failure nothing is left.
+
+    Names of files need not be text: what has no UTF-8 is written as `\\udcff`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(to_bytes(text))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_bytes(text: str) -> bytes:
+    """What `write_atomically` puts into the file."""
+    return text.encode(errors="backslashreplace")
 
 
 def _lines(rows: Iterable[Row]) -> str:

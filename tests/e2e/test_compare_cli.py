@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,16 @@ def test_the_table_and_a_system_that_lacks_an_utterance(
     assert lines[1].split()[:3] == ["reference", "3", "0.00"]
     assert lines[2].endswith("2 failed")
     assert rows_of(tmp_path / "out/half")["a"]["mel_distance"] > 0
+
+
+def test_names_that_are_not_utf_8(trees: Path, tmp_path: Path) -> None:
+    reference = os.path.join(os.fsencode(tmp_path), b"sur\xff", b"r\xe9f")
+    os.makedirs(reference)
+    shutil.copy(trees / "ref/a.wav", os.path.join(reference, b"\xf6.wav"))
+    words = ["compare", "--reference", os.fsdecode(reference), "-d", str(tmp_path / "out"), "--metrics", "si_sdr"]
+    assert main([*words, "--anchor", "resample", "--jobs", "1"]) == 0
+    assert "sur\\udcff/r\\udce9f" in (tmp_path / "out/RESULTS.md").read_text(encoding="utf-8")
+    assert list(rows_of(tmp_path / "out/resample-24k")) == [os.fsdecode(b"\xf6")]
 
 
 def test_classical_codecs_from_the_command_line(trees: Path, tmp_path: Path) -> None:
