@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import LOWER, MEASURES
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import bootstrap_interval
@@ -45,7 +46,12 @@ def difference(first: Iterable[Row], second: Iterable[Row], measure: str) -> Dif
         first: rows of a system.
         second: rows of the one that it is compared with.
         measure: a key of `catalogue.MEASURES`.
+
+    Raises:
+        AudioCodecError: an utterance of theirs has another reference: equal names, but not the same utterances.
     """
+    first, second = list(first), list(second)
+    _check_references(first, second)
     ours, theirs = ({row.id: row.values[measure] for row in rows if measure in row.values} for rows in (first, second))
     common = sorted(ours.keys() & theirs.keys())
     differences = np.array([ours[name] - theirs[name] for name in common])
@@ -59,3 +65,15 @@ def difference(first: Iterable[Row], second: Iterable[Row], measure: str) -> Dif
         interval=bootstrap_interval(differences.tolist()),
         wins=float((signs + 1).mean() / 2) if common and better else None,
     )
+
+
+def _check_references(first: Iterable[Row], second: Iterable[Row]) -> None:
+    """Refuse what was scored against different originals; rows without a hash are of older evaluations."""
+    known = {row.id: row for row in first if row.reference_hash}
+    for row in second:
+        other = known.get(row.id)
+        if other is not None and row.reference_hash and row.reference_hash != other.reference_hash:
+            raise AudioCodecError(
+                f"{row.id}: the references of the two evaluations differ ({other.reference}, {row.reference}); "
+                f"only systems scored against the same originals can be compared"
+            )

@@ -18,7 +18,7 @@ from audiocodec.evaluation.catalogue import MEASURES
 
 FINISHED, GROWING, SUMMARY = "rows.jsonl", "rows.jsonl.partial", "summary.json"
 _FILES = ("reference", "estimate", "tokens")
-_OWN_KEYS = ("id", "seconds", "failures", "details", "notes", "groups", *_FILES, "stamp", "again")
+_OWN_KEYS = ("id", "seconds", "failures", "details", "notes", "groups", *_FILES, "reference_hash", "stamp", "again")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Row:
         notes: what is odd about the pair and does not keep it from being scored.
         groups: column of a table about the utterances (language, speaker, ...) -> value.
         reference, estimate, tokens: the files.
+        reference_hash: of the reference's samples and rate, hexadecimal; empty where it could not be read.
         stamp: changes when the reference or the estimate does.
         again: measures whose failure says nothing about the pair (a process died, a file could not be read): `--resume`
             tries them again, and no others.
@@ -49,6 +50,7 @@ class Row:
     reference: str | None = None
     estimate: str | None = None
     tokens: str | None = None
+    reference_hash: str = ""
     stamp: str = ""
     again: tuple[str, ...] = ()
 

@@ -111,6 +111,7 @@ def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], jobs: int) -> Ite
             yield replace(
                 before,
                 seconds=before.seconds if scores.seconds is None else scores.seconds,
+                reference_hash=scores.reference_hash or before.reference_hash,
                 values=before.values | scores.values,
                 failures=before.failures | scores.failures,
                 details=before.details | scores.details,

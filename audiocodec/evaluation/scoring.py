@@ -5,6 +5,7 @@ Both files are mixed to one channel. An error in a file is the reason why all it
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -36,6 +37,7 @@ class Scores:
 
     Attributes:
         seconds: length of the reference.
+        reference_hash: as in `Row`.
         values: measure -> value.
         failures: measure -> why there is none.
         details, notes: as in `Row`.
@@ -48,6 +50,7 @@ class Scores:
     details: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     again: bool = False
+    reference_hash: str = ""
 
     def fail(self, measures: Iterable[str], error: Exception) -> None:
         """Write down why `measures` have no value."""
@@ -70,6 +73,7 @@ def score(task: Task) -> Scores:
     try:
         reference, rate = _read(task.entry.reference, "reference", task.allow_pipes)
         scores.seconds = len(reference) / rate
+        scores.reference_hash = _hash(reference, rate)
         if task.entry.problem:
             raise MetricUndefined(task.entry.problem)
         estimate, estimate_rate = _read(task.entry.estimate, "estimate", task.allow_pipes)
@@ -86,6 +90,11 @@ def score(task: Task) -> Scores:
             else:
                 scores.values[name] = value
     return scores
+
+
+def _hash(wav: np.ndarray, sample_rate: int) -> str:
+    """Of one channel [S]; the same for a file in another lossless format."""
+    return hashlib.sha256(sample_rate.to_bytes(4, "little") + wav.astype("<f4").tobytes()).hexdigest()[:16]
 
 
 def _check_alignment(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from audiocodec.errors import ManifestError
+from audiocodec.errors import AudioCodecError, ManifestError
 from audiocodec.evaluation.groups import read_groups, without_group
 from audiocodec.evaluation.paired import difference
 from audiocodec.evaluation.results import differences_md
@@ -54,6 +55,16 @@ def test_the_interval_is_that_of_the_differences_and_much_narrower_than_the_mean
 def test_nothing_in_common() -> None:
     found = difference(rows("stoi", {"a": 1.0}), rows("stoi", {"b": 1.0}), "stoi")
     assert (found.n, found.n_left_out, found.mean, found.interval, found.wins) == (0, 2, None, None, None)
+
+
+def test_equal_names_of_different_originals_are_not_compared() -> None:
+    ours = [Row("a", values={"stoi": 0.9}, reference="x/a.wav", reference_hash="00ff")]
+    theirs = [replace(ours[0], reference="y/a.wav", values={"stoi": 0.5}, reference_hash="00fe")]
+    with pytest.raises(AudioCodecError, match=r"a: the references .* differ \(x/a.wav, y/a.wav\)"):
+        difference(ours, theirs, "stoi")
+    assert difference(ours, [replace(theirs[0], reference_hash="00ff")], "stoi").mean == pytest.approx(0.4)
+    assert difference(ours, [replace(theirs[0], reference_hash="")], "stoi").n == 1  # not known
+    assert difference(ours, [replace(theirs[0], id="b")], "stoi").n_left_out == 2
 
 
 TABLE = "path\tlanguage\tseconds\na/x.flac\teo\t1.0\na/y.z.ogg\tcnh\t2.0\nw\teo\t2.0\n"

@@ -207,6 +207,19 @@ def test_what_only_one_pair_has_does_not_divide_the_counts(
     assert evaluate(entries, tmp_path / "out", Options(metrics=select(["si_sdr"]), resume=True))[0] == rows
 
 
+def test_the_reference_s_hash_is_that_of_its_sound(tmp_path: Path, speech: np.ndarray, in_process: list[str]) -> None:
+    entries = [write_pair(tmp_path, name, speech, noisy(speech)) for name in ("a", "b", "c")]
+    flac = tmp_path / "a.flac"
+    io.write(flac, io.read(entries[0].reference or "")[0], RATE)
+    entries[0] = replace(entries[0], reference=str(flac))
+    io.write(entries[1].reference or "", io.read(flac)[0], RATE)  # the same 16 bits
+    io.write(entries[2].reference or "", 0.999 * speech, RATE, "FLOAT")
+    rows, _ = evaluate(entries, tmp_path / "out", Options(metrics=select(["si_sdr"])))
+    hashes = [row.reference_hash for row in rows]
+    assert hashes[0] == hashes[1] != hashes[2] and all(re.fullmatch("[0-9a-f]{16}", found) for found in hashes)
+    assert read_rows(tmp_path / "out/rows.jsonl") == rows
+
+
 def test_one_metric_without_a_score_does_not_cost_the_others(tmp_path: Path, speech: np.ndarray) -> None:
     part = speech[RATE : RATE + 5000]  # 0.31 s: enough for PESQ, too short for STOI
     scores = score(Task(write_pair(tmp_path, "a", part, noisy(part)), DEFAULT))
