@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,11 +188,29 @@ def _write_results(args: argparse.Namespace, summaries: dict[str, dict[str, Any]
     differences = ["\n", differences_md(rows, args.against, measures_of(args.metrics))] if args.against else []
     write_atomically(page, "".join([text, *differences, *(["\nCoded by\n\n", *made] if made else [])]))
     if args.json:
-        print(json.dumps(summaries, allow_nan=False))
+        print(json.dumps(_with_differences(args, summaries, rows), allow_nan=False))
     else:
         print(tables.side_by_side(summaries))
     if not args.quiet:
         print(f"audiocodec: wrote {page}", file=sys.stderr)
+
+
+def _with_differences(
+    args: argparse.Namespace, summaries: dict[str, dict[str, Any]], rows: dict[str, list[Row]]
+) -> dict[str, dict[str, Any]]:
+    """The summaries; with --against each of the others has its paired differences."""
+    from audiocodec.evaluation.catalogue import measures_of
+    from audiocodec.evaluation.paired import differences
+
+    found = differences(rows, args.against, measures_of(args.metrics)) if args.against else {}
+    described = {
+        label: {"against": args.against, "measures": {name: asdict(one) for name, one in by_name.items()}}
+        for label, by_name in found.items()
+    }
+    return {
+        label: summary | ({"differences": described[label]} if label in described else {})
+        for label, summary in summaries.items()
+    }
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -7,7 +7,7 @@ interval leaves out zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +65,27 @@ def difference(first: Iterable[Row], second: Iterable[Row], measure: str) -> Dif
         interval=bootstrap_interval(differences.tolist()),
         wins=float((signs + 1).mean() / 2) if common and better else None,
     )
+
+
+def differences(
+    rows: Mapping[str, Sequence[Row]], against: str, measures: Collection[str]
+) -> dict[str, dict[str, Difference]]:
+    """Every other system minus one of them: label -> measure -> difference.
+
+    Args:
+        rows: of each system, by label.
+        against: label of the one that the others are compared with.
+        measures: what to compare; those of which neither side is better are left out.
+
+    Raises:
+        AudioCodecError: as for `difference`.
+    """
+    used = [measure.name for measure in MEASURES.values() if measure.name in measures and measure.better]
+    return {
+        label: {name: difference(others, rows[against], name) for name in used}
+        for label, others in rows.items()
+        if label != against
+    }
 
 
 def _check_references(first: Iterable[Row], second: Iterable[Row]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
-from audiocodec.evaluation.paired import Difference, difference
+from audiocodec.evaluation.paired import Difference, differences
 from audiocodec.evaluation.rows import SUMMARY, Row, to_bytes, write_atomically
 
 _FOOTNOTE = (
@@ -86,19 +86,14 @@ def differences_md(rows: Mapping[str, Sequence[Row]], against: str, measures: Se
         against: label of the one that the others are compared with.
         measures: what to compare.
     """
+    found = differences(rows, against, measures)
     used = [measure for measure in MEASURES.values() if measure.name in measures and measure.better]
     heading = (
         f"Difference from {against} on the same utterances [95 % interval by paired bootstrap], and how often better:"
     )
-    lines = [
-        heading,
-        "",
-        *_table_head(["system", *(measure.heading for measure in used)]),
-    ]
-    for label, others in rows.items():
-        if label != against:
-            found = [difference(others, rows[against], measure.name) for measure in used]
-            lines.append(_table_row([label, *(_difference(one, m.decimals) for one, m in zip(found, used))]))
+    lines = [heading, "", *_table_head(["system", *(measure.heading for measure in used)])]
+    for label, by_name in found.items():
+        lines.append(_table_row([label, *(_difference(by_name[m.name], m.decimals) for m in used)]))
     return "\n".join(lines) + "\n"
 
 

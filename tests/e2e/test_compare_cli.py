@@ -98,8 +98,15 @@ def test_an_earlier_comparison_is_kept_and_resumed(
     times = {path: path.stat().st_mtime_ns for path in compared.rglob("*.wav")}
     lost = compared / "resample-8k/wav/a.wav"
     lost.unlink()
-    assert main(command(trees, tiny_model_path, "--resume", "--json")) == 0
+    assert main(command(trees, tiny_model_path, "--resume", "--json", "--against", "theirs")) == 0
     summaries = json.loads(capsys.readouterr().out)
+    assert "differences" not in summaries["theirs"]
+    found = summaries["ours"]["differences"]
+    assert found["against"] == "theirs" and list(found["measures"]) == ["stoi", "mel_distance"]
+    both = [rows_of(compared / label) for label in ("ours", "theirs")]
+    by_hand = np.mean([both[0][name]["stoi"] - both[1][name]["stoi"] for name in NAMES])
+    assert found["measures"]["stoi"]["mean"] == pytest.approx(by_hand) and by_hand < 0
+    assert (found["measures"]["stoi"]["wins"], found["measures"]["stoi"]["n"]) == (0.0, 3)
     assert list(summaries) == ["reference", "resample-8k", "ours", "theirs"]
     made_again = {lost, compared / "resample-8k/coded/a.wav"}
     assert {path for path, time in times.items() if path.stat().st_mtime_ns != time} == made_again
