@@ -19,7 +19,7 @@ from audiocodec.evaluation.rows import SUMMARY, Row, to_bytes, write_atomically
 
 _FOOTNOTE = (
     "Means over utterances; in brackets 95 % intervals by bootstrap over utterances. "
-    "What has no score counts as failed, never as a number."
+    "What has no score is never counted as a number: `3 of 4 scored`."
 )
 
 
@@ -106,15 +106,32 @@ def _difference(found: Difference, decimals: int) -> str:
     return f"{text}, {100 * found.wins:.0f} %" + (f" of {found.n}" if found.n_left_out else "")
 
 
-def cell(measure: dict[str, Any] | None, form: str) -> str:
-    """Mean, interval and failures of one measure in a few characters; `-` when it was not measured."""
+def cell(measure: dict[str, Any] | None, form: str, n_rows: int) -> str:
+    """Mean and interval of one measure, and how many of the `n_rows` have one where that is not all of them.
+
+    It is `-` when it was not measured.
+    """
     if measure is None:
         return "-"
-    text = "none" if measure["mean"] is None else format(measure["mean"], form)
+    if measure["mean"] is None:
+        return f"none of {n_rows}"
+    text = format(measure["mean"], form)
     if measure["interval"] is not None:
         low, high = (format(bound, form) for bound in measure["interval"])
         text += f" [{low}, {high}]"
-    return f"{text}, {measure['n_failed']} failed" if measure["n_failed"] else text
+    return text + scored_of(measure, n_rows)
+
+
+def median(measure: dict[str, Any] | None, form: str, n_rows: int) -> str:
+    """As `cell`, of the median."""
+    if measure is None or measure["median"] is None:
+        return cell(measure, form, n_rows)
+    return format(measure["median"], form) + scored_of(measure, n_rows)
+
+
+def scored_of(measure: dict[str, Any], n_rows: int) -> str:
+    """`, 3 of 4 scored`, or nothing where all are."""
+    return f", {measure['n_scored']} of {n_rows} scored" if measure["n_scored"] < n_rows else ""
 
 
 def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
@@ -122,6 +139,7 @@ def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
     versions = [summary["versions"] for summary in summaries]
     facts = {
         "commit": _unique(found["commit"] for found in versions if "commit" in found),
+        "configuration": _unique(found for summary in summaries if (found := summary.get("config"))),
         "codec": _unique(codec for summary in summaries for codec in summary.get("tokens", {}).get("codecs", [])),
         "audiocodec": _unique(found["audiocodec"] for found in versions),
         "torch": _unique(found["torch"] for found in versions),
@@ -131,12 +149,15 @@ def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _scores(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """A table of means and one of medians."""
     used = [measure for measure in MEASURES.values() if any(measure.name in s["measures"] for s in summaries)]
-    lines = _table_head(["evaluation", "utterances", *(measure.heading for measure in used)])
-    for label, summary in zip(labels, summaries):
-        cells = [cell(summary["measures"].get(m.name), f".{m.decimals}f") for m in used]
-        lines.append(_table_row([label, str(summary["n_rows"]), *cells]))
-    return lines
+    tables = []
+    for shown in (cell, median):
+        tables.append(_table_head(["evaluation", "utterances", *(measure.heading for measure in used)]))
+        for label, summary in zip(labels, summaries):
+            cells = [shown(summary["measures"].get(m.name), f".{m.decimals}f", summary["n_rows"]) for m in used]
+            tables[-1].append(_table_row([label, str(summary["n_rows"]), *cells]))
+    return [*tables[0], "", "Medians:", "", *tables[1]]
 
 
 def _groups(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
@@ -147,7 +168,7 @@ def _groups(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> Itera
         lines = _table_head(["evaluation", column, "utterances", *(measure.heading for measure in used)])
         for label, values in found:
             for value, group in values.items():
-                cells = [cell(group["measures"].get(m.name), f".{m.decimals}f") for m in used]
+                cells = [cell(group["measures"].get(m.name), f".{m.decimals}f", group["n_rows"]) for m in used]
                 lines.append(_table_row([label, value or "-", str(group["n_rows"]), *cells]))
         yield lines
 

@@ -23,7 +23,7 @@ from audiocodec.evaluation import scoring as scoring_module
 from audiocodec.evaluation.catalogue import DEFAULT, Metric, select
 from audiocodec.evaluation.coding import TokenSet, read_timings
 from audiocodec.evaluation.pairing import Entry, pair
-from audiocodec.evaluation.results import cell, results_md, write_results_md
+from audiocodec.evaluation.results import cell, median, results_md, write_results_md
 from audiocodec.evaluation.rows import Row, RowWriter, read_rows
 from audiocodec.evaluation.run import Options, evaluate
 from audiocodec.evaluation.scoring import Scores, Task, score
@@ -629,7 +629,8 @@ def test_the_results_page_opens_with_its_command_and_has_every_number(tmp_path: 
     for expected in (
         "- commit: abc1234\n",
         "- codec: 00ff\n",
-        "| small/dev | 4 | 1.235 [1.100, 1.300], 1 failed |\n",
+        "| small/dev | 4 | 1.235 [1.100, 1.300], 3 of 4 scored |\n",
+        "\nMedians:\n\n| evaluation | utterances | PESQ-WB |\n|---|---|---|\n| small/dev | 4 | 1.200, 3 of 4 scored |\n",
         "| small/dev | 0 | 4,096 | 50.0 % | 1000 | 9.97 | 3,000 |\n",
     ):
         assert expected in text
@@ -649,6 +650,9 @@ def test_a_results_page_needs_finished_evaluations(tmp_path: Path) -> None:
 
 
 def test_a_cell_without_a_score_says_so() -> None:
-    assert cell(None, ".3f") == "-"
-    assert cell({"mean": None, "interval": None, "n_failed": 4}, ".3f") == "none, 4 failed"
-    assert cell({"mean": 1.0, "interval": None, "n_failed": 0}, ".3f") == "1.000"
+    assert cell(None, ".3f", 4) == median(None, ".3f", 4) == "-"
+    nothing = {"mean": None, "median": None, "interval": None, "n_scored": 0, "n_failed": 4}
+    assert cell(nothing, ".3f", 4) == median(nothing, ".3f", 4) == "none of 4"
+    one = {"mean": 1.0, "median": 0.9, "interval": None, "n_scored": 1, "n_failed": 0}
+    assert (cell(one, ".3f", 1), median(one, ".3f", 1)) == ("1.000", "0.900")
+    assert cell(one, ".3f", 100) == "1.000, 1 of 100 scored"  # the others' times are not known: no failures
