@@ -37,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--anchor", nargs="+", action="extend", metavar="NAME", help=f"{_anchor_names()} (default: all but -cbr)"
     )
     parser.add_argument(
-        "--system", nargs="+", action="extend", default=[], metavar="LABEL=FOLDER", help="reconstructions of another"
+        "--system",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="LABEL=FOLDER[,CODED]",
+        help="reconstructions of another; CODED: folder of its coded files, or sizes.jsonl, for the bitrate",
     )
     parser.add_argument("--baseline", choices=("encodec",), help="a neural codec, with --weights")
     parser.add_argument("--weights", metavar="FILE", help="encodec: its 24 kHz state dict (.th or .safetensors)")
@@ -127,7 +132,7 @@ def _systems(args: argparse.Namespace) -> list[System]:
     systems: list[System] = [ReferenceSystem(catalogue.REFERENCE)] if catalogue.REFERENCE in words else []
     systems += [AnchorSystem(anchor.name, anchor) for anchor in anchors]
     systems += [ModelSystem.of(args, *_labelled(text)) for text in args.model]
-    systems += [_folder(text) for text in args.system]
+    systems += [FolderSystem.of(text) for text in args.system]
     labels = [system.label for system in systems]
     if twice := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
         raise UsageError(f"two systems are called {twice[0]!r}; LABEL=... chooses another name")
@@ -140,15 +145,6 @@ def _labelled(text: str) -> tuple[str, str]:
     """`LABEL=PLACE` as (label, place); the label is empty where there is none that can name a folder."""
     label, equals, place = text.partition("=")
     return (label, place) if equals and is_label(label) else ("", text)
-
-
-def _folder(text: str) -> System:
-    label, folder = _labelled(text)
-    if not label:
-        raise UsageError(f"--system {text}: expected LABEL=FOLDER, the label of letters, digits and ._-")
-    if not os.path.exists(folder):
-        raise UsageError(f"{folder}: No such file or directory")
-    return FolderSystem(label, folder)
 
 
 def _refuse_existing(args: argparse.Namespace, systems: list[System]) -> None:

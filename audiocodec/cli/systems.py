@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -104,22 +105,36 @@ class ModelSystem:
 
 @dataclass(frozen=True)
 class FolderSystem:
-    """Reconstructions that somebody else made; their `sizes.jsonl`, where there is one, gives the bitrate."""
+    """Reconstructions that somebody else made, see `evaluation.other_systems`; `coded` gives their bitrate."""
 
     label: str
     source: str
+    coded: str | None = None
+
+    @classmethod
+    def of(cls, text: str) -> FolderSystem:
+        """From `LABEL=FOLDER[,CODED]`."""
+        label, equals, folder = text.partition("=")
+        if not equals or not is_label(label):
+            raise UsageError(f"--system {text}: expected LABEL=FOLDER[,CODED], the label of letters, digits and ._-")
+        coded = None
+        if "," in folder and not os.path.exists(folder):
+            folder, _, coded = folder.rpartition(",")
+        for path in (folder, coded):
+            if path is not None and not os.path.exists(path):
+                raise UsageError(f"{path}: No such file or directory")
+        return cls(label, folder, coded)
 
     def prepare(
         self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
     ) -> Prepared:
         """See `System.prepare`."""
-        from audiocodec.evaluation.anchors.reconstruct import SIZES, read_sizes
-        from audiocodec.evaluation.coding import CodedSizes
+        from audiocodec.evaluation.other_systems import find, holds_tokens, sizes_of
         from audiocodec.evaluation.pairing import pair
 
-        entries = pair(args.reference, self.source, None, args.allow_pipes)
-        path = Path(self.source) / SIZES
-        if not path.is_file():
-            return entries, options
-        sizes = {name: size.bitrate for name, size in read_sizes(path).items()}
-        return entries, replace(options, sizes=CodedSizes(f"{path} says its sizes", sizes))
+        places = find(self.source, self.coded)
+        tokens = places.coded if places.coded is not None and holds_tokens(places.coded) else None
+        entries = pair(args.reference, places.estimates, tokens, args.allow_pipes)
+        if places.coded is None or tokens is not None:
+            return entries, replace(options, bitrate=tokens is not None)
+        return entries, replace(options, sizes=sizes_of(places.coded, references, args.allow_pipes))

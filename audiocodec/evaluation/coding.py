@@ -22,11 +22,17 @@ from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 @dataclass(frozen=True)
 class Bitrate:
-    """Size of one coded file: bits and the seconds of audio they stand for."""
+    """Size of one coded file: bits and the seconds of audio they stand for; None: not known."""
 
     seconds: float
     file_bits: int
-    payload_bits: int
+    payload_bits: int | None
+
+    @property
+    def kbps(self) -> dict[str, float]:
+        """Measure -> 1000 bits per second, of what is known."""
+        bits = {"kbps_file": self.file_bits, "kbps_payload": self.payload_bits}
+        return {name: n / self.seconds / 1000 for name, n in bits.items() if n is not None}
 
 
 @final
@@ -37,6 +43,8 @@ class TokenSet:
         bitrates: what was read so far.
         fingerprints: of the codecs that made them, hexadecimal.
     """
+
+    measures = ("kbps_file", "kbps_payload")
 
     def __init__(self) -> None:
         self.bitrates: list[Bitrate] = []
@@ -90,10 +98,15 @@ class CodedSizes:
     Args:
         codec: what made them.
         sizes: name of the utterance -> size.
+        payload: whether they say how much of each file is codes.
+
+    Attributes:
+        measures: what `bitrate_of` can tell.
     """
 
-    def __init__(self, codec: str, sizes: Mapping[str, Bitrate]) -> None:
+    def __init__(self, codec: str, sizes: Mapping[str, Bitrate], payload: bool = True) -> None:
         self._codec, self._sizes = codec, sizes
+        self.measures = ("kbps_file", "kbps_payload") if payload else ("kbps_file",)
 
     def bitrate_of(self, entry: Entry) -> Bitrate:
         """The size of an entry's file.
@@ -111,10 +124,10 @@ class CodedSizes:
 
 
 def _overall(bitrates: Sequence[Bitrate]) -> dict[str, float]:
-    """Bits of all files over seconds of all files; empty where there are none."""
+    """Bits of all files over seconds of all files, of what is known of all; empty where there are none."""
     seconds = sum(b.seconds for b in bitrates)
-    bits = {"kbps_file": [b.file_bits for b in bitrates], "kbps_payload": [b.payload_bits for b in bitrates]}
-    return {name: sum(found) / seconds / 1000 for name, found in bits.items()} if bitrates else {}
+    names = set.intersection(*(set(b.kbps) for b in bitrates)) if bitrates else set()
+    return {name: sum(b.kbps[name] * b.seconds for b in bitrates) / seconds for name in sorted(names)}
 
 
 @dataclass(frozen=True)

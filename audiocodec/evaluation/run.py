@@ -92,7 +92,7 @@ def evaluate(
         rows = [_with_coding(scored[entry.id], entry, coding, timings) for entry in entries]
         rows = [replace(row, groups=dict(options.groups.get(row.id, {}))) for row in rows]
         writer.finish(rows)
-    summary = summarize(rows, _measures(rows, options), coding.describe() if coding else {}, options.command)
+    summary = summarize(rows, _measures(rows, options, coding), coding.describe() if coding else {}, options.command)
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return rows, summary
 
@@ -163,16 +163,14 @@ def _with_coding(row: Row, entry: Entry, coding: TokenSet | CodedSizes | None, t
         found = coding.bitrate_of(entry)
     except AudioCodecError as error:
         reason = str(error).removeprefix(f"{entry.tokens}: ")
-        return replace(row, failures={**row.failures, "kbps_file": reason, "kbps_payload": reason})
-    bits = {"kbps_file": found.file_bits, "kbps_payload": found.payload_bits}
-    return replace(row, values=row.values | {name: n / found.seconds / 1000 for name, n in bits.items()})
+        return replace(row, failures=row.failures | dict.fromkeys(coding.measures, reason))
+    return replace(row, values=row.values | found.kbps)
 
 
-def _measures(rows: Sequence[Row], options: Options) -> list[str]:
+def _measures(rows: Sequence[Row], options: Options, coding: TokenSet | CodedSizes | None) -> list[str]:
     """What the summary describes: what was asked for, and times where some are known."""
     timed = [name for name in ("encode_rtf", "decode_rtf") if any(name in row.values for row in rows)]
-    coded = ("kbps_file", "kbps_payload") if options.bitrate or options.sizes is not None else ()
-    return [*measures_of(options.metrics), *coded, *timed]
+    return [*measures_of(options.metrics), *(coding.measures if coding is not None else ()), *timed]
 
 
 def _stamp(entry: Entry) -> str:

@@ -165,6 +165,26 @@ def test_the_table_and_a_system_that_lacks_an_utterance(
     assert rows_of(tmp_path / "out/half")["a"]["mel_distance"] > 0
 
 
+def test_where_the_bitrate_of_another_system_comes_from(compared: Path, trees: Path, tmp_path: Path) -> None:
+    """What compare left, as a whole or its wavs; a folder of coded files."""
+    for seed, name in enumerate(NAMES):
+        (tmp_path / "bits" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bits" / f"{name}.bin").write_bytes(bytes(500 + seed))
+    words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), "--metrics", "si_sdr"]
+    words += ["--anchor", "reference", "--jobs", "1", "--json", "--system", f"whole={compared}/resample-8k"]
+    words += [f"wavs={compared}/resample-8k/wav", f"coded={trees}/est,{tmp_path}/bits", f"tokens={compared}/ours/wav"]
+    assert main(words) == 0
+    rows = {label: rows_of(tmp_path / "out" / label) for label in ("whole", "wavs", "coded", "tokens")}
+    before = {label: rows_of(compared / label) for label in ("resample-8k", "ours")}
+    for seed, name in enumerate(NAMES):
+        for label, earlier in (("whole", "resample-8k"), ("wavs", "resample-8k"), ("tokens", "ours")):
+            for measure in ("kbps_file", "kbps_payload"):
+                assert rows[label][name][measure] == before[earlier][name][measure]
+        assert rows["coded"][name]["kbps_file"] == pytest.approx((500 + seed) * 8 / 2 / 1000)
+        assert "kbps_payload" not in rows["coded"][name]
+        assert rows["coded"][name]["failures"] == {}
+
+
 def test_names_that_are_not_utf_8(trees: Path, tmp_path: Path) -> None:
     reference = os.path.join(os.fsencode(tmp_path), b"sur\xff", b"r\xe9f")
     os.makedirs(reference)
@@ -207,9 +227,10 @@ def test_a_missing_program_is_refused_before_any_work(
         (["--anchor", "opus-7"], "'opus-7' is no anchor; there are reference, resample, opus-6"),
         (["--anchor", "reference", "--baseline", "encodec"], "--weights FILE go together"),
         (["--anchor", "reference", "--weights", "x"], "--weights FILE go together"),
-        (["--anchor", "reference", "--system", "x"], "expected LABEL=FOLDER"),
-        (["--anchor", "reference", "--system", "../x=REF"], "expected LABEL=FOLDER"),
+        (["--anchor", "reference", "--system", "x"], "expected LABEL=FOLDER[,CODED]"),
+        (["--anchor", "reference", "--system", "../x=REF"], "expected LABEL=FOLDER[,CODED]"),
         (["--anchor", "reference", "--system", "x=nowhere"], "nowhere: No such file or directory"),
+        (["--anchor", "reference", "--system", "x=REF,nowhere"], "nowhere: No such file or directory"),
         (["--anchor", "reference", "--system", "reference=REF"], "two systems are called 'reference'"),
         (["--anchor", "reference", "-m", "no-such-model"], "no such model"),
         (["--anchor", "reference", "--metrics", "mos"], "'mos' is no metric"),
