@@ -100,7 +100,7 @@ class ModelSystem:
         from audiocodec.evaluation.reconstruct import TIMINGS, reconstruct
 
         entries = reconstruct(self.model.codec, references, folder, None, args.resume, args.allow_pipes, advance)
-        return entries, replace(options, bitrate=True, timings=(str(folder / TIMINGS),))
+        return entries, replace(options, bitrate=True, timings=(str(folder / TIMINGS),), model=self.model.facts)
 
 
 @dataclass(frozen=True)

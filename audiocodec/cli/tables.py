@@ -112,8 +112,14 @@ def _codebooks(tokens: dict[str, Any]) -> list[str]:
     if reason := tokens.get("codebooks_undefined"):
         return [f"codebook use undefined: {reason}"]
     return [
-        f"codebook {index}: {100 * use['usage']:.1f} % of {use['codebook_size']} entries used, perplexity "
-        f"{use['perplexity']:.0f}, entropy {use['entropy']:.2f} bits, {use['frames']} frames"
+        f"codebook {index}: {100 * use['usage']:.1f} % of {use['codebook_size']} entries used, {use['dead_codes']} dead, "
+        f"perplexity {use['perplexity']:.0f}, entropy {use['entropy']:.2f} bits, "
+        + (
+            f"effective dimension {dimension:.1f}, "
+            if (dimension := use.get("effective_dimension")) is not None
+            else ""
+        )
+        + f"{use['frames']} frames"
         for index, use in enumerate(tokens.get("codebooks", []))
     ]
 
@@ -123,6 +129,8 @@ def _totals(summary: dict[str, Any]) -> str:
     if "kbps_file" in summary["tokens"]:
         tokens = summary["tokens"]
         parts.append(f"{tokens['kbps_file']:.3f} kbps on disk ({tokens['kbps_payload']:.3f} of codes) overall")
+    if model := summary.get("model"):
+        parts.append(f"latency {model['latency_ms']:.1f} ms")
     parts.append(f"{summary['n_rows_with_failures']} with failures")
     return ", ".join(parts)
 

@@ -139,13 +139,17 @@ def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
     versions = [summary["versions"] for summary in summaries]
     facts = {
         "commit": _unique(found["commit"] for found in versions if "commit" in found),
-        "configuration": _unique(found for summary in summaries if (found := summary.get("config"))),
+        "configuration": _unique(_configuration(model) for s in summaries if (model := s.get("model"))),
         "codec": _unique(codec for summary in summaries for codec in summary.get("tokens", {}).get("codecs", [])),
         "audiocodec": _unique(found["audiocodec"] for found in versions),
         "torch": _unique(found["torch"] for found in versions),
         "machine": _unique(found["machine"] for found in versions),
     }
     return [f"- {name}: {', '.join(values)}" for name, values in facts.items() if values]
+
+
+def _configuration(model: dict[str, Any]) -> str:
+    return f"{model['name']} {model['config_fingerprint']} (latency {model['latency_ms']:.1f} ms)"
 
 
 def _scores(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:
@@ -180,8 +184,10 @@ def _codebooks(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> li
             str(index),
             f"{use['codebook_size']:,}",
             f"{100 * use['usage']:.1f} %",
+            f"{use['dead_codes']:,}",
             f"{use['perplexity']:.0f}",
             f"{use['entropy']:.2f}",
+            "-" if (dimension := use.get("effective_dimension")) is None else f"{dimension:.1f}",
             f"{use['frames']:,}",
         ]
         for label, summary in zip(labels, summaries)
@@ -189,7 +195,8 @@ def _codebooks(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> li
     ]
     if not rows:
         return []
-    head = _table_head(["evaluation", "codebook", "entries", "used", "perplexity", "entropy, bits", "frames counted"])
+    used = ["entries", "used", "dead", "perplexity", "entropy, bits", "effective dimension", "frames counted"]
+    head = _table_head(["evaluation", "codebook", *used])
     return head + [_table_row(row) for row in rows]
 
 

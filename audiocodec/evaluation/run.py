@@ -14,11 +14,14 @@ from typing import Any
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_of, missing_libraries
 from audiocodec.evaluation.coding import CodedSizes, Timings, TokenSet, read_timings
+from audiocodec.evaluation.model_facts import ModelFacts
 from audiocodec.evaluation.pairing import Entry
 from audiocodec.evaluation.rows import SUMMARY, Row, RowWriter, reopen, scored_before, write_atomically
 from audiocodec.evaluation.scoring import Scores, Task, score
 from audiocodec.evaluation.summary import summarize
 from audiocodec.evaluation.workers import Lost, run_all
+
+TIMES = ("encode_rtf", "decode_rtf", "coding_rtf")  # measures that are not there where nobody took the time
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Options:
             not asked for now, which the summary leaves out.
         allow_pipes: run commands found in `wav.scp`.
         command: what to write down as the command.
+        model: that made the token files, where it is given.
         groups: name of an utterance -> column -> value; scores are broken down by each column.
     """
 
@@ -46,6 +50,7 @@ class Options:
     resume: bool = False
     allow_pipes: bool = False
     command: str = ""
+    model: ModelFacts | None = None
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -92,7 +97,10 @@ def evaluate(
         rows = [_with_coding(scored[entry.id], entry, coding, timings) for entry in entries]
         rows = [replace(row, groups=dict(options.groups.get(row.id, {}))) for row in rows]
         writer.finish(rows)
-    summary = summarize(rows, _measures(rows, options, coding), coding.describe() if coding else {}, options.command)
+    codebooks = options.model.codebooks if options.model is not None else ()
+    described = coding.describe(codebooks) if coding is not None else {}
+    summary = summarize(rows, _measures(rows, options, coding), described, options.command)
+    summary["model"] = options.model.describe() if options.model is not None else None
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return rows, summary
 
@@ -155,8 +163,10 @@ def _row_of(row: Row, entry: Entry) -> Row:
 
 def _with_coding(row: Row, entry: Entry, coding: TokenSet | CodedSizes | None, timings: Timings) -> Row:
     """The row with what is known of the coding; always from the files there are now."""
-    times = zip(("encode_rtf", "decode_rtf"), timings.of(entry))
-    row = replace(row, values=row.values | {name: time for name, time in times if time is not None})
+    encode, decode = timings.of(entry)
+    both = encode + decode if encode is not None and decode is not None else None
+    times = {"encode_rtf": encode, "decode_rtf": decode, "coding_rtf": both}
+    row = replace(row, values=row.values | {name: time for name, time in times.items() if time is not None})
     if coding is None:
         return row
     try:
@@ -164,12 +174,12 @@ def _with_coding(row: Row, entry: Entry, coding: TokenSet | CodedSizes | None, t
     except AudioCodecError as error:
         reason = str(error).removeprefix(f"{entry.tokens}: ")
         return replace(row, failures=row.failures | dict.fromkeys(coding.measures, reason))
-    return replace(row, values=row.values | found.kbps)
+    return replace(row, values=row.values | found.values)
 
 
 def _measures(rows: Sequence[Row], options: Options, coding: TokenSet | CodedSizes | None) -> list[str]:
     """What the summary describes: what was asked for, and times where some are known."""
-    timed = [name for name in ("encode_rtf", "decode_rtf") if any(name in row.values for row in rows)]
+    timed = [name for name in TIMES if any(name in row.values for row in rows)]
     return [*measures_of(options.metrics), *(coding.measures if coding is not None else ()), *timed]
 
 

@@ -76,6 +76,7 @@ def test_one_command_scores_every_system_on_the_same_utterances(compared: Path, 
         assert rows["theirs"][name]["kbps_file"] == pytest.approx(2.0)
         assert rows["theirs"][name]["kbps_payload"] == pytest.approx(1.5)
         assert rows["ours"][name]["kbps_payload"] > 0 and rows["ours"][name]["encode_rtf"] > 0
+        assert rows["resample-8k"][name]["coding_rtf"] > 0 and "coding_rtf" not in rows["theirs"][name]
         assert rows["resample-8k"][name]["stoi"] > rows["ours"][name]["stoi"]  # of random weights
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiocodec import checkpoint
 from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.tokens.token_file import TokenFile
@@ -119,7 +121,7 @@ def coded(tmp_path_factory: pytest.TempPathFactory, tiny_model_path: Path, speec
     return root
 
 
-def test_a_model_is_coded_with_measured_and_scored(coded: Path) -> None:
+def test_a_model_is_coded_with_measured_and_scored(coded: Path, tiny_model_path: Path) -> None:
     out = coded / "out"
     rows = rows_of(out)
     assert list(rows) == ["utt-1", "utt-2"]
@@ -131,9 +133,17 @@ def test_a_model_is_coded_with_measured_and_scored(coded: Path) -> None:
         assert row["kbps_file"] == pytest.approx(8 * (out / "tokens" / f"{name}.act").stat().st_size / seconds / 1000)
         assert row["kbps_payload"] == pytest.approx(tokens.codes.shape[1] * 2 * 6 / seconds / 1000)
         assert row["encode_rtf"] > 0 and row["decode_rtf"] > 0
+        assert row["coding_rtf"] == row["encode_rtf"] + row["decode_rtf"]
+        assert row["tokens_per_second"] == pytest.approx(tokens.codes.size / seconds)
         assert row["pesq"] is not None and row["stoi"] is not None
     summary = json.loads((out / "summary.json").read_text())
     assert [use["codebook_size"] for use in summary["tokens"]["codebooks"]] == [64, 64]
+    assert all(1 <= use["effective_dimension"] <= 16 for use in summary["tokens"]["codebooks"])
+    described = checkpoint.describe(tiny_model_path)
+    assert summary["model"]["fingerprint"] == described["fingerprint"]
+    assert summary["model"]["config_fingerprint"] == hashlib.sha256(described["config"].encode()).hexdigest()[:16]
+    codec = checkpoint.load(tiny_model_path)
+    assert summary["model"]["latency_ms"] == pytest.approx(codec.latency_samples / 24)
     assert summary["command"].startswith("audiocodec evaluate --reference")
     assert summary["versions"]["pesq"]
 
@@ -209,6 +219,7 @@ def test_force_interrupted_while_coding_leaves_no_scores_of_other_audio(
 def test_encode_decode_and_their_timings_give_the_same_scores_as_the_model(
     coded: Path,
     tiny_model_path: Path,
+    other_model_path: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -219,8 +230,13 @@ def test_encode_decode_and_their_timings_give_the_same_scores_as_the_model(
     assert main(["decode", "tokens", "-d", "wav", *common]) == 0
     Path("timings.jsonl").write_text(capsys.readouterr().out)
     arguments = ["--reference", str(coded / "wav.scp"), "--estimate", "wav", "--tokens", "tokens", "--allow-pipes"]
-    assert main(["evaluate", *arguments, "--timings", "timings.jsonl", "-d", "scores", "--metrics", "stoi,mel"]) == 0
-    assert "pesq" not in json.loads(Path("scores/summary.json").read_text())["measures"]
+    arguments += ["--timings", "timings.jsonl", "-d", "scores", "--metrics", "stoi,mel"]
+    assert main(["evaluate", *arguments, "--made-by", str(other_model_path)]) == 2
+    assert "utt-1.act: made by the codec" in capsys.readouterr().err and not Path("scores").exists()
+    assert main(["evaluate", *arguments, "--made-by", str(tiny_model_path)]) == 0
+    summary, other = (json.loads((where / "summary.json").read_text()) for where in (Path("scores"), coded / "out"))
+    assert "pesq" not in summary["measures"]
+    assert (summary["model"], summary["tokens"]) == (other["model"], other["tokens"])
     expected = rows_of(coded / "out")
     for name, row in rows_of(Path("scores")).items():
         for measure in ("stoi", "mel_distance", "kbps_file", "kbps_payload"):
@@ -267,6 +283,8 @@ def test_a_missing_library_is_refused_before_any_work(library: str, error: str, 
         (["--reference", "REF", "-d", "OUT"], "say --estimate PATH"),
         (["--reference", "REF", "-d", "OUT", "--estimate", "nowhere"], "nowhere: No such file or directory"),
         (["--reference", "REF", "-d", "OUT", "--estimate", "EST", "--threads", "2"], "--threads goes with --model"),
+        (["--reference", "REF", "-d", "OUT", "-m", "x", "--made-by", "x"], "--made-by goes with --estimate"),
+        (["--reference", "REF", "-d", "OUT", "--estimate", "EST", "--made-by", "x"], "--made-by MODEL needs --tokens"),
         (["--reference", "REF", "-d", "OUT", "-m", "x", "--tokens", "EST"], "--tokens goes with --estimate"),
         (["--reference", "REF", "-d", "REF/out", "-m", "x"], "would count as references"),
         (["--reference", "REF", "-d", "OUT", "--estimate", "EST", "--metrics", "pesq,mos"], "'mos' is no metric"),

@@ -555,7 +555,8 @@ def test_missing_and_damaged_token_files_are_failures_of_the_bitrate_only(
     rows, summary = evaluate(entries, tmp_path / "out", Options(metrics=select(["stoi"]), bitrate=True))
     assert rows[0].failures == {}
     assert rows[0].values.get("kbps_payload") == pytest.approx(0.975)
-    assert rows[1].failures == dict.fromkeys(("kbps_file", "kbps_payload"), "no token file")
+    assert rows[0].values.get("tokens_per_second") == 150.0  # 75 frames of two codebooks
+    assert rows[1].failures == dict.fromkeys(("kbps_file", "kbps_payload", "tokens_per_second"), "no token file")
     assert rows[2].failures["kbps_file"].startswith("truncated") or "bytes" in rows[2].failures["kbps_file"]
     assert str(cut) not in rows[2].failures["kbps_file"]
     assert [row.values.get("stoi") is None for row in rows] == [False] * 3
@@ -605,6 +606,7 @@ def summary_of(pesq: dict[str, Any], tokens: dict[str, Any]) -> dict[str, Any]:
         "n_rows": 4,
         "measures": {"pesq": pesq},
         "tokens": tokens,
+        "model": {"name": "small", "config_fingerprint": "00aa", "latency_ms": 26.667},
         "versions": versions,
     }
 
@@ -618,6 +620,7 @@ def test_the_results_page_opens_with_its_command_and_has_every_number(tmp_path: 
         "perplexity": 1000.4,
         "entropy": 9.97,
         "dead_codes": 2048,
+        "effective_dimension": 7.31,
     }
     folder = tmp_path / "exp" / "small" / "eval" / "dev"
     folder.mkdir(parents=True)
@@ -631,7 +634,9 @@ def test_the_results_page_opens_with_its_command_and_has_every_number(tmp_path: 
         "- codec: 00ff\n",
         "| small/dev | 4 | 1.235 [1.100, 1.300], 3 of 4 scored |\n",
         "\nMedians:\n\n| evaluation | utterances | PESQ-WB |\n|---|---|---|\n| small/dev | 4 | 1.200, 3 of 4 scored |\n",
-        "| small/dev | 0 | 4,096 | 50.0 % | 1000 | 9.97 | 3,000 |\n",
+        "- configuration: small 00aa (latency 26.7 ms)\n",
+        "| codebook | entries | used | dead | perplexity | entropy, bits | effective dimension | frames counted |\n",
+        "| small/dev | 0 | 4,096 | 50.0 % | 2,048 | 1000 | 9.97 | 7.3 | 3,000 |\n",
     ):
         assert expected in text
     os.utime(page, ns=(1, 1))
