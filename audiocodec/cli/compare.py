@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli import batch, scoring, tables
-from audiocodec.cli.systems import AnchorSystem, FolderSystem, ModelSystem, ReferenceSystem, System
+from audiocodec.cli.systems import AnchorSystem, FolderSystem, ModelSystem, ReferenceSystem, System, is_label
 from audiocodec.cli.usage import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from audiocodec.evaluation.run import Options
 
 RESULTS = "RESULTS.md"
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--anchor", nargs="+", action="extend", metavar="NAME", help=f"{_anchor_names()} (default: all but -cbr)"
     )
     parser.add_argument(
-        "--system", nargs="+", action="extend", default=[], metavar="LABEL=FOLDER", help="reconstructions of another"
+        "--system",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="LABEL=FOLDER[,CODED]",
+        help="reconstructions of another; CODED: folder of its coded files, or sizes.jsonl, for the bitrate",
     )
     parser.add_argument("--baseline", choices=("encodec",), help="a neural codec, with --weights")
     parser.add_argument("--weights", metavar="FILE", help="encodec: its 24 kHz state dict (.th or .safetensors)")
@@ -65,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare; returns 1 when something has no score."""
     from audiocodec.evaluation.catalogue import DEFAULT, missing_libraries
-    from audiocodec.evaluation.groups import read_groups
     from audiocodec.evaluation.pairing import list_audio
+    from audiocodec.evaluation.rows import reopen
     from audiocodec.evaluation.run import Options
 
     args.metrics = args.metrics or DEFAULT
@@ -82,13 +86,16 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         allow_pipes=args.allow_pipes,
         command=_command(args),
-        groups=read_groups(args.table, args.by, args.reference),
+        groups=scoring.groups_of(args),
     )
     references = list_audio(args.reference, args.allow_pipes)
+    for folder in (Path(args.output_dir) / system.label for system in systems):
+        reopen(folder, keep=args.resume)
+    (Path(args.output_dir) / RESULTS).unlink(missing_ok=True)
     scored = {system.label: _score(args, system, references, options) for system in systems}
-    rows = {label: found for label, (found, _) in scored.items()}
-    _write_results(args, {label: summary for label, (_, summary) in scored.items()}, rows)
-    return 1 if any(row.failures for found in rows.values() for row in found) else 0
+    summaries = {label: summary for label, (_, summary) in scored.items()}
+    _write_results(args, summaries, {label: rows for label, (rows, _) in scored.items()})
+    return 1 if any(summary["n_rows_with_failures"] for summary in summaries.values()) else 0
 
 
 def _anchor_names() -> str:
@@ -125,7 +132,7 @@ def _systems(args: argparse.Namespace) -> list[System]:
     systems: list[System] = [ReferenceSystem(catalogue.REFERENCE)] if catalogue.REFERENCE in words else []
     systems += [AnchorSystem(anchor.name, anchor) for anchor in anchors]
     systems += [ModelSystem.of(args, *_labelled(text)) for text in args.model]
-    systems += [_folder(text) for text in args.system]
+    systems += [FolderSystem.of(text) for text in args.system]
     labels = [system.label for system in systems]
     if twice := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
         raise UsageError(f"two systems are called {twice[0]!r}; LABEL=... chooses another name")
@@ -137,22 +144,14 @@ def _systems(args: argparse.Namespace) -> list[System]:
 def _labelled(text: str) -> tuple[str, str]:
     """`LABEL=PLACE` as (label, place); the label is empty where there is none that can name a folder."""
     label, equals, place = text.partition("=")
-    return (label, place) if equals and _LABEL.fullmatch(label) else ("", text)
-
-
-def _folder(text: str) -> System:
-    label, folder = _labelled(text)
-    if not label:
-        raise UsageError(f"--system {text}: expected LABEL=FOLDER, the label of letters, digits and ._-")
-    if not os.path.exists(folder):
-        raise UsageError(f"{folder}: No such file or directory")
-    return FolderSystem(label, folder)
+    return (label, place) if equals and is_label(label) else ("", text)
 
 
 def _refuse_existing(args: argparse.Namespace, systems: list[System]) -> None:
-    from audiocodec.evaluation.rows import FINISHED, GROWING
+    from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY
 
-    names = [Path(args.output_dir) / system.label / name for system in systems for name in (FINISHED, GROWING)]
+    folders = [Path(args.output_dir) / system.label for system in systems]
+    names = [folder / name for folder in folders for name in (FINISHED, GROWING, SUMMARY)]
     there = [name for name in [Path(args.output_dir) / RESULTS, *names] if name.exists()]
     if there and not args.force and not args.resume:
         raise UsageError(f"{there[0]} already exists; --force overwrites, --resume keeps what is finished")
@@ -168,10 +167,7 @@ def _score(
         entries, options = system.prepare(args, references, folder, options, advance)
     with scoring.progress_bar(len(entries), f"{system.label}: scoring", args.quiet) as advance:
         rows, summary = evaluate(entries, folder, options, advance)
-    for row in rows:
-        for reason in dict.fromkeys(row.failures.values()):
-            names = [name for name, why in row.failures.items() if why == reason]
-            print(f"audiocodec: error: {system.label}: {row.id}: {reason} ({', '.join(names)})", file=sys.stderr)
+    scoring.say_failures(rows, summary, f"{system.label}: ")
     return rows, summary
 
 
@@ -188,11 +184,29 @@ def _write_results(args: argparse.Namespace, summaries: dict[str, dict[str, Any]
     differences = ["\n", differences_md(rows, args.against, measures_of(args.metrics))] if args.against else []
     write_atomically(page, "".join([text, *differences, *(["\nCoded by\n\n", *made] if made else [])]))
     if args.json:
-        print(json.dumps(summaries, allow_nan=False))
+        print(json.dumps(_with_differences(args, summaries, rows), allow_nan=False))
     else:
         print(tables.side_by_side(summaries))
     if not args.quiet:
         print(f"audiocodec: wrote {page}", file=sys.stderr)
+
+
+def _with_differences(
+    args: argparse.Namespace, summaries: dict[str, dict[str, Any]], rows: dict[str, list[Row]]
+) -> dict[str, dict[str, Any]]:
+    """The summaries; with --against each of the others has its paired differences."""
+    from audiocodec.evaluation.catalogue import measures_of
+    from audiocodec.evaluation.paired import differences
+
+    found = differences(rows, args.against, measures_of(args.metrics)) if args.against else {}
+    described = {
+        label: {"against": args.against, "measures": {name: asdict(one) for name, one in by_name.items()}}
+        for label, by_name in found.items()
+    }
+    return {
+        label: summary | ({"differences": described[label]} if label in described else {})
+        for label, summary in summaries.items()
+    }
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -14,12 +14,14 @@ from audiocodec.cli import batch, scoring, tables
 from audiocodec.cli.usage import UsageError
 
 if TYPE_CHECKING:
+    from audiocodec.evaluation.model_facts import ModelFacts
     from audiocodec.evaluation.pairing import Entry
     from audiocodec.evaluation.rows import Row
 
+Prepared = tuple["list[Entry]", tuple[str, ...], "ModelFacts | None"]  # what to score, files of timings, the model
 SUMMARY = "score reconstructions against their references"
 _OPTIONS_OF = {
-    "--estimate": ("tokens", "timings"),
+    "--estimate": ("tokens", "timings", "made_by"),
     "--model": ("device", "threads", "num_codebooks"),
 }
 
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--results-md", metavar="FILE", help="write a results page about finished EVAL_DIRs instead")
     parser.add_argument("-d", "--output-dir", metavar="OUT", help="folder for rows.jsonl and summary.json")
     parser.add_argument("--tokens", metavar="DIR", help="token files of the estimates: bitrate and codebook use")
+    parser.add_argument("--made-by", metavar="MODEL", help="with --tokens: their model: effective dimension, latency")
     parser.add_argument("--timings", nargs="+", default=[], metavar="FILE", help="output of encode and decode --json")
     parser.add_argument("--metrics", type=scoring.metrics_list, metavar="LIST", help=scoring.METRICS_HELP)
     what.add_argument("--list-metrics", action="store_true", help="say what can be scored, and stop")
@@ -68,16 +71,15 @@ def run(args: argparse.Namespace) -> int:
         return _write_results(args)
     _check_usage(args)
     from audiocodec.evaluation.catalogue import DEFAULT, missing_libraries
-    from audiocodec.evaluation.groups import read_groups
 
     args.metrics = args.metrics or DEFAULT
     if problems := missing_libraries(args.metrics):
         raise UsageError(f"{'; '.join(problems)}, or leave it out of --metrics")
-    groups = read_groups(args.table, args.by, args.reference)
-    entries, timings = (_code if args.model is not None else _pair)(args)
-    rows, summary = _score(args, entries, timings, groups)
+    groups = scoring.groups_of(args)
+    entries, timings, model = (_code if args.model is not None else _pair)(args)
+    rows, summary = _score(args, entries, timings, groups, model)
     _report(args, rows, summary)
-    return 1 if any(row.failures for row in rows) else 0
+    return 1 if summary["n_rows_with_failures"] else 0
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -92,6 +94,8 @@ def _check_usage(args: argparse.Namespace) -> None:
     for name in _OPTIONS_OF[other]:
         if getattr(args, name) not in (None, [], "auto"):
             raise UsageError(f"--{name.replace('_', '-')} goes with {other}")
+    if args.made_by is not None and args.tokens is None:
+        raise UsageError("--made-by MODEL needs --tokens DIR: the token files that it made")
     if args.table is not None and not args.by:
         raise UsageError("--table needs --by LIST: the columns to break scores down by")
     for path in (args.reference, args.estimate, args.tokens, args.table, *args.timings):
@@ -102,9 +106,9 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 def _refuse_existing(args: argparse.Namespace) -> None:
     from audiocodec.evaluation.reconstruct import TIMINGS
-    from audiocodec.evaluation.rows import FINISHED, GROWING
+    from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY
 
-    names = (FINISHED, GROWING, *([TIMINGS] if args.model is not None else []))
+    names = (FINISHED, GROWING, SUMMARY, *([TIMINGS] if args.model is not None else []))
     there = [name for name in names if (Path(args.output_dir) / name).exists()]
     if there and not args.force and not args.resume:
         raise UsageError(
@@ -115,27 +119,41 @@ def _refuse_existing(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.output_dir} is inside {args.reference}: its audio would count as references")
 
 
-def _pair(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
+def _pair(args: argparse.Namespace) -> Prepared:
+    """What is there to score."""
     from audiocodec.evaluation.pairing import pair
 
-    return pair(args.reference, args.estimate, args.tokens, args.allow_pipes), tuple(args.timings)
+    entries = pair(args.reference, args.estimate, args.tokens, args.allow_pipes)
+    model = None
+    if args.made_by is not None:
+        model = batch.Model(argparse.Namespace(**{**vars(args), "model": args.made_by})).facts
+        model.check(entries)
+    return entries, tuple(args.timings), model
 
 
-def _code(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
+def _code(args: argparse.Namespace) -> Prepared:
+    """Make what there is to score."""
     from audiocodec.evaluation.pairing import list_audio
     from audiocodec.evaluation.reconstruct import TIMINGS, reconstruct
+    from audiocodec.evaluation.rows import reopen
 
     references = list_audio(args.reference, args.allow_pipes)
-    codec = batch.Model(args).codec
+    model = batch.Model(args)
+    codec = model.codec
+    reopen(Path(args.output_dir), keep=args.resume)
     with scoring.progress_bar(len(references), "coding", args.quiet) as advance:
         entries = reconstruct(
             codec, references, args.output_dir, args.num_codebooks, args.resume, args.allow_pipes, advance
         )
-    return entries, (str(Path(args.output_dir) / TIMINGS),)
+    return entries, (str(Path(args.output_dir) / TIMINGS),), model.facts
 
 
 def _score(
-    args: argparse.Namespace, entries: list[Entry], timings: tuple[str, ...], groups: dict[str, dict[str, str]]
+    args: argparse.Namespace,
+    entries: list[Entry],
+    timings: tuple[str, ...],
+    groups: dict[str, dict[str, str]],
+    model: ModelFacts | None,
 ) -> tuple[list[Row], dict[str, Any]]:
     from audiocodec.evaluation.run import Options, evaluate
 
@@ -147,6 +165,7 @@ def _score(
         resume=args.resume,
         allow_pipes=args.allow_pipes,
         command=_command(args),
+        model=model,
         groups=groups,
     )
     with scoring.progress_bar(len(entries), "scoring", args.quiet) as advance:
@@ -154,10 +173,7 @@ def _score(
 
 
 def _report(args: argparse.Namespace, rows: list[Row], summary: dict[str, Any]) -> None:
-    for row in rows:
-        for reason in dict.fromkeys(row.failures.values()):
-            names = [name for name, why in row.failures.items() if why == reason]
-            print(f"audiocodec: error: {row.id}: {reason} ({', '.join(names)})", file=sys.stderr)
+    scoring.say_failures(rows, summary)
     if args.json:
         print(json.dumps(summary, allow_nan=False))
         return
@@ -182,7 +198,7 @@ def _write_results(args: argparse.Namespace) -> int:
 def _command(args: argparse.Namespace) -> str:
     """The command as one would type it, without what does not change the numbers."""
     words = ["audiocodec", "evaluate", "--reference", args.reference, "-d", args.output_dir]
-    for name in ("estimate", "model", "tokens", "threads", "num_codebooks"):
+    for name in ("estimate", "model", "tokens", "made_by", "threads", "num_codebooks"):
         if (value := getattr(args, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if args.timings:

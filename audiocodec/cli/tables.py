@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.evaluation.catalogue import MEASURES, METRICS
-from audiocodec.evaluation.results import cell
+from audiocodec.evaluation.results import cell, median, scored_of
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.rows import Row
@@ -45,17 +45,22 @@ def overall(summary: dict[str, Any]) -> str:
 
 
 def side_by_side(summaries: Mapping[str, dict[str, Any]]) -> str:
-    """A line per system: means with their intervals.
+    """A line per system: means with their intervals; below, the same of medians.
 
     Args:
         summaries: name of the system -> its summary.
     """
     names = [name for name in MEASURES if any(name in summary["measures"] for summary in summaries.values())]
-    lines = [["system", "utterances", *(MEASURES[name].heading for name in names)]]
-    for label, summary in summaries.items():
-        cells = [cell(summary["measures"].get(name), f".{MEASURES[name].decimals}f") for name in names]
-        lines.append([label, str(summary["n_rows"]), *cells])
-    return align(lines, right=[1])
+    heads = ["system", "utterances", *(MEASURES[name].heading for name in names)]
+    shown = []
+    for show in (cell, median):
+        lines = [heads]
+        for label, summary in summaries.items():
+            n_rows, found = summary["n_rows"], summary["measures"]
+            cells = [show(found.get(name), f".{MEASURES[name].decimals}f", n_rows) for name in names]
+            lines.append([label, str(n_rows), *cells])
+        shown.append(align(lines, right=[1]))
+    return f"{shown[0]}\n\nmedians\n{shown[1]}"
 
 
 def metrics() -> str:
@@ -93,9 +98,9 @@ def _groups(summary: dict[str, Any]) -> list[str]:
     for column, values in summary["groups"].items():
         lines = [[column, "utterances", *(MEASURES[name].heading for name in names)]]
         for value, found in values.items():
-            means = [_number(found["measures"][name]["mean"], MEASURES[name].decimals) for name in names]
+            means = [_mean(found["measures"][name], MEASURES[name].decimals, found["n_rows"]) for name in names]
             lines.append([value or "-", str(found["n_rows"]), *means])
-        shown += ["", align(lines, right=range(1, len(names) + 2)), ""]
+        shown += ["", align(lines, right=[1]), ""]
     return shown
 
 
@@ -107,8 +112,14 @@ def _codebooks(tokens: dict[str, Any]) -> list[str]:
     if reason := tokens.get("codebooks_undefined"):
         return [f"codebook use undefined: {reason}"]
     return [
-        f"codebook {index}: {100 * use['usage']:.1f} % of {use['codebook_size']} entries used, perplexity "
-        f"{use['perplexity']:.0f}, entropy {use['entropy']:.2f} bits, {use['frames']} frames"
+        f"codebook {index}: {100 * use['usage']:.1f} % of {use['codebook_size']} entries used, {use['dead_codes']} dead, "
+        f"perplexity {use['perplexity']:.0f}, entropy {use['entropy']:.2f} bits, "
+        + (
+            f"effective dimension {dimension:.1f}, "
+            if (dimension := use.get("effective_dimension")) is not None
+            else ""
+        )
+        + f"{use['frames']} frames"
         for index, use in enumerate(tokens.get("codebooks", []))
     ]
 
@@ -118,8 +129,14 @@ def _totals(summary: dict[str, Any]) -> str:
     if "kbps_file" in summary["tokens"]:
         tokens = summary["tokens"]
         parts.append(f"{tokens['kbps_file']:.3f} kbps on disk ({tokens['kbps_payload']:.3f} of codes) overall")
+    if model := summary.get("model"):
+        parts.append(f"latency {model['latency_ms']:.1f} ms")
     parts.append(f"{summary['n_rows_with_failures']} with failures")
     return ", ".join(parts)
+
+
+def _mean(measure: dict[str, Any], decimals: int, n_rows: int) -> str:
+    return _number(measure["mean"], decimals) + scored_of(measure, n_rows)
 
 
 def _number(value: float | None, decimals: int) -> str:

@@ -124,8 +124,10 @@ METRICS = (
 CODING = (
     Measure("kbps_file", "kbps on disk", LOWER),
     Measure("kbps_payload", "kbps of codes", LOWER),
+    Measure("tokens_per_second", "tokens per s", LOWER, 1),
     Measure("encode_rtf", "encode, s per s", LOWER),
     Measure("decode_rtf", "decode, s per s", LOWER),
+    Measure("coding_rtf", "encode and decode, s per s", LOWER),
 )
 
 MEASURES = {measure.name: measure for metric in METRICS for measure in metric.measures} | {m.name: m for m in CODING}
@@ -151,7 +153,7 @@ def select(words: Iterable[str]) -> tuple[Metric, ...]:
 
 
 def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
-    """Why metrics cannot run here: a message for each library that cannot be imported, naming the extra to install."""
+    """Why metrics cannot run here: a message for each library whose import fails, naming the extra to install."""
     problems = []
     for metric in metrics:
         for library in metric.libraries:
@@ -159,7 +161,7 @@ def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a library about its own imports
                     import_module(library)
-            except ImportError as error:
+            except Exception as error:  # noqa: BLE001 - a library that lacks one of its own raises what it likes
                 problems.append(f"{metric.word} needs {library} ({error}); install audiocodec[{metric.extra}]")
     return problems
 

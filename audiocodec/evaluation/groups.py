@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def read_groups(
         Name of an utterance -> column -> value.
 
     Raises:
-        ManifestError: the table cannot be read, lacks a column, or names an utterance twice.
+        ManifestError: the table cannot be read, has no lines, lacks a column, or names an utterance twice.
     """
     if not columns:
         return {}
@@ -58,12 +58,41 @@ def read_groups(
     return groups
 
 
+def without_group(groups: Mapping[str, Mapping[str, str]], names: Collection[str]) -> list[str]:
+    """Which of the utterances `names` the table says nothing about; none where there is no table.
+
+    Raises:
+        ManifestError: it says nothing about any of them: its names must be others.
+    """
+    left_out = sorted(name for name in names if name not in groups) if groups else []
+    if left_out and len(left_out) == len(names):
+        theirs = next(iter(groups))
+        raise ManifestError(
+            f"none of {len(names)} utterances is in the table to break scores down by: they are called as {left_out[0]!r}, "
+            f"its lines as {theirs!r}"
+        )
+    return left_out
+
+
 def _speakers(reference: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
     path = (reference if reference.is_dir() else reference.parent) / SPEAKERS
     if list(columns) != ["speaker"] or not path.is_file():
         raise ManifestError(f"{reference}: a breakdown by {', '.join(columns)} needs a table of the utterances")
-    pairs = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return {name: {"speaker": speaker} for name, speaker in pairs}
+    groups: dict[str, dict[str, str]] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        try:
+            fields = line.decode("utf-8").split(maxsplit=1)
+        except UnicodeDecodeError:
+            raise ManifestError(f"{path}:{number}: is not UTF-8") from None
+        if len(fields) == 1:
+            raise ManifestError(f"{path}:{number}: expected 'id speaker', got {fields[0]!r}")
+        if fields and fields[0] in groups:
+            raise ManifestError(f"{path}:{number}: {fields[0]} was there before")
+        if fields:
+            groups[fields[0]] = {"speaker": fields[1].strip()}
+    if not groups:
+        raise ManifestError(f"{path}: has no lines")
+    return groups
 
 
 def _width(line: dict[str | None, Any]) -> int:

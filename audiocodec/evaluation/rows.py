@@ -1,7 +1,7 @@
 """One row per utterance, kept as JSON lines: appended while scoring goes on, written whole and sorted at its end.
 
-A measure that was asked for and has no value is null, and `failures` says why; one that was not asked for, or as with
-times is not known, is not there.
+A measure that was asked for, now or in an earlier run, and has no value is null, and `failures` says why; one that was
+not asked for, or as with times is not known, is not there.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any, TextIO, final
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 
-FINISHED, GROWING = "rows.jsonl", "rows.jsonl.partial"
-_OWN_KEYS = ("id", "seconds", "failures", "notes", "groups", "reference", "estimate", "tokens", "stamp")
+FINISHED, GROWING, SUMMARY = "rows.jsonl", "rows.jsonl.partial", "summary.json"
+_FILES = ("reference", "estimate", "tokens")
+_OWN_KEYS = ("id", "seconds", "failures", "details", "notes", "groups", *_FILES, "reference_hash", "stamp", "again")
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,30 @@ class Row:
         id: name of the pair.
         seconds: length of the reference.
         values: measure -> number; names are those of `evaluation.catalogue`, keys of their own in the JSON.
-        failures: measure -> why it has no value.
+        failures: measure -> why it has no value, in words that can be counted.
+        details: such a reason -> what is particular to this pair: how late, how long.
         notes: what is odd about the pair and does not keep it from being scored.
         groups: column of a table about the utterances (language, speaker, ...) -> value.
         reference, estimate, tokens: the files.
+        reference_hash: of the reference's samples and rate, hexadecimal; empty where it could not be read.
         stamp: changes when the reference or the estimate does.
+        again: measures whose failure says nothing about the pair (a process died, a file could not be read): `--resume`
+            tries them again, and no others.
     """
 
     id: str
     seconds: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     groups: dict[str, str] = field(default_factory=dict)
     reference: str | None = None
     estimate: str | None = None
     tokens: str | None = None
+    reference_hash: str = ""
     stamp: str = ""
+    again: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line, without the line break."""
@@ -52,10 +60,6 @@ class Row:
         record = {"id": self.id, "seconds": self.seconds, **numbers}
         record |= {key: getattr(self, key) for key in _OWN_KEYS if key not in record}
         return json.dumps(record, ensure_ascii=True, allow_nan=False)
-
-    def has(self, measures: Iterable[str]) -> bool:
-        """Whether it has a value for all of `measures`."""
-        return all(name in self.values for name in measures)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
@@ -83,6 +87,20 @@ def scored_before(folder: Path) -> dict[str, Row]:
     """The rows of an earlier run in `folder`, finished or not, by id."""
     paths = [folder / FINISHED, folder / GROWING]
     return {row.id: row for path in paths if path.is_file() for row in read_rows(path)}
+
+
+def reopen(folder: Path, keep: bool) -> None:
+    """Let nothing in a folder count as finished: its audio may change from now on, and old scores must not be taken for new.
+
+    Args:
+        folder: of an evaluation; it need not be there.
+        keep: its rows become those of an interrupted run, for `scored_before`; else they go.
+    """
+    rows = scored_before(folder).values() if keep else ()
+    if rows:
+        write_atomically(folder / GROWING, _lines(rows))
+    for name in (FINISHED, SUMMARY, *(() if rows else (GROWING,))):
+        (folder / name).unlink(missing_ok=True)
 
 
 @final
@@ -120,13 +138,21 @@ class RowWriter:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then move it; on failure nothing is left."""
+    """Write a file under a temporary name, then move it; on failure nothing is left.
+
+    Names of files need not be text: what has no UTF-8 is written as `\\udcff`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(to_bytes(text))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_bytes(text: str) -> bytes:
+    """What `write_atomically` puts into the file."""
+    return text.encode(errors="backslashreplace")
 
 
 def _lines(rows: Iterable[Row]) -> str:
@@ -139,4 +165,5 @@ def _parse(line: str) -> Row:
         raise TypeError("expected an object with an id")
     values = {name: float(record[name]) for name in MEASURES if record.get(name) is not None}
     own = {key: record[key] for key in _OWN_KEYS if key in record}
-    return Row(values=values, **own | {"notes": tuple(record.get("notes", ()))})
+    lists = {key: tuple(record.get(key, ())) for key in ("notes", "again")}
+    return Row(values=values, **own | lists)

@@ -5,7 +5,8 @@ Both files are mixed to one channel. An error in a file is the reason why all it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,12 +33,31 @@ class Task:
 
 @dataclass
 class Scores:
-    """What came out: length of the reference in seconds, measure -> value, measure -> why there is none."""
+    """What came out.
+
+    Attributes:
+        seconds: length of the reference.
+        reference_hash: as in `Row`.
+        values: measure -> value.
+        failures: measure -> why there is none.
+        details, notes: as in `Row`.
+        again: whether the failures say nothing about the pair: another try may have none.
+    """
 
     seconds: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    again: bool = False
+    reference_hash: str = ""
+
+    def fail(self, measures: Iterable[str], error: Exception) -> None:
+        """Write down why `measures` have no value."""
+        reason = error.reason if isinstance(error, MetricUndefined) else str(error)
+        self.failures |= dict.fromkeys(measures, reason)
+        if isinstance(error, MetricUndefined) and error.detail:
+            self.details[reason] = error.detail
 
 
 def score(task: Task) -> Scores:
@@ -53,21 +73,28 @@ def score(task: Task) -> Scores:
     try:
         reference, rate = _read(task.entry.reference, "reference", task.allow_pipes)
         scores.seconds = len(reference) / rate
+        scores.reference_hash = _hash(reference, rate)
         if task.entry.problem:
             raise MetricUndefined(task.entry.problem)
         estimate, estimate_rate = _read(task.entry.estimate, "estimate", task.allow_pipes)
         check_rates(reference=rate, estimate=estimate_rate)
         scores.notes = _check_alignment(reference, estimate, rate)
-    except MetricUndefined as error:
-        scores.failures = dict.fromkeys(measures_of(task.metrics), task.entry.problem or str(error))
+    except (AudioError, ManifestError, MetricUndefined) as error:
+        scores.fail(measures_of(task.metrics), MetricUndefined(task.entry.problem) if task.entry.problem else error)
+        scores.again = not isinstance(error, MetricUndefined)
         return scores
     for metric in task.metrics:
         for name, value in _compute(metric, reference, estimate, rate).items():
             if isinstance(value, MetricUndefined):
-                scores.failures[name] = str(value)
+                scores.fail([name], value)
             else:
                 scores.values[name] = value
     return scores
+
+
+def _hash(wav: np.ndarray, sample_rate: int) -> str:
+    """Of one channel [S]; the same for a file in another lossless format."""
+    return hashlib.sha256(sample_rate.to_bytes(4, "little") + wav.astype("<f4").tobytes()).hexdigest()[:16]
 
 
 def _check_alignment(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> tuple[str, ...]:
@@ -75,7 +102,7 @@ def _check_alignment(reference: np.ndarray, estimate: np.ndarray, sample_rate: i
     found = alignment(reference=reference, estimate=estimate, sample_rate=sample_rate)
     if found.lag_ms:
         how = "late" if found.lag_ms > 0 else "early"
-        raise MetricUndefined(f"misaligned: estimate is {abs(found.lag_ms):.4g} ms {how}")
+        raise MetricUndefined("misaligned", f"estimate is {abs(found.lag_ms):.4g} ms {how}")
     notes = []
     if found.inverted:
         notes.append("polarity inverted")
@@ -96,7 +123,7 @@ def _compute(
 
 
 def _read(source: str | None, role: str, allow_pipes: bool) -> tuple[np.ndarray, int]:
-    """One channel [S] and the sample rate; an unreadable file is a `MetricUndefined` without the file's name."""
+    """One channel [S] and the sample rate; an unreadable file is an `AudioError` without the file's name."""
     if source is None:
         raise MetricUndefined(f"no {role}")
     try:
@@ -104,5 +131,5 @@ def _read(source: str | None, role: str, allow_pipes: bool) -> tuple[np.ndarray,
             wav, rate = io.read(path)
     except (AudioError, ManifestError) as error:
         reason = str(error).removeprefix(f"{source}: ")
-        raise MetricUndefined(f"{role}: {reason}") from None
+        raise AudioError(f"{role}: {reason}") from None
     return wav.mean(axis=0, dtype=np.float32), rate

@@ -109,7 +109,7 @@ def summarize(rows: Sequence[Row], measures: Sequence[str], tokens: dict[str, An
     return {
         "command": command,
         "n_rows": len(rows),
-        "n_rows_with_failures": sum(bool(row.failures) for row in rows),
+        "n_rows_with_failures": sum(any(name in row.failures for name in measures) for row in rows),
         "seconds": sum(row.seconds or 0.0 for row in rows),
         "measures": {name: describe_measure(rows, name) for name in measures},
         "notes": dict(Counter(note for row in rows for note in row.notes)),

@@ -2,7 +2,7 @@
 
 (substitutions + deletions + insertions) / words of the reference transcript. Units: none, a fraction. Range: 0 upwards,
 above 1 where words are added. Direction: lower is better. The reference transcript is what the same recogniser hears in
-the reference, so that its own errors do not count, unless a text is given. The recogniser is PocketSphinx (package
+the reference, so that its own errors do not count. The recogniser is PocketSphinx (package
 `pocketsphinx`) with the US English model in its wheel: it is small, offline and far behind today's recognisers. On
 other languages it hears English words at random and noise nobody minds changes most of them: the figure then means
 nothing. Signals are resampled to 16 kHz and clipped at full scale; a file is recognised as one utterance, of any length.
@@ -29,11 +29,7 @@ RATE = 16_000
 
 
 def word_error_rate(
-    *,
-    reference: npt.NDArray[np.floating],
-    estimate: npt.NDArray[np.floating],
-    sample_rate: int,
-    text: str | None = None,
+    *, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.floating], sample_rate: int
 ) -> float:
     """Word error rate of a reconstruction.
 
@@ -41,7 +37,6 @@ def word_error_rate(
         reference: original samples [S].
         estimate: reconstructed samples [S].
         sample_rate: Hz of both.
-        text: what is said, in English; None: what is heard in the reference. Case and punctuation do not count.
 
     Returns:
         Errors per word of the reference transcript, 0 upwards.
@@ -52,12 +47,10 @@ def word_error_rate(
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
     if sample_rate < RATE:
         raise MetricUndefined(f"word error rate needs {RATE} Hz or more, got {sample_rate} Hz")
-    if text is None:
-        text = _recognise(resample(original, sample_rate, RATE))
-    said = _words(text)
+    said, heard = (_words(_recognise(resample(wav, sample_rate, RATE))) for wav in (original, reconstruction))
     if not said:
         raise MetricUndefined("no word in the reference transcript")
-    return count_errors(said, _words(_recognise(resample(reconstruction, sample_rate, RATE)))) / len(said)
+    return count_errors(said, heard) / len(said)
 
 
 def count_errors(said: Sequence[str], heard: Sequence[str]) -> int:

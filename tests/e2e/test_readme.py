@@ -28,7 +28,7 @@ ELSEWHERE = {
     r"cd egs/\w+/codec": "the folder of a recipe's commands, below",
     r"(egs/mini/codec/|\./)run\.sh( .*)?": "test_recipes.py runs all stages of egs/mini",
     r"egs/(folder|debian_voices|libritts)/codec/run\.sh( .*)?": "test_recipes.py: a_folder_of_audio_is_trained_on; test_libritts_local.py",
-    r"audiocodec compare .*": "test_compare_cli.py; Opus and Codec2 need their programs",
+    r"audiocodec compare .*": "test_compare_cli.py runs it without Opus and Codec2, which need their programs",
     r"tensorboard .*": "serves until it is stopped",
     r"\S*\.venv/bin/python -m torch\.distributed\.run .*": "the trainer's tests run two processes",
 }

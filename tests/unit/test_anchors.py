@@ -276,6 +276,9 @@ def test_what_cannot_be_coded_is_a_counted_row(references: dict[str, list[str]],
         ("mel_distance", "kbps_file", "kbps_payload"), problems["c"]
     )
     assert summary["measures"]["kbps_file"]["n_failed"] == 5
+    assert summary["tokens"].pop("coding_rtf") == pytest.approx(
+        (3 * values["a"]["coding_rtf"] + 4 * values["d"]["coding_rtf"]) / 7
+    )
     assert summary["tokens"] == {
         "codecs": [],
         "coded_by": "v1",

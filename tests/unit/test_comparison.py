@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from audiocodec.errors import ManifestError
-from audiocodec.evaluation.groups import read_groups
+from audiocodec.errors import AudioCodecError, ManifestError
+from audiocodec.evaluation.groups import read_groups, without_group
 from audiocodec.evaluation.paired import difference
 from audiocodec.evaluation.results import differences_md
 from audiocodec.evaluation.rows import Row
@@ -56,6 +57,16 @@ def test_nothing_in_common() -> None:
     assert (found.n, found.n_left_out, found.mean, found.interval, found.wins) == (0, 2, None, None, None)
 
 
+def test_equal_names_of_different_originals_are_not_compared() -> None:
+    ours = [Row("a", values={"stoi": 0.9}, reference="x/a.wav", reference_hash="00ff")]
+    theirs = [replace(ours[0], reference="y/a.wav", values={"stoi": 0.5}, reference_hash="00fe")]
+    with pytest.raises(AudioCodecError, match=r"a: the references .* differ \(x/a.wav, y/a.wav\)"):
+        difference(ours, theirs, "stoi")
+    assert difference(ours, [replace(theirs[0], reference_hash="00ff")], "stoi").mean == pytest.approx(0.4)
+    assert difference(ours, [replace(theirs[0], reference_hash="")], "stoi").n == 1  # not known
+    assert difference(ours, [replace(theirs[0], id="b")], "stoi").n_left_out == 2
+
+
 TABLE = "path\tlanguage\tseconds\na/x.flac\teo\t1.0\na/y.z.ogg\tcnh\t2.0\nw\teo\t2.0\n"
 
 
@@ -78,6 +89,31 @@ def test_speakers_of_a_data_folder(tmp_path: Path) -> None:
     for columns in (["language"], ["speaker", "language"]):
         with pytest.raises(ManifestError, match="needs a table"):
             read_groups(None, columns, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"b", r"utt2spk:2: expected 'id speaker', got 'b'"),
+        (b"b j\xf6rg", "utt2spk:2: is not UTF-8"),
+        (b"a ben", "utt2spk:2: a was there before"),
+    ],
+)
+def test_a_bad_line_of_utt2spk_is_named(line: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "utt2spk").write_bytes(b"a ann\n" + line + b"\nc cleo\n")
+    with pytest.raises(ManifestError, match=reason):
+        read_groups(None, ["speaker"], tmp_path)
+
+
+def test_utterances_that_no_line_of_a_table_is_about() -> None:
+    groups = {"a": {"language": "eo"}, "b": {"language": "cnh"}}
+    assert without_group(groups, ["c", "b", "a.x"]) == ["a.x", "c"]
+    assert without_group(groups, ["a"]) == []
+    assert without_group({}, ["a"]) == []
+    with pytest.raises(
+        ManifestError, match="none of 2 utterances is in the table .* called as 'x/a', its lines as 'a'"
+    ):
+        without_group(groups, ["x/a", "x/b"])
 
 
 @pytest.mark.parametrize(

@@ -203,9 +203,10 @@ def test_word_errors_do_not_depend_on_what_came_before(clips: list[Wav]) -> None
     assert measures(word_error_rate, *pair) == before
 
 
-def test_a_text_without_english_words_is_undefined(speech: Wav) -> None:
+def test_a_reference_without_words_is_undefined(speech: Wav, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audiocodec.metrics.wer._recognise", lambda wav: "")
     with pytest.raises(MetricUndefined, match="no word in the reference transcript"):
-        word_error_rate(reference=speech, estimate=speech, sample_rate=RATE, text="привет!")
+        word_error_rate(reference=speech, estimate=speech, sample_rate=RATE)
 
 
 # --- catalogue and processes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ class Size:
         sample_rate, num_samples: of the reference and the reconstruction.
         codec: `Anchor.describe` of what made it.
         stamp: changes when the reference does.
+        wall_seconds: that encoding and decoding took, programs started and other processes running beside; None: not known.
     """
 
     id: str
@@ -47,11 +49,13 @@ class Size:
     num_samples: int
     codec: str = ""
     stamp: str = ""
+    wall_seconds: float | None = None
 
     @property
     def bitrate(self) -> Bitrate:
         """Bits and seconds."""
-        return Bitrate(self.num_samples / self.sample_rate, self.file_bits, self.payload_bits)
+        seconds = self.num_samples / self.sample_rate
+        return Bitrate(seconds, self.file_bits, self.payload_bits, wall_seconds=self.wall_seconds)
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,13 @@ def read_sizes(path: str | os.PathLike[str]) -> dict[str, Size]:
 
 def _parse(line: str) -> Size:
     record: Any = json.loads(line)
-    numbers = {name: int(record[name]) for name in ("file_bits", "payload_bits", "sample_rate", "num_samples")}
+    numbers: dict[str, Any] = {
+        name: int(record[name]) for name in ("file_bits", "payload_bits", "sample_rate", "num_samples")
+    }
     if min(numbers["sample_rate"], numbers["num_samples"]) < 1:
         raise ValueError("sample_rate and num_samples must be 1 or more")
-    return Size(str(record["id"]), **numbers, codec=record.get("codec", ""), stamp=record.get("stamp", ""))
+    known: dict[str, Any] = {key: record[key] for key in ("codec", "stamp", "wall_seconds") if key in record}
+    return Size(str(record["id"]), **(numbers | known))
 
 
 def _planned(name: str, paths: list[str], folder: Path) -> Entry:
@@ -168,12 +175,14 @@ def _code(task: _Task) -> Size | Lost:
         with audio_file(entry.reference, task.allow_pipes) as path:
             channels, rate = io.read(path)
         wav = channels.mean(axis=0, dtype=np.float32)
+        started = time.perf_counter()
         done = task.anchor.code(wav, rate)
+        wall = time.perf_counter() - started
         _write(coded, done.data)
         io.write(entry.estimate, done.wav, rate)
     except (AudioCodecError, OSError, MemoryError) as error:
         return Lost((str(error) or type(error).__name__).removeprefix(f"{entry.reference}: "))
-    return Size(entry.id, 8 * len(done.data), done.payload_bits, rate, len(wav), task.codec, stamp)
+    return Size(entry.id, 8 * len(done.data), done.payload_bits, rate, len(wav), task.codec, stamp, wall)
 
 
 def _write(path: Path, data: bytes) -> None:
