@@ -122,7 +122,7 @@ stage_5() {
         say "stage 5: score $set"
         make_folder 5 "$EXP/eval/$set" "$EXP/wav/$set" -- \
             audiocodec evaluate --reference "data/$set/wav.scp" --estimate "$EXP/wav/$set" --tokens "$EXP/tokens/$set" \
-            --timings "$EXP/tokens/$set/timings.jsonl" "$EXP/wav/$set/timings.jsonl" "${options[@]}" --resume -d
+            --made-by "$EXP" --timings "$EXP/tokens/$set/timings.jsonl" "$EXP/wav/$set/timings.jsonl" "${options[@]}" --resume -d
     done
 }
 
