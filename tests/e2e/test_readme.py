@@ -83,6 +83,14 @@ def test_every_block_says_what_it_is() -> None:
     assert [f"README.md:{b.line}: tag {b.tag!r}" for b in BLOCKS if b.tag not in TAGS] == []
 
 
+def test_every_link_to_a_file_leads_to_one() -> None:
+    pages = [README, *sorted((CHECKOUT / "docs").glob("*.md")), *sorted(CHECKOUT.glob("audiocodec/pretrained/*/*.md"))]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))]
+    files = [(page, link) for page, link in links if "://" not in link]
+    assert len(files) >= 5
+    assert [f"{page.name}: {link}" for page, link in files if not (page.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize("block", RUN, ids=lambda block: f"line {block.line}")
 def test_block(block: Block, clone: Path) -> None:
     python, shell = [sys.executable, "-c", block.text], ["bash", "-euo", "pipefail", "-c", commands_of(block)]
