@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from audiocodec.evaluation.rows import Row
 
 Prepared = tuple["list[Entry]", tuple[str, ...], "ModelFacts | None"]  # what to score, files of timings, the model
-SUMMARY = "score reconstructions against their references"
 _OPTIONS_OF = {
     "--estimate": ("tokens", "timings", "made_by"),
     "--model": ("device", "threads", "num_codebooks"),
