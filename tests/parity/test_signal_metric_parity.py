@@ -13,6 +13,7 @@ import pytest
 import scipy.signal
 import soundfile
 import soxr
+from speech_pair import degraded_pair
 
 from audiocodec.metrics.loudness import integrated_loudness, loudness_difference
 from audiocodec.metrics.pesq import pesq_nb
@@ -25,11 +26,7 @@ AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
 
 @pytest.fixture(scope="module", params=[8000, 16_000, 24_000])
 def pair(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray, int]:
-    """(clean, degraded, rate): another loudness, noise that comes and goes, clipping; nothing about it is symmetric."""
-    wav, rate = soundfile.read(max(AUDIO.rglob("*.flac")), dtype="float32")
-    clean = soxr.resample(wav[: 4 * rate], rate, request.param).astype(np.float32)
-    noise = np.random.default_rng(3).normal(0, 0.03, len(clean)) * (np.sin(np.arange(len(clean)) / 5000) > 0)
-    return clean, np.clip(0.7 * clean + noise, -0.2, 0.2).astype(np.float32), request.param
+    return degraded_pair(request.param)
 
 
 def test_narrowband_pesq(pair: tuple[np.ndarray, np.ndarray, int]) -> None:

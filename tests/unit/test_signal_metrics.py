@@ -22,7 +22,7 @@ from audiocodec.metrics.stoi import estoi
 
 RATE = 16_000
 AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
-WORDS = ("pesq_nb", "estoi", "si_sdr", "stft", "loudness")
+WORDS = ("pesq", "pesq_nb", "stoi", "estoi", "mel", "si_sdr", "stft", "loudness")
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def test_more_noise_never_scores_better(metric: Metric, speech: np.ndarray) -> N
 
 
 def test_equal_signals_have_the_best_score(metric: Metric, speech: np.ndarray) -> None:
-    # 4.549: the top of the P.862.1 mapping, 0.999 + 4 / (1 + exp(-1.4945 * 4.5 + 4.6607)).
-    best = {"pesq_nb": 4.549, "estoi": 1.0, "si_sdr": 100.0, "stft": 0.0, "loudness": 0.0}[metric.word]
+    # The tops of the mappings of P.862.2, 0.999 + 4 / (1 + exp(-1.3669 * 4.5 + 3.8224)), and P.862.1, with 1.4945 and 4.6607.
+    best = {"pesq": 4.644, "pesq_nb": 4.549, "stoi": 1.0, "estoi": 1.0, "si_sdr": 100.0}.get(metric.word, 0.0)
     assert metric.compute(reference=speech, estimate=speech, sample_rate=RATE) == pytest.approx(best, abs=1e-3)
 
 
