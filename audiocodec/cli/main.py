@@ -27,6 +27,8 @@ VERBS = {
     "info": "what a token file, model or audio file holds; without arguments, the models in the package",
     "train": "train a codec from a configuration",
     "evaluate": "score reconstructions against their references",
+    "compare": "score models, Opus, Codec2, EnCodec and other systems on the same utterances",
+    "report": "one HTML page about evaluations: scores, plots, clips to compare, blind tests",
     "export": "a model file to give away, from a training run or another model file",
     "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio",
     "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",

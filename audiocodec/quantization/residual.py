@@ -96,6 +96,11 @@ class ResidualQuantizer(nn.Module):
         parts = [stage.decode(codes[:, i : i + 1]) for i, stage in zip(range(codes.shape[1]), self._stages())]
         return torch.stack(parts).sum(0)
 
+    def tables(self) -> list[Tensor]:
+        """The latents that each stage's codes stand for, `[V, D]` each."""
+        every = (torch.arange(stage.codebook_size, device=next(self.parameters()).device) for stage in self._stages())
+        return [stage.decode(codes[None, None])[0].T for stage, codes in zip(self._stages(), every)]
+
     def _stages(self) -> list[Stage]:
         return [stage for stage in self.stages if isinstance(stage, Stage)]
 
