@@ -6,6 +6,7 @@ With quantizer dropout some training items use only the first stages, so that on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +99,8 @@ class ResidualQuantizer(nn.Module):
 
     def tables(self) -> list[Tensor]:
         """The latents that each stage's codes stand for, `[V, D]` each."""
-        every = (torch.arange(stage.codebook_size, device=next(self.parameters()).device) for stage in self._stages())
+        device = next(chain(self.parameters(), self.buffers())).device
+        every = [torch.arange(stage.codebook_size, device=device) for stage in self._stages()]
         return [stage.decode(codes[None, None])[0].T for stage, codes in zip(self._stages(), every)]
 
     def _stages(self) -> list[Stage]:
