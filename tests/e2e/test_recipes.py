@@ -13,7 +13,7 @@ from workspace import CHECKOUT, copy_of, fingerprint, run
 
 from audiocodec.config.load import load_config
 
-STUDY = "collapse"  # has no stages: test_collapse_study.py
+STUDY = "collapse"  # has no stages: test_collapse_recipe.py
 CORPORA = sorted(path.name for path in (CHECKOUT / "egs").iterdir() if path.is_dir() and path.name != STUDY)
 CONFIGS = sorted((CHECKOUT / "recipes" / "conf").glob("*.yaml"))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from collapse.rows import Run
 
 DONE, FAILED, LOG, COMMAND, EVAL, USAGE = "done", "failed", "log", "command", "eval", "usage"
+PROGRAM = "audiocodec: "  # what its messages begin with
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,12 @@ def finished(folder: Path) -> bool:
 
 
 def _reason(text: str, verb: str, status: int) -> str:
-    """What a command said went wrong, else how it ended."""
-    said = [line.partition("error: ")[2] for line in text.splitlines() if line.startswith("audiocodec: error: ")]
-    if said:
-        return said[-1]
-    ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return f"{verb} {ended}"
+    """What a command said went wrong, on one line, else how it ended."""
+    if status < 0:
+        return f"{verb} was killed by signal {-status}"
+    lines = text.strip().splitlines()
+    said = [index for index, line in enumerate(lines) if line.startswith(PROGRAM)]
+    if not lines:
+        return f"{verb} ended with status {status}"
+    last = lines[said[-1] :] if said else lines[-1:]
+    return " ".join(" ".join(last).removeprefix(PROGRAM).removeprefix("error: ").split())
