@@ -1,0 +1,1 @@
+"""The collapse study: `python -m collapse`, called by run.sh."""

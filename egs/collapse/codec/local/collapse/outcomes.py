@@ -1,0 +1,93 @@
+"""What runs left in their folders: scores, use of the codebooks, curves, or why there is nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audiocodec.config.load import load_config
+from audiocodec.config.quantizers import low_dimensions
+from audiocodec.config.schema import QuantizerConfig
+from audiocodec.evaluation.coding import TokenSet
+from audiocodec.evaluation.results import read_summary
+from collapse.rows import Row, Run
+from collapse.training import EVAL, FAILED, USAGE, finished
+
+Curve = list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run as the tables show it.
+
+    Attributes:
+        run: row and size.
+        quantizer: its configuration; None when that was refused.
+        measures: `pesq`, `stoi`, `mel_distance` as in an evaluation's summary.
+        use: of each codebook: `usage`, `perplexity`, `frames`.
+        effective: effective dimension of what each stage puts out, in the last training batches.
+        reason: why there are no results; empty when there are.
+    """
+
+    run: Run
+    quantizer: QuantizerConfig | None = None
+    measures: dict[str, Any] = field(default_factory=dict)
+    use: Sequence[dict[str, Any]] = ()
+    effective: Sequence[float] = ()
+    reason: str = ""
+
+    @property
+    def dimension(self) -> int:
+        """Dimensions of a code."""
+        assert self.quantizer is not None
+        return low_dimensions(self.quantizer)
+
+
+def read_outcomes(rows: Sequence[Row], exp: Path) -> list[Outcome]:
+    """All runs there are in `exp`, finished or failed, in the order of the rows and by size."""
+    found: list[Outcome] = []
+    for row in rows:
+        sizes = sorted(int(path.name.rpartition("-")[2]) for path in exp.glob(f"{row.name}-*"))
+        outcomes = (_read(Run(row, size), exp / f"{row.name}-{size}") for size in sizes)
+        found += [outcome for outcome in outcomes if outcome is not None]
+    return found
+
+
+def read_curve(folder: Path, tag: str) -> Curve:
+    """A scalar of a run against steps; empty when it has none."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    if tag not in events.Tags()["scalars"]:
+        return []
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def _read(run: Run, folder: Path) -> Outcome | None:
+    written = folder / "config.yaml"
+    quantizer = load_config(written).quantizer if written.is_file() else None
+    if (folder / FAILED).is_file():
+        return Outcome(run, quantizer, reason=(folder / FAILED).read_text(encoding="utf-8"))
+    if not finished(folder) or quantizer is None:
+        return None
+    summary = read_summary(folder / EVAL)
+    tags = (f"codebook/{stage}/effective_dimension_codes" for stage in range(quantizer.num_codebooks))
+    effective = [curve[-1][1] for tag in tags if (curve := read_curve(folder, tag))]
+    return Outcome(run, quantizer, summary["measures"], _use(folder, summary), effective)
+
+
+def _use(folder: Path, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Counted in the tokens of the usage data, once; else in those that were scored."""
+    tokens, kept = folder / USAGE, folder / "usage.json"
+    if not tokens.is_dir():
+        return list(summary["tokens"].get("codebooks", []))
+    if not kept.is_file():
+        counted = TokenSet()
+        for path in sorted(tokens.rglob("*.act")):
+            counted.add(path)
+        kept.write_text(json.dumps(counted.describe()["codebooks"]), encoding="utf-8")
+    use: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
+    return use

@@ -1,0 +1,57 @@
+"""The collapse study as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from workspace import CHECKOUT, copy_of, fingerprint, run
+
+RECIPE = CHECKOUT / "egs" / "collapse" / "codec"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_options(shell: str) -> None:
+    help_text = run([shell, "run.sh", "--help"], RECIPE).stdout
+    assert all(f"--{name} " in help_text for name in ("profile", "rows", "sizes", "train-data", "jobs"))
+    for options, message in (
+        (["--profile", "tpu"], "--profile is smoke, cpu or gpu, got 'tpu'"),
+        (["--profile", "cpu"], "say where the data is: --train-data DIR --dev-data DIR --test-data DIR"),
+        (["--train-data", "nowhere"], "nowhere: no data folder; audiocodec make-data makes one"),
+        (["--jobs", "0"], "--jobs is a number from 1 on, got '0'"),
+        (["x"], "unexpected argument: x"),
+    ):
+        assert message in run([shell, RECIPE / "run.sh", *options], CHECKOUT, status=2).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_rows_become_tables_once(tmp_path: Path) -> None:
+    root = copy_of(tmp_path, "recipes", "egs")
+    recipe = root / "egs" / "collapse" / "codec"
+    config = recipe / "conf" / "smoke.yaml"
+    text = config.read_text().replace("steps: 40", "steps: 10").replace("autoencoder_steps: 20", "autoencoder_steps: 5")
+    config.write_text(text)
+    command = ["sh", "run.sh", "--rows", "vq,simvq"]
+    done = run(command, recipe)
+    exp = recipe / "exp" / "smoke"
+    page = (exp / "RESULTS.md").read_text()
+    assert page == done.stdout
+    assert page.startswith("# Results\n\n```\n./run.sh --rows vq")
+    assert "- every row: 10 steps of 4 x 0.5 s" in page
+    assert [line.split(" | ")[:3] for line in page.splitlines() if line.endswith(" |") and "32 | 1,024" in line] == [
+        ["| VQ", "32", "1,024"],
+        ["| SimVQ", "32", "1,024"],
+    ]
+    assert "| SimVQ | Gaussian | frozen | trained | 1,024 | " in page
+    assert all((exp / name).read_bytes().startswith(b"\x89PNG") for name in ("usage.png", "loss.png"))
+
+    before = {name: fingerprint(exp / name) for name in ("vq-1024", "simvq-1024")}
+    run(command, recipe)
+    assert {name: fingerprint(exp / name) for name in before} == before
+    assert (exp / "RESULTS.md").read_text() == page
+
+    done = run(["sh", "run.sh", "--rows", "fsq", "--sizes", "777"], recipe, status=1)
+    assert "| FSQ |  | 777 | could not run: --set quantizer.codebook_size=777: " in done.stdout
+    assert "| VQ | 32 | 1,024 | " in done.stdout  # what was there before is still shown
+    assert "no row 'x'; there are vq, " in run(["sh", "run.sh", "--rows", "x"], recipe, status=2).stderr
