@@ -28,6 +28,7 @@ VERBS = {
     "train": "train a codec from a configuration",
     "evaluate": "score reconstructions against their references",
     "export": "a model file to give away, from a training run or another model file",
+    "codebook": "how a model's codebooks lie and are used: dead codes, distances, directions",
     "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio",
     "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",
 }
