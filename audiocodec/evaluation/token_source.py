@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from audiocodec.codec import Codec
 from audiocodec.data.manifest import audio_file, find_files
-from audiocodec.errors import FingerprintMismatch, ManifestError, TokenFileError
+from audiocodec.errors import FingerprintMismatch, TokenFileError
 from audiocodec.evaluation.pairing import list_audio
 from audiocodec.inference import check_fingerprint, encode_file
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
@@ -59,18 +59,18 @@ def codes_of_audio(source: AnyPath, codec: Codec, allow_pipes: bool = False) -> 
         AudioError: a file cannot be read or coded.
         ManifestError: there is no audio, or a table is wrong.
     """
-    for path in audio_paths(source, allow_pipes):
-        with audio_file(path, allow_pipes) as local:
-            yield encode_file(codec, local).codes
+    for path in local_audio(source, allow_pipes):
+        yield encode_file(codec, path).codes
 
 
-def audio_paths(source: AnyPath, allow_pipes: bool = False) -> list[str]:
-    """Paths and commands of all audio in a folder, data folder or `wav.scp`.
+def local_audio(source: AnyPath, allow_pipes: bool = False) -> Iterator[str]:
+    """Every audio file of a folder, data folder or `wav.scp`; a command's output is a file until the next is asked for.
 
     Raises:
+        AudioError: a command failed.
         ManifestError: there is no audio, or a table is wrong.
     """
-    paths = [path for found in list_audio(source, allow_pipes).values() for path in found]
-    if not paths:
-        raise ManifestError(f"{source}: lists no audio")
-    return paths
+    for paths in list_audio(source, allow_pipes).values():
+        for path in paths:
+            with audio_file(path, allow_pipes) as local:
+                yield local
