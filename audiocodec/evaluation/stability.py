@@ -104,7 +104,8 @@ def _noise(decibels: float) -> Change:
 
     def change(wav: Floats, random: np.random.Generator) -> Floats:
         rms = np.sqrt(np.square(wav, dtype=np.float64).mean()) * 10 ** (-decibels / 20)
-        return wav + (rms * random.standard_normal(len(wav))).astype(np.float32)
+        noisy: Floats = wav + (rms * random.standard_normal(len(wav))).astype(np.float32)
+        return noisy
 
     return change
 
