@@ -129,4 +129,4 @@ def _bits(model: TokenModel, test: Sequence[Codes]) -> list[float]:
 
 def _with_start(codes: Codes, vocabulary: int) -> Tensor:
     """`[K, 1 + T]` int64: token V, then the codes `[K, T]`."""
-    return F.pad(torch.from_numpy(codes).long(), (1, 0), value=vocabulary)
+    return F.pad(torch.tensor(codes, dtype=torch.int64), (1, 0), value=vocabulary)
