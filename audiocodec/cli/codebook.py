@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from audiocodec.codec import Codec
     from audiocodec.evaluation.codebook_shape import CodebookShape
 
-SUMMARY = "how a model's codebooks lie and are used: dead codes, distances, directions"
 PERCENTILES = (0, 10, 50, 90, 100)
 
 

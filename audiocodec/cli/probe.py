@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from audiocodec.evaluation.predictability import Predictability
     from audiocodec.evaluation.stability import Stability
 
-SUMMARY = "how stable a model's tokens are under small changes of the audio, and how predictable"
 STEPS = 300
 
 

@@ -45,6 +45,7 @@ OWNERS = {
     "yaml": ("config.load",),
     "accelerate": ("training.parts", "evaluation"),
     "torch.distributed": ("training.parts",),
+    "matplotlib": ("evaluation.codebook_picture",),
     "argparse": ("cli",),
     "pickle": (),
     "torchaudio": (),
