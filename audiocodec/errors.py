@@ -50,8 +50,22 @@ class FingerprintMismatch(CheckpointError):
 
 
 class MetricUndefined(AudioCodecError):
-    """A metric that has no value for this pair of signals; never replaced by a number."""
+    """A metric that has no value for this pair of signals; never replaced by a number.
+
+    Attributes:
+        reason: why, in words that many pairs share, so that they can be counted.
+        detail: what only this pair has: how late, how long.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        """Make the message `reason: detail`, or `reason` alone."""
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail
 
 
 class TrainingError(AudioCodecError):
     """Training that cannot start or cannot go on."""
+
+
+class ReportError(AudioCodecError):
+    """Evaluations that cannot stand on one page as asked."""

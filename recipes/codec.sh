@@ -8,7 +8,7 @@
 #   3  encode the test sets          exp/<name>/tokens/<set>
 #   4  decode them                   exp/<name>/wav/<set>
 #   5  score                         exp/<name>/eval/<set>/{rows.jsonl,summary.json}
-#   6  results table                 exp/<name>/RESULTS.md
+#   6  results table, pages          exp/<name>/{RESULTS.md,report_<set>.html}
 #
 # A stage writes to <out>.tmp and renames it when all is well: a killed one leaves only .tmp, and a finished one
 # changes nothing when it runs again. What is older than what it was made from is made again.
@@ -122,7 +122,7 @@ stage_5() {
         say "stage 5: score $set"
         make_folder 5 "$EXP/eval/$set" "$EXP/wav/$set" -- \
             audiocodec evaluate --reference "data/$set/wav.scp" --estimate "$EXP/wav/$set" --tokens "$EXP/tokens/$set" \
-            --timings "$EXP/tokens/$set/timings.jsonl" "$EXP/wav/$set/timings.jsonl" "${options[@]}" --resume -d
+            --made-by "$EXP" --timings "$EXP/tokens/$set/timings.jsonl" "$EXP/wav/$set/timings.jsonl" "${options[@]}" --resume -d
     done
 }
 
@@ -135,7 +135,8 @@ stage_6() {
     audiocodec evaluate --quiet --results-md "$EXP/RESULTS.md" --results-command "$(results_command)" \
         "${folders[@]}"
     cat "$EXP/RESULTS.md"
-    for set in $test_sets; do
+    for set in $test_sets; do # their utterances differ: no page can hold two of them
+        audiocodec report "$EXP/eval/$set" --output "$EXP/report_${set//\//-}.html" --title "$name, $set" --force
         grep -q '"n_rows_with_failures": 0' "$EXP/eval/$set/summary.json" || unscored=1
     done
     [ "$unscored" = 0 ] || [ "$allow_unscored" = true ] ||

@@ -17,6 +17,7 @@ from audiocodec.inference import Progress
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
+    from audiocodec.evaluation.model_facts import ModelFacts
 
 Report = dict[str, Any]
 Work = Callable[[Job, Progress], "Report | None"]  # (job, progress) -> report; None: finished before
@@ -63,10 +64,18 @@ class Model:
         described = checkpoint.describe(args.model)
         self.path: str = described["path"]
         self.fingerprint = bytes.fromhex(described["fingerprint"])
-        self.config = config_from_text(described["config"], f"{self.path} (header)")
+        self._config_text: str = described["config"]
+        self.config = config_from_text(self._config_text, f"{self.path} (header)")
         held = self.config.quantizer.num_codebooks
         if args.num_codebooks is not None and args.num_codebooks > held:
             raise UsageError(f"--num-codebooks {args.num_codebooks}: {self.path} has {held}")
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What evaluations write down about it."""
+        from audiocodec.evaluation.model_facts import ModelFacts
+
+        return ModelFacts.of(self.codec, self.config.name, self._config_text)
 
     @functools.cached_property
     def codec(self) -> Codec:

@@ -20,8 +20,6 @@ from audiocodec.tokens.token_file import EXTENSION, TokenFile
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
 
-SUMMARY = "token files to audio"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

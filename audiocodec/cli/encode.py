@@ -14,8 +14,6 @@ from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.inference import Progress, encode_file, is_stale
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
-SUMMARY = "audio to token files"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -7,23 +7,20 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiocodec.cli import batch, tables
+from audiocodec.cli import batch, scoring, tables
 from audiocodec.cli.usage import UsageError
 
 if TYPE_CHECKING:
+    from audiocodec.evaluation.model_facts import ModelFacts
     from audiocodec.evaluation.pairing import Entry
     from audiocodec.evaluation.rows import Row
 
-SUMMARY = "score reconstructions against their references"
-METRICS = {"pesq": "pesq", "stoi": "stoi", "mel": "mel_distance"}  # word on the command line -> name in the rows
-_ALIASES = {**METRICS, "mel_distance": "mel_distance"}
+Prepared = tuple["list[Entry]", tuple[str, ...], "ModelFacts | None"]  # what to score, files of timings, the model
 _OPTIONS_OF = {
-    "--estimate": ("tokens", "timings"),
+    "--estimate": ("tokens", "timings", "made_by"),
     "--model": ("device", "threads", "num_codebooks"),
 }
 
@@ -37,8 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--results-md", metavar="FILE", help="write a results page about finished EVAL_DIRs instead")
     parser.add_argument("-d", "--output-dir", metavar="OUT", help="folder for rows.jsonl and summary.json")
     parser.add_argument("--tokens", metavar="DIR", help="token files of the estimates: bitrate and codebook use")
+    parser.add_argument("--made-by", metavar="MODEL", help="with --tokens: their model: effective dimension, latency")
     parser.add_argument("--timings", nargs="+", default=[], metavar="FILE", help="output of encode and decode --json")
-    parser.add_argument("--metrics", type=_metrics, default=tuple(METRICS.values()), metavar="LIST", help=_METRICS_HELP)
+    parser.add_argument("--metrics", type=scoring.metrics_list, metavar="LIST", help=scoring.METRICS_HELP)
+    what.add_argument("--list-metrics", action="store_true", help="say what can be scored, and stop")
+    parser.add_argument(
+        "--by", type=scoring.words_list, default=(), metavar="LIST", help="break scores down by these columns"
+    )
+    parser.add_argument(
+        "--table", metavar="TSV", help="with --by: table about the utterances (default: utt2spk: speaker)"
+    )
     parser.add_argument("--jobs", type=batch.positive, metavar="N", help="processes that score (default: one per CPU)")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--force", action="store_true", help="overwrite an earlier evaluation in OUT")
@@ -56,22 +61,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("eval_dirs", nargs="*", metavar="EVAL_DIR", help="with --results-md: folders to report")
 
 
-_METRICS_HELP = f"comma-separated, out of {','.join(METRICS)} (default: all)"
-
-
 def run(args: argparse.Namespace) -> int:
     """Evaluate; returns 1 when something has no score."""
+    if args.list_metrics:
+        print(tables.metrics())
+        return 0
     if args.results_md is not None:
         return _write_results(args)
     _check_usage(args)
-    from audiocodec.evaluation.scoring import missing_libraries
+    from audiocodec.evaluation.catalogue import DEFAULT, missing_libraries
 
+    args.metrics = args.metrics or DEFAULT
     if problems := missing_libraries(args.metrics):
-        raise UsageError(f"{'; '.join(problems)}; install audiocodec[eval], or leave it out of --metrics")
-    entries, timings = (_code if args.model is not None else _pair)(args)
-    rows, summary = _score(args, entries, timings)
+        raise UsageError(f"{'; '.join(problems)}, or leave it out of --metrics")
+    groups = scoring.groups_of(args)
+    entries, timings, model = (_code if args.model is not None else _pair)(args)
+    rows, summary = _score(args, entries, timings, groups, model)
     _report(args, rows, summary)
-    return 1 if any(row.failures for row in rows) else 0
+    return 1 if summary["n_rows_with_failures"] else 0
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -86,7 +93,11 @@ def _check_usage(args: argparse.Namespace) -> None:
     for name in _OPTIONS_OF[other]:
         if getattr(args, name) not in (None, [], "auto"):
             raise UsageError(f"--{name.replace('_', '-')} goes with {other}")
-    for path in (args.reference, args.estimate, args.tokens, *args.timings):
+    if args.made_by is not None and args.tokens is None:
+        raise UsageError("--made-by MODEL needs --tokens DIR: the token files that it made")
+    if args.table is not None and not args.by:
+        raise UsageError("--table needs --by LIST: the columns to break scores down by")
+    for path in (args.reference, args.estimate, args.tokens, args.table, *args.timings):
         if path is not None and not os.path.exists(path):
             raise UsageError(f"{path}: No such file or directory")
     _refuse_existing(args)
@@ -94,9 +105,9 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 def _refuse_existing(args: argparse.Namespace) -> None:
     from audiocodec.evaluation.reconstruct import TIMINGS
-    from audiocodec.evaluation.rows import FINISHED, GROWING
+    from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY
 
-    names = (FINISHED, GROWING, *([TIMINGS] if args.model is not None else []))
+    names = (FINISHED, GROWING, SUMMARY, *([TIMINGS] if args.model is not None else []))
     there = [name for name in names if (Path(args.output_dir) / name).exists()]
     if there and not args.force and not args.resume:
         raise UsageError(
@@ -107,48 +118,61 @@ def _refuse_existing(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.output_dir} is inside {args.reference}: its audio would count as references")
 
 
-def _pair(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
+def _pair(args: argparse.Namespace) -> Prepared:
+    """What is there to score."""
     from audiocodec.evaluation.pairing import pair
 
-    return pair(args.reference, args.estimate, args.tokens, args.allow_pipes), tuple(args.timings)
+    entries = pair(args.reference, args.estimate, args.tokens, args.allow_pipes)
+    model = None
+    if args.made_by is not None:
+        model = batch.Model(argparse.Namespace(**{**vars(args), "model": args.made_by})).facts
+        model.check(entries)
+    return entries, tuple(args.timings), model
 
 
-def _code(args: argparse.Namespace) -> tuple[list[Entry], tuple[str, ...]]:
+def _code(args: argparse.Namespace) -> Prepared:
+    """Make what there is to score."""
     from audiocodec.evaluation.pairing import list_audio
     from audiocodec.evaluation.reconstruct import TIMINGS, reconstruct
+    from audiocodec.evaluation.rows import reopen
 
     references = list_audio(args.reference, args.allow_pipes)
-    codec = batch.Model(args).codec
-    with _bar(len(references), "coding", args.quiet) as advance:
+    model = batch.Model(args)
+    codec = model.codec
+    reopen(Path(args.output_dir), keep=args.resume)
+    with scoring.progress_bar(len(references), "coding", args.quiet) as advance:
         entries = reconstruct(
             codec, references, args.output_dir, args.num_codebooks, args.resume, args.allow_pipes, advance
         )
-    return entries, (str(Path(args.output_dir) / TIMINGS),)
+    return entries, (str(Path(args.output_dir) / TIMINGS),), model.facts
 
 
 def _score(
-    args: argparse.Namespace, entries: list[Entry], timings: tuple[str, ...]
+    args: argparse.Namespace,
+    entries: list[Entry],
+    timings: tuple[str, ...],
+    groups: dict[str, dict[str, str]],
+    model: ModelFacts | None,
 ) -> tuple[list[Row], dict[str, Any]]:
     from audiocodec.evaluation.run import Options, evaluate
 
     options = Options(
         metrics=args.metrics,
-        jobs=args.jobs or _cpus(),
+        jobs=args.jobs or scoring.cpus(),
         bitrate=args.model is not None or args.tokens is not None,
         timings=timings,
         resume=args.resume,
         allow_pipes=args.allow_pipes,
         command=_command(args),
+        model=model,
+        groups=groups,
     )
-    with _bar(len(entries), "scoring", args.quiet) as advance:
+    with scoring.progress_bar(len(entries), "scoring", args.quiet) as advance:
         return evaluate(entries, args.output_dir, options, advance)
 
 
 def _report(args: argparse.Namespace, rows: list[Row], summary: dict[str, Any]) -> None:
-    for row in rows:
-        for reason in dict.fromkeys(row.failures.values()):
-            names = [name for name, why in row.failures.items() if why == reason]
-            print(f"audiocodec: error: {row.id}: {reason} ({', '.join(names)})", file=sys.stderr)
+    scoring.say_failures(rows, summary)
     if args.json:
         print(json.dumps(summary, allow_nan=False))
         return
@@ -170,40 +194,16 @@ def _write_results(args: argparse.Namespace) -> int:
     return 0
 
 
-def _metrics(text: str) -> tuple[str, ...]:
-    words = [word.strip() for word in text.split(",")]
-    wrong = [word for word in words if word not in _ALIASES]
-    if wrong:
-        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is no metric; there are {', '.join(METRICS)}")
-    asked = {_ALIASES[word] for word in words}
-    return tuple(name for name in METRICS.values() if name in asked)
-
-
 def _command(args: argparse.Namespace) -> str:
     """The command as one would type it, without what does not change the numbers."""
     words = ["audiocodec", "evaluate", "--reference", args.reference, "-d", args.output_dir]
-    for name in ("estimate", "model", "tokens", "threads", "num_codebooks"):
+    for name in ("estimate", "model", "tokens", "made_by", "threads", "num_codebooks"):
         if (value := getattr(args, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if args.timings:
         words += ["--timings", *args.timings]
-    if args.metrics != tuple(METRICS.values()):
-        words += ["--metrics", ",".join(word for word, name in METRICS.items() if name in args.metrics)]
+    if args.by:
+        words += ["--by", ",".join(args.by), *(["--table", args.table] if args.table else [])]
+    if not all(metric.default for metric in args.metrics):
+        words += ["--metrics", ",".join(metric.word for metric in args.metrics)]
     return shlex.join(words)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _bar(total: int, what: str, quiet: bool) -> Iterator[Callable[[], None]]:
-    from tqdm import tqdm
-
-    off = True if quiet else None  # None: off unless stderr is a terminal
-    with tqdm(total=total, desc=what, unit="file", disable=off, file=sys.stderr, leave=False, delay=1.0) as bar:
-
-        def advance() -> None:
-            bar.update(1)
-
-        yield advance

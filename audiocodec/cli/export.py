@@ -11,8 +11,6 @@ from audiocodec import checkpoint
 from audiocodec.cli.usage import UsageError
 from audiocodec.config.load import config_from_text
 
-SUMMARY = "a model file to give away, from a training run or another model file"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

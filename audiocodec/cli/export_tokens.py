@@ -16,8 +16,6 @@ from audiocodec.tokens.export import write_jsonl, write_kaldi_text, write_npy
 from audiocodec.tokens.streams import open_target
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
-SUMMARY = "token files as numpy arrays, JSON lines or a Kaldi archive"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -16,8 +16,6 @@ from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.tokens.layout import MAGIC
 from audiocodec.tokens.token_file import TokenFile
 
-SUMMARY = "what a token file, model or audio file holds; without arguments, the models in the package"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -27,7 +27,11 @@ VERBS = {
     "info": "what a token file, model or audio file holds; without arguments, the models in the package",
     "train": "train a codec from a configuration",
     "evaluate": "score reconstructions against their references",
+    "compare": "score models, Opus, Codec2, EnCodec and other systems on the same utterances",
+    "report": "one HTML page about evaluations: scores, plots, clips to compare, blind tests",
+    "probe": "how stable a model's tokens are under small changes of the audio, and how predictable",
     "export": "a model file to give away, from a training run or another model file",
+    "codebook": "how a model's codebooks lie and are used: dead codes, distances, directions",
     "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio",
     "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",
 }

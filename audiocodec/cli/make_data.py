@@ -9,8 +9,6 @@ from pathlib import Path
 from audiocodec.data.manifest import TooShort, Utterance, make_folder, split, write_folder
 from audiocodec.errors import ManifestError
 
-SUMMARY = "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

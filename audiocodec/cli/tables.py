@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from audiocodec.evaluation.catalogue import MEASURES, METRICS
+from audiocodec.evaluation.results import cell, median, scored_of
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.rows import Row
-
-_FORMATS = {"mel_distance": ".2f"}
-_UNITS = {"mel_distance": "mel distance, dB", "encode_rtf": "encode, s per s", "decode_rtf": "decode, s per s"}
 
 
 def per_file(rows: Iterable[Row], summary: dict[str, Any]) -> str:
@@ -20,10 +20,10 @@ def per_file(rows: Iterable[Row], summary: dict[str, Any]) -> str:
         summary: of the same evaluation.
     """
     names = list(summary["measures"])
-    lines = [["id", "seconds", *(_heading(name) for name in names), "file"]]
+    lines = [["id", "seconds", *(MEASURES[name].heading for name in names), "file"]]
     for row in rows:
-        values = [_number(getattr(row, name), name) for name in names]
-        lines.append([row.id, _number(row.seconds, "mel_distance"), *values, row.estimate or "-"])
+        values = [_number(row.values.get(name), MEASURES[name].decimals) for name in names]
+        lines.append([row.id, _number(row.seconds, 2), *values, row.estimate or "-"])
     return align(lines, right=range(1, len(names) + 2))
 
 
@@ -35,11 +35,42 @@ def overall(summary: dict[str, Any]) -> str:
     """
     lines = [["measure", "mean", "95 % interval", "median", "scored", "failed"]]
     for name, found in summary["measures"].items():
-        bounds = [_number(bound, name) for bound in found["interval"] or ()]
+        digits = MEASURES[name].decimals
+        bounds = [_number(bound, digits) for bound in found["interval"] or ()]
         interval = f"{bounds[0]} to {bounds[1]}" if bounds else "-"
-        numbers = [_number(found["mean"], name), interval, _number(found["median"], name)]
-        lines.append([_heading(name), *numbers, str(found["n_scored"]), str(found["n_failed"])])
-    return "\n".join([align(lines, right=range(1, 6)), *_codebooks(summary["tokens"]), _totals(summary)])
+        numbers = [_number(found["mean"], digits), interval, _number(found["median"], digits)]
+        lines.append([MEASURES[name].heading, *numbers, str(found["n_scored"]), str(found["n_failed"])])
+    shown = [align(lines, right=range(1, 6)), *_groups(summary), *_notes(summary), *_codebooks(summary["tokens"])]
+    return "\n".join([*shown, _totals(summary)])
+
+
+def side_by_side(summaries: Mapping[str, dict[str, Any]]) -> str:
+    """A line per system: means with their intervals; below, the same of medians.
+
+    Args:
+        summaries: name of the system -> its summary.
+    """
+    names = [name for name in MEASURES if any(name in summary["measures"] for summary in summaries.values())]
+    heads = ["system", "utterances", *(MEASURES[name].heading for name in names)]
+    shown = []
+    for show in (cell, median):
+        lines = [heads]
+        for label, summary in summaries.items():
+            n_rows, found = summary["n_rows"], summary["measures"]
+            cells = [show(found.get(name), f".{MEASURES[name].decimals}f", n_rows) for name in names]
+            lines.append([label, str(n_rows), *cells])
+        shown.append(align(lines, right=[1]))
+    return f"{shown[0]}\n\nmedians\n{shown[1]}"
+
+
+def metrics() -> str:
+    """What can be scored: a line per metric."""
+    lines = [["word", "measures", "better", "needs"]]
+    for metric in METRICS:
+        named = ", ".join(f"{measure.name} ({measure.heading})" for measure in metric.measures)
+        better = ", ".join(dict.fromkeys(measure.better or "neither" for measure in metric.measures))
+        lines.append([metric.word, named, better, f"audiocodec[{metric.extra}]" if metric.libraries else "-"])
+    return align(lines)
 
 
 def align(lines: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -60,12 +91,35 @@ def align(lines: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
     )
 
 
+def _groups(summary: dict[str, Any]) -> list[str]:
+    """For each column a table: means of every measure by value."""
+    names = list(summary["measures"])
+    shown = []
+    for column, values in summary["groups"].items():
+        lines = [[column, "utterances", *(MEASURES[name].heading for name in names)]]
+        for value, found in values.items():
+            means = [_mean(found["measures"][name], MEASURES[name].decimals, found["n_rows"]) for name in names]
+            lines.append([value or "-", str(found["n_rows"]), *means])
+        shown += ["", align(lines, right=[1]), ""]
+    return shown
+
+
+def _notes(summary: dict[str, Any]) -> list[str]:
+    return [f"{count} scored with a note: {note}" for note, count in summary["notes"].items()]
+
+
 def _codebooks(tokens: dict[str, Any]) -> list[str]:
     if reason := tokens.get("codebooks_undefined"):
         return [f"codebook use undefined: {reason}"]
     return [
-        f"codebook {index}: {100 * use['usage']:.1f} % of {use['codebook_size']} entries used, perplexity "
-        f"{use['perplexity']:.0f}, entropy {use['entropy']:.2f} bits, {use['frames']} frames"
+        f"codebook {index}: {100 * use['usage']:.1f} % of {use['codebook_size']} entries used, {use['dead_codes']} dead, "
+        f"perplexity {use['perplexity']:.0f}, entropy {use['entropy']:.2f} bits, "
+        + (
+            f"effective dimension {dimension:.1f}, "
+            if (dimension := use.get("effective_dimension")) is not None
+            else ""
+        )
+        + f"{use['frames']} frames"
         for index, use in enumerate(tokens.get("codebooks", []))
     ]
 
@@ -75,13 +129,15 @@ def _totals(summary: dict[str, Any]) -> str:
     if "kbps_file" in summary["tokens"]:
         tokens = summary["tokens"]
         parts.append(f"{tokens['kbps_file']:.3f} kbps on disk ({tokens['kbps_payload']:.3f} of codes) overall")
+    if model := summary.get("model"):
+        parts.append(f"latency {model['latency_ms']:.1f} ms")
     parts.append(f"{summary['n_rows_with_failures']} with failures")
     return ", ".join(parts)
 
 
-def _heading(name: str) -> str:
-    return _UNITS.get(name, name.replace("_", " "))
+def _mean(measure: dict[str, Any], decimals: int, n_rows: int) -> str:
+    return _number(measure["mean"], decimals) + scored_of(measure, n_rows)
 
 
-def _number(value: float | None, name: str) -> str:
-    return "-" if value is None else format(value, _FORMATS.get(name, ".3f"))
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None else format(value, f".{decimals}f")

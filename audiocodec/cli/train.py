@@ -22,7 +22,6 @@ from audiocodec.config.schema import Config
 if TYPE_CHECKING:
     from audiocodec.training.trainer import Trainer
 
-SUMMARY = "train a codec from a configuration"
 TERMINATED = 143
 
 

@@ -8,8 +8,6 @@ import sys
 
 from audiocodec.data.manifest import validate
 
-SUMMARY = "check data folders (wav.scp, utt2spk, utt2num_samples)"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -108,6 +108,7 @@ _MINIMUMS: dict[str, float] = {
     "train.valid_utterances": 0,
     "train.log_interval": 1,
     "train.bad_steps_before_cut": 1,
+    "train.alarm_steps": 1,
 }
 _MAXIMUMS: dict[str, float] = {
     "seed": MAX_SEED,
@@ -120,7 +121,7 @@ _ABOVE_ZERO = (
     "train.clip_norm",
     "train.discriminator_clip_norm",
 )
-_SHARES = ("quantizer.dropout", "train.lr_final_ratio")
+_SHARES = ("quantizer.dropout", "train.lr_final_ratio", "train.alarm_usage", "train.alarm_dimension")
 
 
 def _check_encoder(config: Config) -> list[Problem]:

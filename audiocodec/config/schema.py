@@ -156,6 +156,9 @@ class TrainConfig:
     log_interval: int = 50
     bad_steps_before_cut: int = 3  # consecutive non-finite steps before the learning rate is halved
     bad_steps_before_rollback: int = 6
+    alarm_usage: float = 0.05  # collapse alarm: different codes in a batch / as many as there could be; 0: never
+    alarm_dimension: float = 0.01  # the same: effective dimension of the codes / quantizer.codebook_dim; 0: never
+    alarm_steps: int = 100  # steps on end below either before the log says so, at every line of it
 
 
 @dataclass(frozen=True)

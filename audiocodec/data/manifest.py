@@ -76,6 +76,22 @@ def read_scp(path: AnyPath, allow_pipes: bool = False) -> list[tuple[str, str]]:
     return pairs
 
 
+def list_scp(path: AnyPath, allow_pipes: bool = False) -> dict[str, list[str]]:
+    """Read a `wav.scp` in which ids may be repeated: id -> its paths, in file order.
+
+    Raises:
+        ManifestError: as for `read_scp`, but for duplicate ids and where there is nothing.
+    """
+    problems: list[Problem] = []
+    lines = _read_lines(Path(path), problems)
+    problems += _pipe_problems(Path(path), [(key, value) for _, key, value in lines], allow_pipes)
+    _raise(problems)
+    found: dict[str, list[str]] = {}
+    for _, key, value in lines:
+        found.setdefault(key, []).append(value)
+    return found
+
+
 def read_folder(path: AnyPath, allow_pipes: bool = False) -> list[Utterance]:
     """Read a data folder; looks at its three tables, not at the audio.
 
@@ -261,23 +277,32 @@ def audio_file(path: str, allow_pipes: bool = False) -> Iterator[str]:
 
 def _read_table(path: Path, problems: list[Problem]) -> list[tuple[str, str]]:
     """Pairs of one table; malformed lines and repeated ids are reported and left out."""
+    pairs: dict[str, str] = {}
+    for number, key, value in _read_lines(path, problems):
+        if key in pairs:
+            problems.append(Problem(f"{path}:{number}", f"duplicate id {key}"))
+        else:
+            pairs[key] = value
+    return list(pairs.items())
+
+
+def _read_lines(path: Path, problems: list[Problem]) -> list[tuple[int, str, str]]:
+    """(line number, id, value) of one table; malformed lines are reported and left out."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         problems.append(Problem(str(path), error.strerror or str(error)))
         return []
-    pairs: dict[str, str] = {}
+    lines = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         key, _, value = line.strip().replace("\t", " ", 1).partition(" ")
-        if not value.strip():
-            problems.append(Problem(f"{path}:{number}", f"expected 'id value', got {line.strip()!r}"))
-        elif key in pairs:
-            problems.append(Problem(f"{path}:{number}", f"duplicate id {key}"))
+        if value.strip():
+            lines.append((number, key, value.strip()))
         else:
-            pairs[key] = value.strip()
-    return list(pairs.items())
+            problems.append(Problem(f"{path}:{number}", f"expected 'id value', got {line.strip()!r}"))
+    return lines
 
 
 def _read_tables(folder: Path, allow_pipes: bool) -> tuple[list[Utterance], list[Problem]]:

@@ -1,4 +1,4 @@
-"""What token files and timing lines say about the coding: bitrate, codebook use, real-time factor.
+"""What token files, sizes of other coded files and timing lines say: bitrate, codebook use, tokens per second, real-time factor.
 
 Bitrates are measured from the files: all their bytes (`kbps_file`), or the codes alone (`kbps_payload`), in 1000 bits
 per second of audio. A real-time factor is seconds of work per second of audio, reading and writing included; below 1
@@ -9,24 +9,44 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from audiocodec.errors import AudioCodecError, MetricUndefined
+import numpy as np
+import numpy.typing as npt
+
+from audiocodec.errors import AudioCodecError, MetricUndefined, TokenFileError
 from audiocodec.evaluation.pairing import Entry
-from audiocodec.metrics.codebook import CodeCounter
+from audiocodec.metrics.codebook import CodeCounter, effective_dimension
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 
 @dataclass(frozen=True)
 class Bitrate:
-    """Size of one token file: bits and the seconds of audio they stand for."""
+    """What coding one file cost; None: not known.
+
+    Attributes:
+        seconds: of audio.
+        file_bits, payload_bits: of the coded file, and of the codes in it.
+        tokens: in it, of all codebooks.
+        wall_seconds: encoding and decoding took.
+    """
 
     seconds: float
     file_bits: int
-    payload_bits: int
+    payload_bits: int | None
+    tokens: int | None = None
+    wall_seconds: float | None = None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Measure -> value, of what is known."""
+        bits = {"kbps_file": self.file_bits, "kbps_payload": self.payload_bits}
+        rates = {"tokens_per_second": self.tokens, "coding_rtf": self.wall_seconds}
+        kbps = {name: n / self.seconds / 1000 for name, n in bits.items() if n is not None}
+        return kbps | {name: n / self.seconds for name, n in rates.items() if n is not None}
 
 
 @final
@@ -38,11 +58,23 @@ class TokenSet:
         fingerprints: of the codecs that made them, hexadecimal.
     """
 
+    measures = ("kbps_file", "kbps_payload", "tokens_per_second")
+
     def __init__(self) -> None:
         self.bitrates: list[Bitrate] = []
         self.fingerprints: set[str] = set()
         self._counter = CodeCounter()
         self._problem = ""
+
+    def bitrate_of(self, entry: Entry) -> Bitrate:
+        """Read the token file of an entry and count its codes.
+
+        Raises:
+            TokenFileError: it has none, or not a sound one.
+        """
+        if entry.tokens is None:
+            raise TokenFileError("no token file")
+        return self.add(entry.tokens)
 
     def add(self, path: str | os.PathLike[str]) -> Bitrate:
         """Read a token file and count its codes.
@@ -52,7 +84,7 @@ class TokenSet:
         """
         tokens = TokenFile.read(Path(path))
         seconds = tokens.num_samples / tokens.sample_rate
-        bitrate = Bitrate(seconds, 8 * os.path.getsize(path), tokens.payload_bits)
+        bitrate = Bitrate(seconds, 8 * os.path.getsize(path), tokens.payload_bits, tokens.codes.size)
         self.bitrates.append(bitrate)
         self.fingerprints.add(tokens.fingerprint.hex())
         try:
@@ -61,20 +93,68 @@ class TokenSet:
             self._problem = str(error)
         return bitrate
 
-    def describe(self) -> dict[str, Any]:
-        """Totals over all files, ready for JSON; `codebooks_undefined` says why there is no codebook use."""
-        seconds = sum(b.seconds for b in self.bitrates)
-        described: dict[str, Any] = {"codecs": sorted(self.fingerprints)}
-        if self.bitrates:
-            described["kbps_file"] = sum(b.file_bits for b in self.bitrates) / seconds / 1000
-            described["kbps_payload"] = sum(b.payload_bits for b in self.bitrates) / seconds / 1000
+    def describe(self, codebooks: Sequence[npt.NDArray[np.floating]] = ()) -> dict[str, Any]:
+        """Totals over all files, ready for JSON; `codebooks_undefined` says why there is no codebook use.
+
+        Args:
+            codebooks: what each codebook's entries stand for [V, D], for the effective dimension.
+        """
+        described: dict[str, Any] = {"codecs": sorted(self.fingerprints), **_overall(self.bitrates)}
         if len(self.fingerprints) > 1:
             described["codebooks_undefined"] = f"token files of {len(self.fingerprints)} codecs"
         elif self._problem:
             described["codebooks_undefined"] = self._problem
         else:
             described["codebooks"] = [asdict(use) for use in self._counter.describe()]
+            for use, counts, latents in zip(described["codebooks"], self._counter.counts, codebooks):
+                use["effective_dimension"] = _effective_dimension(counts, latents)
         return described
+
+
+@final
+class CodedSizes:
+    """Sizes of files of another codec, counted when they were made.
+
+    Args:
+        codec: what made them.
+        sizes: name of the utterance -> size.
+        payload: whether they say how much of each file is codes.
+
+    Attributes:
+        measures: what `bitrate_of` can tell.
+    """
+
+    def __init__(self, codec: str, sizes: Mapping[str, Bitrate], payload: bool = True) -> None:
+        self._codec, self._sizes = codec, sizes
+        self.measures = ("kbps_file", "kbps_payload") if payload else ("kbps_file",)
+
+    def bitrate_of(self, entry: Entry) -> Bitrate:
+        """The size of an entry's file.
+
+        Raises:
+            AudioCodecError: there is none.
+        """
+        if entry.id not in self._sizes:
+            raise AudioCodecError(entry.problem or "size of the coded file is not known")
+        return self._sizes[entry.id]
+
+    def describe(self, codebooks: Sequence[npt.NDArray[np.floating]] = ()) -> dict[str, Any]:
+        """Totals over all files, ready for JSON; there are no codebooks that could be described."""
+        return {"codecs": [], "coded_by": self._codec, **_overall(list(self._sizes.values()))}
+
+
+def _overall(bitrates: Sequence[Bitrate]) -> dict[str, float]:
+    """Sums over all files per seconds of all files, of what is known of all; empty where there are none."""
+    seconds = sum(b.seconds for b in bitrates)
+    names = set.intersection(*(set(b.values) for b in bitrates)) if bitrates else set()
+    return {name: sum(b.values[name] * b.seconds for b in bitrates) / seconds for name in sorted(names)}
+
+
+def _effective_dimension(counts: npt.NDArray[np.int64], latents: npt.NDArray[np.floating]) -> float | None:
+    try:
+        return effective_dimension(counts, latents)
+    except MetricUndefined:
+        return None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocodec.data.manifest import AUDIO_EXTENSIONS, find_files, read_scp
+from audiocodec.data.manifest import AUDIO_EXTENSIONS, find_files, list_scp
 from audiocodec.errors import ManifestError
 from audiocodec.tokens.token_file import EXTENSION
 
@@ -38,22 +38,27 @@ def list_audio(source: AnyPath, allow_pipes: bool = False) -> dict[str, list[str
         allow_pipes: accept commands in `wav.scp`.
 
     Returns:
-        Name -> paths; more than one where files differ in their extension only.
+        Name -> paths; more than one where files differ in their extension only, or a `wav.scp` repeats an id.
 
     Raises:
         ManifestError: there is no audio, or a table is wrong.
     """
+    found = _list_audio(source, allow_pipes)
+    if not found:
+        raise ManifestError(f"{source}: holds no {', '.join(AUDIO_EXTENSIONS)} files")
+    return found
+
+
+def _list_audio(source: AnyPath, allow_pipes: bool) -> dict[str, list[str]]:
+    """As `list_audio`; there may be none."""
     path = Path(source)
     if path.is_dir() and (path / "wav.scp").is_file():
         path /= "wav.scp"
     if path.is_file() and path.suffix == ".scp":
-        return {key: [value] for key, value in read_scp(path, allow_pipes)}
+        return list_scp(path, allow_pipes)
     if path.is_file():
         raise ManifestError(f"{source}: is neither a folder nor a list of audio (.scp)")
-    found = _by_name(path, find_files(path, AUDIO_EXTENSIONS))
-    if not found:
-        raise ManifestError(f"{source}: holds no {', '.join(AUDIO_EXTENSIONS)} files")
-    return found
+    return _by_name(path, find_files(path, AUDIO_EXTENSIONS))
 
 
 def pair(
@@ -63,7 +68,7 @@ def pair(
 
     Args:
         reference: the originals: folder, data folder or `wav.scp`.
-        estimate: the reconstructions, the same.
+        estimate: the reconstructions, the same; there may be none.
         tokens: folder of token files.
         allow_pipes: accept commands in `wav.scp`.
 
@@ -71,9 +76,9 @@ def pair(
         An entry for every name in any of the three, sorted by bytes.
 
     Raises:
-        ManifestError: one of the places holds nothing, or its table is wrong.
+        ManifestError: there are no references, a place is not there, or a table is wrong.
     """
-    references, estimates = list_audio(reference, allow_pipes), list_audio(estimate, allow_pipes)
+    references, estimates = list_audio(reference, allow_pipes), _list_audio(estimate, allow_pipes)
     coded = {} if tokens is None else _by_name(Path(tokens), find_files(tokens, (EXTENSION,)))
     names = references.keys() | estimates.keys() | coded.keys()
     return [_entry(name, references, estimates, coded) for name in sorted(names, key=os.fsencode)]
@@ -97,8 +102,8 @@ def _problems(found: Iterable[tuple[str, list[str]]]) -> Iterator[str]:
         if not paths:
             yield f"no {role}"
         elif len(paths) > 1:
-            extensions = ", ".join(sorted(os.path.splitext(path)[1] for path in paths))
-            yield f"more than one {role} of that name ({extensions})"
+            extensions = sorted({os.path.splitext(path)[1] for path in paths})
+            yield f"more than one {role} of that name" + (f" ({', '.join(extensions)})" if len(extensions) > 1 else "")
 
 
 def _by_name(root: Path, files: Iterable[str]) -> dict[str, list[str]]:

@@ -8,28 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from audiocodec.errors import AudioCodecError
-from audiocodec.evaluation.rows import write_atomically
-from audiocodec.evaluation.run import SUMMARY
-
-# measure -> (heading, format of its numbers)
-HEADINGS = {
-    "kbps_file": ("kbps on disk", ".3f"),
-    "kbps_payload": ("kbps of codes", ".3f"),
-    "pesq": ("PESQ-WB", ".3f"),
-    "stoi": ("STOI", ".3f"),
-    "mel_distance": ("mel distance, dB", ".2f"),
-    "encode_rtf": ("encode, s per s", ".3f"),
-    "decode_rtf": ("decode, s per s", ".3f"),
-}
+from audiocodec.evaluation.catalogue import MEASURES
+from audiocodec.evaluation.paired import Difference, differences
+from audiocodec.evaluation.rows import SUMMARY, Row, to_bytes, write_atomically
 
 _FOOTNOTE = (
     "Means over utterances; in brackets 95 % intervals by bootstrap over utterances. "
-    "What has no score counts as failed, never as a number."
+    "What has no score is never counted as a number: `3 of 4 scored`."
 )
 
 
@@ -51,9 +41,8 @@ def write_results_md(
     """
     summaries = [read_summary(folder) for folder in eval_dirs]
     text = results_md([_label(Path(folder)) for folder in eval_dirs], summaries, command)
-    text = text.encode(errors="backslashreplace").decode()  # folders' names need not be text
     target = Path(path)
-    if not target.is_file() or target.read_text(encoding="utf-8") != text:
+    if not target.is_file() or target.read_bytes() != to_bytes(text):
         write_atomically(target, text)
     return summaries
 
@@ -84,21 +73,65 @@ def results_md(labels: Sequence[str], summaries: Sequence[dict[str, Any]], comma
     """
     commands = [command] if command else _unique(summary["command"] for summary in summaries)
     lines = ["# Results", "", "```", *commands, "```", "", *_origin(summaries), "", *_scores(labels, summaries)]
-    codebooks = _codebooks(labels, summaries)
-    if codebooks:
-        lines += ["", *codebooks]
+    for more in (*_groups(labels, summaries), _codebooks(labels, summaries)):
+        lines += ["", *more] if more else []
     return "\n".join([*lines, "", _FOOTNOTE]) + "\n"
 
 
-def cell(measure: dict[str, Any] | None, form: str) -> str:
-    """Mean, interval and failures of one measure in a few characters; `-` when it was not measured."""
+def differences_md(rows: Mapping[str, Sequence[Row]], against: str, measures: Sequence[str]) -> str:
+    """A table of paired differences: every other system minus one of them, on the utterances that both have scores for.
+
+    Args:
+        rows: of each system, by label.
+        against: label of the one that the others are compared with.
+        measures: what to compare.
+    """
+    found = differences(rows, against, measures)
+    used = [measure for measure in MEASURES.values() if measure.name in measures and measure.better]
+    heading = (
+        f"Difference from {against} on the same utterances [95 % interval by paired bootstrap], and how often better:"
+    )
+    lines = [heading, "", *_table_head(["system", *(measure.heading for measure in used)])]
+    for label, by_name in found.items():
+        lines.append(_table_row([label, *(_difference(by_name[m.name], m.decimals) for m in used)]))
+    return "\n".join(lines) + "\n"
+
+
+def _difference(found: Difference, decimals: int) -> str:
+    if found.mean is None or found.wins is None:
+        return "-"
+    text = f"{found.mean:+.{decimals}f}"
+    if found.interval is not None:
+        text += f" [{found.interval[0]:+.{decimals}f}, {found.interval[1]:+.{decimals}f}]"
+    return f"{text}, {100 * found.wins:.0f} %" + (f" of {found.n}" if found.n_left_out else "")
+
+
+def cell(measure: dict[str, Any] | None, form: str, n_rows: int) -> str:
+    """Mean and interval of one measure, and how many of the `n_rows` have one where that is not all of them.
+
+    It is `-` when it was not measured.
+    """
     if measure is None:
         return "-"
-    text = "none" if measure["mean"] is None else format(measure["mean"], form)
+    if measure["mean"] is None:
+        return f"none of {n_rows}"
+    text = format(measure["mean"], form)
     if measure["interval"] is not None:
         low, high = (format(bound, form) for bound in measure["interval"])
         text += f" [{low}, {high}]"
-    return f"{text}, {measure['n_failed']} failed" if measure["n_failed"] else text
+    return text + scored_of(measure, n_rows)
+
+
+def median(measure: dict[str, Any] | None, form: str, n_rows: int) -> str:
+    """As `cell`, of the median."""
+    if measure is None or measure["median"] is None:
+        return cell(measure, form, n_rows)
+    return format(measure["median"], form) + scored_of(measure, n_rows)
+
+
+def scored_of(measure: dict[str, Any], n_rows: int) -> str:
+    """`, 3 of 4 scored`, or nothing where all are."""
+    return f", {measure['n_scored']} of {n_rows} scored" if measure["n_scored"] < n_rows else ""
 
 
 def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
@@ -106,6 +139,7 @@ def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
     versions = [summary["versions"] for summary in summaries]
     facts = {
         "commit": _unique(found["commit"] for found in versions if "commit" in found),
+        "configuration": _unique(_configuration(model) for s in summaries if (model := s.get("model"))),
         "codec": _unique(codec for summary in summaries for codec in summary.get("tokens", {}).get("codecs", [])),
         "audiocodec": _unique(found["audiocodec"] for found in versions),
         "torch": _unique(found["torch"] for found in versions),
@@ -114,13 +148,33 @@ def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
     return [f"- {name}: {', '.join(values)}" for name, values in facts.items() if values]
 
 
+def _configuration(model: dict[str, Any]) -> str:
+    return f"{model['name']} {model['config_fingerprint']} (latency {model['latency_ms']:.1f} ms)"
+
+
 def _scores(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:
-    used = [name for name in HEADINGS if any(name in summary["measures"] for summary in summaries)]
-    lines = _table_head(["evaluation", "utterances", *(HEADINGS[name][0] for name in used)])
-    for label, summary in zip(labels, summaries):
-        cells = [cell(summary["measures"].get(name), HEADINGS[name][1]) for name in used]
-        lines.append(_table_row([label, str(summary["n_rows"]), *cells]))
-    return lines
+    """A table of means and one of medians."""
+    used = [measure for measure in MEASURES.values() if any(measure.name in s["measures"] for s in summaries)]
+    tables = []
+    for shown in (cell, median):
+        tables.append(_table_head(["evaluation", "utterances", *(measure.heading for measure in used)]))
+        for label, summary in zip(labels, summaries):
+            cells = [shown(summary["measures"].get(m.name), f".{m.decimals}f", summary["n_rows"]) for m in used]
+            tables[-1].append(_table_row([label, str(summary["n_rows"]), *cells]))
+    return [*tables[0], "", "Medians:", "", *tables[1]]
+
+
+def _groups(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """For each column a table of means by value."""
+    for column in _unique(column for summary in summaries for column in summary.get("groups", {})):
+        found = [(label, s["groups"][column]) for label, s in zip(labels, summaries) if column in s.get("groups", {})]
+        used = [m for m in MEASURES.values() if any(m.name in g["measures"] for _, gs in found for g in gs.values())]
+        lines = _table_head(["evaluation", column, "utterances", *(measure.heading for measure in used)])
+        for label, values in found:
+            for value, group in values.items():
+                cells = [cell(group["measures"].get(m.name), f".{m.decimals}f", group["n_rows"]) for m in used]
+                lines.append(_table_row([label, value or "-", str(group["n_rows"]), *cells]))
+        yield lines
 
 
 def _codebooks(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:
@@ -130,8 +184,10 @@ def _codebooks(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> li
             str(index),
             f"{use['codebook_size']:,}",
             f"{100 * use['usage']:.1f} %",
+            f"{use['dead_codes']:,}",
             f"{use['perplexity']:.0f}",
             f"{use['entropy']:.2f}",
+            "-" if (dimension := use.get("effective_dimension")) is None else f"{dimension:.1f}",
             f"{use['frames']:,}",
         ]
         for label, summary in zip(labels, summaries)
@@ -139,7 +195,8 @@ def _codebooks(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> li
     ]
     if not rows:
         return []
-    head = _table_head(["evaluation", "codebook", "entries", "used", "perplexity", "entropy, bits", "frames counted"])
+    used = ["entries", "used", "dead", "perplexity", "entropy, bits", "effective dimension", "frames counted"]
+    head = _table_head(["evaluation", "codebook", *used])
     return head + [_table_row(row) for row in rows]
 
 

@@ -1,7 +1,7 @@
 """One row per utterance, kept as JSON lines: appended while scoring goes on, written whole and sorted at its end.
 
-A value that is not there is null. `failures` says for each measure that was asked for and has no value why; a null that
-is not in `failures` was not asked for or, as with times, is not known.
+A measure that was asked for, now or in an earlier run, and has no value is null, and `failures` says why; one that was
+not asked for, or as with times is not known, is not there.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, final
 
 from audiocodec.errors import AudioCodecError
+from audiocodec.evaluation.catalogue import MEASURES
 
-FINISHED, GROWING = "rows.jsonl", "rows.jsonl.partial"
-METRICS = ("pesq", "stoi", "mel_distance")
-MEASURES = (*METRICS, "kbps_file", "kbps_payload", "encode_rtf", "decode_rtf")
+FINISHED, GROWING, SUMMARY = "rows.jsonl", "rows.jsonl.partial", "summary.json"
+_FILES = ("reference", "estimate", "tokens")
+_OWN_KEYS = ("id", "seconds", "failures", "details", "notes", "groups", *_FILES, "reference_hash", "stamp", "again")
 
 
 @dataclass(frozen=True)
@@ -27,36 +28,38 @@ class Row:
     Attributes:
         id: name of the pair.
         seconds: length of the reference.
-        pesq, stoi, mel_distance: see `audiocodec.metrics`.
-        kbps_file: 1000 bits of the token file per second of audio; `kbps_payload`: of the codes alone.
-        encode_rtf, decode_rtf: seconds of work per second of audio.
-        failures: measure -> why it has no value.
+        values: measure -> number; names are those of `evaluation.catalogue`, keys of their own in the JSON.
+        failures: measure -> why it has no value, in words that can be counted.
+        details: such a reason -> what is particular to this pair: how late, how long.
+        notes: what is odd about the pair and does not keep it from being scored.
+        groups: column of a table about the utterances (language, speaker, ...) -> value.
         reference, estimate, tokens: the files.
+        reference_hash: of the reference's samples and rate, hexadecimal; empty where it could not be read.
         stamp: changes when the reference or the estimate does.
+        again: measures whose failure says nothing about the pair (a process died, a file could not be read): `--resume`
+            tries them again, and no others.
     """
 
     id: str
     seconds: float | None = None
-    pesq: float | None = None
-    stoi: float | None = None
-    mel_distance: float | None = None
-    kbps_file: float | None = None
-    kbps_payload: float | None = None
-    encode_rtf: float | None = None
-    decode_rtf: float | None = None
+    values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    groups: dict[str, str] = field(default_factory=dict)
     reference: str | None = None
     estimate: str | None = None
     tokens: str | None = None
+    reference_hash: str = ""
     stamp: str = ""
+    again: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line, without the line break."""
-        return json.dumps(asdict(self), ensure_ascii=True, allow_nan=False)
-
-    def has(self, metrics: Iterable[str]) -> bool:
-        """Whether it has a value for all of `metrics`."""
-        return all(getattr(self, name) is not None for name in metrics)
+        numbers = {name: self.values.get(name) for name in MEASURES if name in self.values or name in self.failures}
+        record = {"id": self.id, "seconds": self.seconds, **numbers}
+        record |= {key: getattr(self, key) for key in _OWN_KEYS if key not in record}
+        return json.dumps(record, ensure_ascii=True, allow_nan=False)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
@@ -84,6 +87,20 @@ def scored_before(folder: Path) -> dict[str, Row]:
     """The rows of an earlier run in `folder`, finished or not, by id."""
     paths = [folder / FINISHED, folder / GROWING]
     return {row.id: row for path in paths if path.is_file() for row in read_rows(path)}
+
+
+def reopen(folder: Path, keep: bool) -> None:
+    """Let nothing in a folder count as finished: its audio may change from now on, and old scores must not be taken for new.
+
+    Args:
+        folder: of an evaluation; it need not be there.
+        keep: its rows become those of an interrupted run, for `scored_before`; else they go.
+    """
+    rows = scored_before(folder).values() if keep else ()
+    if rows:
+        write_atomically(folder / GROWING, _lines(rows))
+    for name in (FINISHED, SUMMARY, *(() if rows else (GROWING,))):
+        (folder / name).unlink(missing_ok=True)
 
 
 @final
@@ -121,13 +138,21 @@ class RowWriter:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then move it; on failure nothing is left."""
+    """Write a file under a temporary name, then move it; on failure nothing is left.
+
+    Names of files need not be text: what has no UTF-8 is written as `\\udcff`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(to_bytes(text))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_bytes(text: str) -> bytes:
+    """What `write_atomically` puts into the file."""
+    return text.encode(errors="backslashreplace")
 
 
 def _lines(rows: Iterable[Row]) -> str:
@@ -135,8 +160,10 @@ def _lines(rows: Iterable[Row]) -> str:
 
 
 def _parse(line: str) -> Row:
-    values: Any = json.loads(line)
-    known = {item.name for item in fields(Row)}
-    if not isinstance(values, dict) or not isinstance(values.get("id"), str):
+    record: Any = json.loads(line)
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
         raise TypeError("expected an object with an id")
-    return Row(**{key: value for key, value in values.items() if key in known})
+    values = {name: float(record[name]) for name in MEASURES if record.get(name) is not None}
+    own = {key: record[key] for key in _OWN_KEYS if key in record}
+    lists = {key: tuple(record.get(key, ())) for key in ("notes", "again")}
+    return Row(values=values, **own | lists)

@@ -6,20 +6,22 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from audiocodec.errors import AudioCodecError, TokenFileError
-from audiocodec.evaluation.coding import Timings, TokenSet, read_timings
+from audiocodec.errors import AudioCodecError
+from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_of, missing_libraries
+from audiocodec.evaluation.coding import CodedSizes, Timings, TokenSet, read_timings
+from audiocodec.evaluation.model_facts import ModelFacts
 from audiocodec.evaluation.pairing import Entry
-from audiocodec.evaluation.rows import METRICS, Row, RowWriter, scored_before, write_atomically
-from audiocodec.evaluation.scoring import Scores, Task, missing_libraries, score
+from audiocodec.evaluation.rows import SUMMARY, Row, RowWriter, reopen, scored_before, write_atomically
+from audiocodec.evaluation.scoring import Scores, Task, score
 from audiocodec.evaluation.summary import summarize
 from audiocodec.evaluation.workers import Lost, run_all
 
-SUMMARY = "summary.json"
+TIMES = ("encode_rtf", "decode_rtf", "coding_rtf")  # measures that are not there where nobody took the time
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,29 @@ class Options:
     """How to evaluate.
 
     Attributes:
-        metrics: names out of `rows.METRICS`.
+        metrics: out of `catalogue.METRICS`.
         jobs: processes that score.
         bitrate: token files are expected; one that is not there is a failure.
+        sizes: of coded files that are no token files, instead of `bitrate`.
         timings: files with lines of `encode --json` and `decode --json`.
-        resume: keep what an earlier run in the same folder has scored, unless the audio changed.
+        resume: keep what an earlier run in the same folder has scored, unless the audio changed; also metrics that are
+            not asked for now, which the summary leaves out.
         allow_pipes: run commands found in `wav.scp`.
         command: what to write down as the command.
+        model: that made the token files, where it is given.
+        groups: name of an utterance -> column -> value; scores are broken down by each column.
     """
 
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[Metric, ...] = DEFAULT
     jobs: int = 1
     bitrate: bool = False
+    sizes: CodedSizes | None = None
     timings: tuple[str, ...] = ()
     resume: bool = False
     allow_pipes: bool = False
     command: str = ""
+    model: ModelFacts | None = None
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def _ignore() -> None:
@@ -67,97 +76,111 @@ def evaluate(
         AudioCodecError: a metric cannot run here, there is nothing to score, or timings cannot be read.
     """
     if problems := missing_libraries(options.metrics):
-        raise AudioCodecError(f"{'; '.join(problems)}; install audiocodec[eval]")
+        raise AudioCodecError("; ".join(problems))
     if not entries:
         raise AudioCodecError("nothing to evaluate")
     timings = read_timings(options.timings)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    reopen(folder, options.resume)
     kept = _kept(entries, folder, options)
-    tokens = TokenSet()
+    tasks = _tasks(entries, kept, options)
+    coding = TokenSet() if options.bitrate else options.sizes
     with RowWriter(folder, kept.values()) as writer:
         scored = dict(kept)
-        for _ in kept:
+        for _ in range(len(entries) - len(tasks)):
             progress()
-        for row in _score_all([entry for entry in entries if entry.id not in kept], options):
+        for row in _score_all(tasks, kept, options.jobs):
             writer.append(row)
             scored[row.id] = row
             progress()
-        rows = [_with_coding(scored[entry.id], entry, tokens, timings, options.bitrate) for entry in entries]
+        rows = [_with_coding(scored[entry.id], entry, coding, timings) for entry in entries]
+        rows = [replace(row, groups=dict(options.groups.get(row.id, {}))) for row in rows]
         writer.finish(rows)
-    summary = summarize(rows, _measures(rows, options), tokens.describe() if options.bitrate else {}, options.command)
+    codebooks = options.model.codebooks if options.model is not None else ()
+    described = coding.describe(codebooks) if coding is not None else {}
+    summary = summarize(rows, _measures(rows, options, coding), described, options.command)
+    summary["model"] = options.model.describe() if options.model is not None else None
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return rows, summary
 
 
-def _score_all(entries: Sequence[Entry], options: Options) -> Iterator[Row]:
-    """Rows with metrics, as they get done."""
-    stamps = [_stamp(entry) for entry in entries]  # before the files are read: a change meanwhile must show
-    tasks = [Task(entry, options.metrics, options.allow_pipes) for entry in entries]
-    with contextlib.closing(run_all(score, tasks, options.jobs)) as results:
+def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], jobs: int) -> Iterator[Row]:
+    """Rows with metrics, as they get done: what an earlier run has, and what the tasks add."""
+    stamps = [_stamp(task.entry) for task in tasks]  # before the files are read: a change meanwhile must show
+    with contextlib.closing(run_all(score, tasks, jobs)) as results:
         for index, result in results:
+            task = tasks[index]
+            measures = measures_of(task.metrics)
             scores = result
             if isinstance(result, Lost):
-                scores = Scores(failures=dict.fromkeys(options.metrics, result.reason))
-            entry = entries[index]
-            yield Row(
-                id=entry.id,
-                seconds=scores.seconds,
-                failures=scores.failures,
-                reference=entry.reference,
-                estimate=entry.estimate,
-                tokens=entry.tokens,
-                stamp=stamps[index],
-                **scores.values,
+                scores = Scores(failures=dict.fromkeys(measures, result.reason), again=True)
+            before = kept.get(task.entry.id) or _row_of(Row(task.entry.id, stamp=stamps[index]), task.entry)
+            yield replace(
+                before,
+                seconds=before.seconds if scores.seconds is None else scores.seconds,
+                reference_hash=scores.reference_hash or before.reference_hash,
+                values=before.values | scores.values,
+                failures=before.failures | scores.failures,
+                details=before.details | scores.details,
+                notes=scores.notes or before.notes,
+                again=tuple(scores.failures) if scores.again else (),
             )
+
+
+def _tasks(entries: Sequence[Entry], kept: Mapping[str, Row], options: Options) -> list[Task]:
+    """What is left to score: for each entry the metrics of which the earlier run holds neither value nor reason."""
+    tasks = []
+    for entry in entries:
+        row = kept.get(entry.id)
+        known = {**row.values, **row.failures} if row is not None else {}
+        todo = tuple(metric for metric in options.metrics if not known.keys() >= set(measures_of([metric])))
+        if row is None or todo:
+            tasks.append(Task(entry, todo, options.allow_pipes))
+    return tasks
 
 
 def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str, Row]:
-    """Rows of an earlier run that hold: same audio, and a value for every metric that is asked for now."""
+    """What holds of an earlier run's rows: all values and reasons that metrics gave for the same audio."""
     if not options.resume:
         return {}
-    before = scored_before(folder)
+    before, known = scored_before(folder), measures_of(METRICS)
     kept = {}
     for entry in entries:
         row = before.get(entry.id)
-        if row is not None and not entry.problem and row.has(options.metrics) and row.stamp == _stamp(entry):
-            asked = {name: getattr(row, name) for name in options.metrics}
-            kept[entry.id] = Row(
-                entry.id,
-                row.seconds,
-                reference=entry.reference,
-                estimate=entry.estimate,
-                tokens=entry.tokens,
-                stamp=row.stamp,
-                **asked,
-            )
+        if row is not None and not entry.problem and row.stamp == _stamp(entry):
+            values = {name: value for name, value in row.values.items() if name in known}
+            failures = {name: why for name, why in row.failures.items() if name in known and name not in row.again}
+            details = {why: detail for why, detail in row.details.items() if why in failures.values()}
+            known_of = replace(row, values=values, failures=failures, details=details, again=())
+            kept[entry.id] = _row_of(known_of, entry)
     return kept
 
 
-def _with_coding(row: Row, entry: Entry, tokens: TokenSet, timings: Timings, bitrate: bool) -> Row:
+def _row_of(row: Row, entry: Entry) -> Row:
+    return replace(row, reference=entry.reference, estimate=entry.estimate, tokens=entry.tokens)
+
+
+def _with_coding(row: Row, entry: Entry, coding: TokenSet | CodedSizes | None, timings: Timings) -> Row:
     """The row with what is known of the coding; always from the files there are now."""
-    encode_rtf, decode_rtf = timings.of(entry)
-    row = replace(row, encode_rtf=encode_rtf, decode_rtf=decode_rtf)
-    if not bitrate:
+    encode, decode = timings.of(entry)
+    both = encode + decode if encode is not None and decode is not None else None
+    times = {"encode_rtf": encode, "decode_rtf": decode, "coding_rtf": both}
+    row = replace(row, values=row.values | {name: time for name, time in times.items() if time is not None})
+    if coding is None:
         return row
     try:
-        if entry.tokens is None:
-            raise TokenFileError("no token file")
-        found = tokens.add(entry.tokens)
-    except TokenFileError as error:
+        found = coding.bitrate_of(entry)
+    except AudioCodecError as error:
         reason = str(error).removeprefix(f"{entry.tokens}: ")
-        return replace(row, failures={**row.failures, "kbps_file": reason, "kbps_payload": reason})
-    return replace(
-        row,
-        kbps_file=found.file_bits / found.seconds / 1000,
-        kbps_payload=found.payload_bits / found.seconds / 1000,
-    )
+        return replace(row, failures=row.failures | dict.fromkeys(coding.measures, reason))
+    return replace(row, values=row.values | found.values)
 
 
-def _measures(rows: Sequence[Row], options: Options) -> list[str]:
+def _measures(rows: Sequence[Row], options: Options, coding: TokenSet | CodedSizes | None) -> list[str]:
     """What the summary describes: what was asked for, and times where some are known."""
-    timed = [name for name in ("encode_rtf", "decode_rtf") if any(getattr(row, name) is not None for row in rows)]
-    return [*options.metrics, *(("kbps_file", "kbps_payload") if options.bitrate else ()), *timed]
+    timed = [name for name in TIMES if any(name in row.values for row in rows)]
+    return [*measures_of(options.metrics), *(coding.measures if coding is not None else ()), *timed]
 
 
 def _stamp(entry: Entry) -> str:

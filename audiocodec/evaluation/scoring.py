@@ -5,47 +5,59 @@ Both files are mixed to one channel. An error in a file is the reason why all it
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 
 import numpy as np
 
 from audiocodec.audio import io
 from audiocodec.data.manifest import audio_file
 from audiocodec.errors import AudioError, ManifestError, MetricUndefined
+from audiocodec.evaluation.catalogue import Metric, measures_of
 from audiocodec.evaluation.pairing import Entry
+from audiocodec.metrics.alignment import alignment
 from audiocodec.metrics.pairs import check_rates
 
-_LIBRARIES = {"pesq": "pesq", "stoi": "pystoi", "mel_distance": "librosa.filters"}
+ODD_GAIN_DB = 6.0  # a change of level that deserves a note
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to score: the pair and the metrics (names of `rows.METRICS`)."""
+    """What to score: the pair and the metrics."""
 
     entry: Entry
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     allow_pipes: bool = False
 
 
 @dataclass
 class Scores:
-    """What came out: length of the reference in seconds, metric -> value, metric -> why there is none."""
+    """What came out.
+
+    Attributes:
+        seconds: length of the reference.
+        reference_hash: as in `Row`.
+        values: measure -> value.
+        failures: measure -> why there is none.
+        details, notes: as in `Row`.
+        again: whether the failures say nothing about the pair: another try may have none.
+    """
 
     seconds: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    again: bool = False
+    reference_hash: str = ""
 
-
-def missing_libraries(metrics: tuple[str, ...]) -> list[str]:
-    """Why metrics cannot run here: one message for each library that cannot be imported."""
-    problems = []
-    for metric in metrics:
-        try:
-            import_module(_LIBRARIES[metric])
-        except ImportError as error:
-            problems.append(f"{metric} needs {_LIBRARIES[metric].partition('.')[0]} ({error})")
-    return problems
+    def fail(self, measures: Iterable[str], error: Exception) -> None:
+        """Write down why `measures` have no value."""
+        reason = error.reason if isinstance(error, MetricUndefined) else str(error)
+        self.failures |= dict.fromkeys(measures, reason)
+        if isinstance(error, MetricUndefined) and error.detail:
+            self.details[reason] = error.detail
 
 
 def score(task: Task) -> Scores:
@@ -55,46 +67,63 @@ def score(task: Task) -> Scores:
         task: what to score.
 
     Returns:
-        A value or a reason for every metric.
+        A value or a reason for every measure.
     """
     scores = Scores()
     try:
         reference, rate = _read(task.entry.reference, "reference", task.allow_pipes)
         scores.seconds = len(reference) / rate
+        scores.reference_hash = _hash(reference, rate)
         if task.entry.problem:
             raise MetricUndefined(task.entry.problem)
         estimate, estimate_rate = _read(task.entry.estimate, "estimate", task.allow_pipes)
         check_rates(reference=rate, estimate=estimate_rate)
-    except MetricUndefined as error:
-        scores.failures = dict.fromkeys(task.metrics, task.entry.problem or str(error))
+        scores.notes = _check_alignment(reference, estimate, rate)
+    except (AudioError, ManifestError, MetricUndefined) as error:
+        scores.fail(measures_of(task.metrics), MetricUndefined(task.entry.problem) if task.entry.problem else error)
+        scores.again = not isinstance(error, MetricUndefined)
         return scores
     for metric in task.metrics:
-        try:
-            scores.values[metric] = _compute(metric, reference, estimate, rate)
-        except MetricUndefined as error:
-            scores.failures[metric] = str(error)
+        for name, value in _compute(metric, reference, estimate, rate).items():
+            if isinstance(value, MetricUndefined):
+                scores.fail([name], value)
+            else:
+                scores.values[name] = value
     return scores
 
 
-def _compute(metric: str, reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    # Imported here: a metric that is not asked for needs no library.
-    if metric == "pesq":
-        from audiocodec.metrics.pesq import pesq
+def _hash(wav: np.ndarray, sample_rate: int) -> str:
+    """Of one channel [S]; the same for a file in another lossless format."""
+    return hashlib.sha256(sample_rate.to_bytes(4, "little") + wav.astype("<f4").tobytes()).hexdigest()[:16]
 
-        return pesq(reference=reference, estimate=estimate, sample_rate=sample_rate)
-    if metric == "stoi":
-        from audiocodec.metrics.stoi import stoi
 
-        return stoi(reference=reference, estimate=estimate, sample_rate=sample_rate)
-    if metric == "mel_distance":
-        from audiocodec.metrics.mel_distance import mel_distance
+def _check_alignment(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> tuple[str, ...]:
+    """What is odd about the pair; a lag is more than that: `MetricUndefined`."""
+    found = alignment(reference=reference, estimate=estimate, sample_rate=sample_rate)
+    if found.lag_ms:
+        how = "late" if found.lag_ms > 0 else "early"
+        raise MetricUndefined("misaligned", f"estimate is {abs(found.lag_ms):.4g} ms {how}")
+    notes = []
+    if found.inverted:
+        notes.append("polarity inverted")
+    if abs(found.gain_db) > ODD_GAIN_DB:
+        notes.append(f"estimate more than {ODD_GAIN_DB:g} dB {'louder' if found.gain_db > 0 else 'quieter'}")
+    return tuple(notes)
 
-        return mel_distance(reference=reference, estimate=estimate, sample_rate=sample_rate)
-    raise ValueError(f"unknown metric {metric!r}")
+
+def _compute(
+    metric: Metric, reference: np.ndarray, estimate: np.ndarray, sample_rate: int
+) -> Mapping[str, float | MetricUndefined]:
+    names = measures_of([metric])
+    try:
+        result = metric.compute(reference=reference, estimate=estimate, sample_rate=sample_rate)
+    except MetricUndefined as error:
+        return dict.fromkeys(names, error)
+    return {names[0]: result} if isinstance(result, float) else result
 
 
 def _read(source: str | None, role: str, allow_pipes: bool) -> tuple[np.ndarray, int]:
-    """One channel [S] and the sample rate; an unreadable file is a `MetricUndefined` without the file's name."""
+    """One channel [S] and the sample rate; an unreadable file is an `AudioError` without the file's name."""
     if source is None:
         raise MetricUndefined(f"no {role}")
     try:
@@ -102,5 +131,5 @@ def _read(source: str | None, role: str, allow_pipes: bool) -> tuple[np.ndarray,
             wav, rate = io.read(path)
     except (AudioError, ManifestError) as error:
         reason = str(error).removeprefix(f"{source}: ")
-        raise MetricUndefined(f"{role}: {reason}") from None
+        raise AudioError(f"{role}: {reason}") from None
     return wav.mean(axis=0, dtype=np.float32), rate

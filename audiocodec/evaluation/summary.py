@@ -22,7 +22,18 @@ import audiocodec
 from audiocodec.evaluation.rows import Row
 
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
-_PACKAGES = ("numpy", "torch", "soxr", "soundfile", "pesq", "pystoi", "librosa")
+_SIGNAL_PACKAGES = ("numpy", "scipy", "torch", "soxr", "soundfile", "librosa")
+_METRIC_PACKAGES = (
+    "pesq",
+    "pystoi",
+    "pyloudnorm",
+    "swift-f0",
+    "Resemblyzer",
+    "speechmos",
+    "onnxruntime",
+    "visqol-python",
+)
+_PACKAGES = (*_SIGNAL_PACKAGES, *_METRIC_PACKAGES, "pocketsphinx")
 _AT_ONCE = 1 << 22  # indices drawn at a time
 
 
@@ -53,12 +64,12 @@ def describe_measure(rows: Iterable[Row], name: str) -> dict[str, Any]:
 
     Args:
         rows: the rows.
-        name: of the measure, one of `rows.MEASURES`.
+        name: of the measure, a key of `catalogue.MEASURES`.
 
     Returns:
         `mean`, `median`, `interval` (None where undefined), `n_scored`, `n_failed`, `reasons` (reason -> count).
     """
-    pairs = [(getattr(row, name), row.failures.get(name)) for row in rows]
+    pairs = [(row.values.get(name), row.failures.get(name)) for row in rows]
     values = [value for value, _ in pairs if value is not None]
     reasons = Counter(reason for _, reason in pairs if reason is not None)
     return {
@@ -71,7 +82,22 @@ def describe_measure(rows: Iterable[Row], name: str) -> dict[str, Any]:
     }
 
 
-def summarize(rows: Sequence[Row], measures: Iterable[str], tokens: dict[str, Any], command: str) -> dict[str, Any]:
+def describe_groups(rows: Sequence[Row], measures: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Column -> value -> measure -> what `describe_measure` says of the rows with that value."""
+    columns = dict.fromkeys(column for row in rows for column in row.groups)
+    described: dict[str, dict[str, Any]] = {}
+    for column in columns:
+        members: dict[str, list[Row]] = {}
+        for row in rows:
+            members.setdefault(row.groups.get(column, ""), []).append(row)
+        described[column] = {
+            value: {"n_rows": len(of), "measures": {name: describe_measure(of, name) for name in measures}}
+            for value, of in sorted(members.items())
+        }
+    return described
+
+
+def summarize(rows: Sequence[Row], measures: Sequence[str], tokens: dict[str, Any], command: str) -> dict[str, Any]:
     """The whole summary, ready for JSON.
 
     Args:
@@ -83,9 +109,11 @@ def summarize(rows: Sequence[Row], measures: Iterable[str], tokens: dict[str, An
     return {
         "command": command,
         "n_rows": len(rows),
-        "n_rows_with_failures": sum(bool(row.failures) for row in rows),
+        "n_rows_with_failures": sum(any(name in row.failures for name in measures) for row in rows),
         "seconds": sum(row.seconds or 0.0 for row in rows),
         "measures": {name: describe_measure(rows, name) for name in measures},
+        "notes": dict(Counter(note for row in rows for note in row.notes)),
+        "groups": describe_groups(rows, measures),
         "tokens": tokens,
         "bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
         "versions": versions(),

@@ -6,7 +6,10 @@ entries that never occur. Direction: more usage and more entropy mean that more 
 neither is quality. All depend on how much audio was counted: entries cannot occur more often than there are frames,
 so `frames` belongs to the numbers.
 
-Undefined: nothing was counted.
+Effective dimension: the participation ratio (sum l)^2 / sum l^2 of the eigenvalues l of the covariance of the codes' latents,
+each counted as often as it occurred: 1 (all on a line) to D (alike in all directions). As in training, where it is an alarm.
+
+Undefined: nothing was counted; effective dimension of a single code.
 """
 
 from __future__ import annotations
@@ -56,6 +59,26 @@ def codebook_use(counts: npt.NDArray[np.integer]) -> CodebookUse:
         entropy=entropy,
         dead_codes=len(counts) - len(seen),
     )
+
+
+def effective_dimension(counts: npt.NDArray[np.integer], latents: npt.NDArray[np.floating]) -> float:
+    """Effective dimension of one codebook in use.
+
+    Args:
+        counts: how often each entry occurred [V].
+        latents: what each stands for [V, D].
+
+    Raises:
+        MetricUndefined: fewer than two different latents occurred.
+    """
+    used = counts > 0
+    shares, vectors = counts[used] / max(1, counts.sum()), latents[used].astype(np.float64)
+    centred = vectors - shares @ vectors
+    covariance = (centred * shares[:, None]).T @ centred
+    energy = float(np.square(covariance).sum())
+    if energy == 0:
+        raise MetricUndefined("fewer than two different codes were counted")
+    return float(np.trace(covariance) ** 2 / energy)
 
 
 @final

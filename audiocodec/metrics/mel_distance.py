@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.metrics.pairs import check_pair
-
-if TYPE_CHECKING:
-    from audiocodec.dsp.mel import LogMel
+from audiocodec.metrics.pairs import FloatArray, check_pair
+from audiocodec.metrics.spectra import magnitudes
 
 SCALES = ((512, 40), (1024, 80), (2048, 120))  # window in samples, mel bands; the hop is a quarter of the window
 FLOOR_DB = -80.0
@@ -40,25 +37,28 @@ def mel_distance(*, reference: npt.NDArray[np.floating], estimate: npt.NDArray[n
     Raises:
         MetricUndefined: the pair has no score; the message says why.
     """
-    import torch
-
-    original, reconstruction = check_pair(reference=reference, estimate=estimate)
-    with torch.inference_mode():
-        pair = torch.from_numpy(np.stack([original, reconstruction]))
-        distances = []
-        for scale in _scales(sample_rate):
-            first, second = scale(pair)
-            distances.append(20 * float((first - second).abs().mean(dtype=torch.float64)))
-    return sum(distances) / len(distances)
+    pair = np.stack(check_pair(reference=reference, estimate=estimate))
+    return sum(_distance(pair, sample_rate, *scale) for scale in SCALES) / len(SCALES)
 
 
-@lru_cache(maxsize=8)
-def _scales(sample_rate: int) -> list[LogMel]:
-    from audiocodec.dsp.mel import LogMel
+def _distance(pair: FloatArray, sample_rate: int, window: int, bands: int) -> float:
+    """Mean distance in dB of (reference, estimate) [2, S] at one scale."""
+    bank, floor = _bank(sample_rate, window, bands), np.float32(noise_floor(window, sample_rate))
+    total, frames = 0.0, 0
+    for block in magnitudes(pair, window, window // 4):
+        first, second = np.log(np.maximum(block @ bank, floor))
+        total += float(np.abs(first - second).sum(dtype=np.float64))
+        frames += len(first)
+    return 20 / math.log(10) * total / (frames * bands)
 
-    return [
-        LogMel(sample_rate, window, window // 4, bands, noise_floor(window, sample_rate)) for window, bands in SCALES
-    ]
+
+@lru_cache(maxsize=32)
+def _bank(sample_rate: int, window: int, bands: int) -> FloatArray:
+    """Mel filters [F, M]."""
+    from librosa.filters import mel
+
+    bank: FloatArray = mel(sr=sample_rate, n_fft=window, n_mels=bands).T
+    return bank
 
 
 def noise_floor(window: int, sample_rate: int) -> float:

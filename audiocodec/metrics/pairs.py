@@ -31,7 +31,7 @@ def check_rates(*, reference: int, estimate: int) -> int:
         MetricUndefined: they differ.
     """
     if reference != estimate:
-        raise MetricUndefined(f"sample rates differ: reference {reference} Hz, estimate {estimate} Hz")
+        raise MetricUndefined("sample rates differ", f"reference {reference} Hz, estimate {estimate} Hz")
     return reference
 
 
@@ -56,7 +56,7 @@ def check_pair(
         if signal.ndim != 1:
             raise ValueError(f"{name} must be [S], got {list(signal.shape)}")
     if len(reference) != len(estimate):
-        raise MetricUndefined(f"lengths differ: reference {len(reference)} samples, estimate {len(estimate)}")
+        raise MetricUndefined("lengths differ", f"reference {len(reference)} samples, estimate {len(estimate)}")
     for name, signal in signals.items():
         if len(signal) == 0:
             raise MetricUndefined(f"{name} has no samples")

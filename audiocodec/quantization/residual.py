@@ -6,6 +6,7 @@ With quantizer dropout some training items use only the first stages, so that on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +96,12 @@ class ResidualQuantizer(nn.Module):
         """Sum of the codes' latents `[B, D, T]`; `codes [B, K, T]` may have fewer than all codebooks."""
         parts = [stage.decode(codes[:, i : i + 1]) for i, stage in zip(range(codes.shape[1]), self._stages())]
         return torch.stack(parts).sum(0)
+
+    def tables(self) -> list[Tensor]:
+        """The latents that each stage's codes stand for, `[V, D]` each."""
+        device = next(chain(self.parameters(), self.buffers())).device
+        every = [torch.arange(stage.codebook_size, device=device) for stage in self._stages()]
+        return [stage.decode(codes[None, None])[0].T for stage, codes in zip(self._stages(), every)]
 
     def _stages(self) -> list[Stage]:
         return [stage for stage in self.stages if isinstance(stage, Stage)]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from audiocodec.codec import CodecOutput
-
-COLLAPSE_SHARE = 0.05  # alarm: fewer different codes per batch than this share of what could be different
 
 
 class CodebookStatistics:
@@ -69,18 +65,6 @@ class CodebookStatistics:
         """Forget everything."""
         for tensor in self.tensors():
             tensor.zero_()
-
-
-def collapsed(summary: Mapping[str, float], codebook_size: int, frames: int) -> dict[str, float]:
-    """Entries of `summary` that say that a codebook is hardly used.
-
-    Args:
-        summary: of `CodebookStatistics.summary`; other entries are left alone.
-        codebook_size: entries V.
-        frames: of a batch.
-    """
-    least = COLLAPSE_SHARE * min(1.0, codebook_size / frames)
-    return {name: value for name, value in summary.items() if name.endswith("different_per_frame") and value < least}
 
 
 def perplexity(counts: Tensor) -> float:

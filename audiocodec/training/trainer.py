@@ -25,13 +25,14 @@ from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import Utterance
 from audiocodec.errors import AudioCodecError, CheckpointError, TrainingError
 from audiocodec.training import crash, state, validation
+from audiocodec.training.alarm import CollapseAlarm
 from audiocodec.training.codebooks import CodebookUpdates
 from audiocodec.training.feeder import Feeder
 from audiocodec.training.guard import Action, Guard
 from audiocodec.training.latents import calibrate, start_quantizer
 from audiocodec.training.logbook import Logbook
 from audiocodec.training.parts import Parts
-from audiocodec.training.statistics import CodebookStatistics, collapsed
+from audiocodec.training.statistics import CodebookStatistics
 from audiocodec.training.steps import Steps
 
 Values = dict[str, Tensor]
@@ -76,6 +77,7 @@ class Trainer:
         self.statistics = CodebookStatistics(
             config.quantizer.num_codebooks, config.quantizer.codebook_size, self.accelerator.device
         )
+        self.alarm = CollapseAlarm(config)
         self.codebooks = CodebookUpdates(self.parts.raw_codec.quantizer)
         main = self.accelerator.is_main_process
         self.valid = validation.read_utterances(valid, config, allow_pipes) if main else []
@@ -249,9 +251,8 @@ class Trainer:
         scalars |= self.statistics.summary()
         scalars |= {"train/learning_rate": float(self.parts.optimizers["codec"].param_groups[0]["lr"])}
         scalars |= {"train/skipped_steps": float(self.guard.skipped)}
-        frames = self.config.train.batch_size * self.config.segment_samples // self.config.hop_length
-        for name, value in collapsed(scalars, self.config.quantizer.codebook_size, frames).items():
-            log.warning("step %d: COLLAPSE: %s is %.4f", self.step, name, value)
+        for line in self.alarm.observe(scalars, len(recent)):
+            log.warning("step %d: %s", self.step, line)
         self.statistics.reset()
         return scalars
 

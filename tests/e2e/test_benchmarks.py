@@ -44,6 +44,26 @@ def test_training(tmp_path: Path) -> None:
     assert all(float(row["wall s"]) >= 0 and float(row["peak MB"]) > 50 for row in rows)
 
 
+@pytest.mark.slow
+def test_scoring(tmp_path: Path) -> None:
+    audio = CHECKOUT / "egs/mini/codec/local/audio"
+    rows = _table("scoring", tmp_path, "--reference", audio, "--estimate", audio, "--count", "3", "--jobs", "2")
+    assert [(row["form"], row["utterances"], row["processes"]) for row in rows] == [
+        ("bare", "3", "2"),
+        ("evaluate", "3", "2"),
+    ]
+    bare, command = rows
+    assert bare["CPU beside bare"] == "1.00"
+    assert float(command["CPU s"]) > float(bare["CPU s"]) > 0  # starting and reading cost something
+    shown = float(command["CPU s"]) / float(bare["CPU s"])  # of figures rounded to 0.1 s
+    assert float(command["CPU beside bare"]) == pytest.approx(shown, rel=0.3)
+
+
+def test_scoring_without_pairs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.scoring", "--reference", tmp_path, "--estimate", tmp_path]
+    assert "no audio of the same names" in run(command, CHECKOUT, status=2).stderr
+
+
 def _table(name: str, folder: Path, *arguments: str | Path) -> list[dict[str, str]]:
     """Run a benchmark once; its rows by column, the same on stdout and in the file."""
     output = folder / "table.md"

@@ -21,7 +21,7 @@ def test_demo(tmp_path: Path) -> None:
     rows = re.findall(r"^(\S+) +([\d.]+) .* (demo_out/wav/\S+\.wav)$", done.stdout, re.MULTILINE)
     assert len(rows) == SPEECH, done.stdout
     heading = next(line for line in done.stdout.splitlines() if line.startswith("id "))
-    assert all(word in heading for word in ("seconds", "pesq", "stoi", "kbps file", "file"))
+    assert all(word in heading for word in ("seconds", "PESQ-WB", "STOI", "kbps on disk", "file"))
     for name, seconds, path in rows:
         original = io.info(clone / "egs" / "mini" / "codec" / "local" / "audio" / f"{name}.flac")
         made = io.info(clone / path)

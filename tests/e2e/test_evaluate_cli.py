@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiocodec import checkpoint
 from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.tokens.token_file import TokenFile
@@ -72,9 +75,10 @@ def test_bad_pairs_are_counted_rows_with_reasons_and_the_good_one_is_kept(scored
         "alone": "no estimate",
         "extra": "no reference",
         "nan": "estimate: holds samples that are NaN or infinite",
-        "rate": "sample rates differ: reference 16000 Hz, estimate 24000 Hz",
+        "rate": "sample rates differ",
         "silent": "estimate is silent",
     }
+    assert rows["rate"]["details"] == {"sample rates differ": "reference 16000 Hz, estimate 24000 Hz"}
     for name, row in rows.items():
         assert row["failures"] == dict.fromkeys(("pesq", "stoi", "mel_distance"), reasons[name])
         assert (row["pesq"], row["stoi"], row["mel_distance"]) == (None, None, None)
@@ -117,7 +121,7 @@ def coded(tmp_path_factory: pytest.TempPathFactory, tiny_model_path: Path, speec
     return root
 
 
-def test_a_model_is_coded_with_measured_and_scored(coded: Path) -> None:
+def test_a_model_is_coded_with_measured_and_scored(coded: Path, tiny_model_path: Path) -> None:
     out = coded / "out"
     rows = rows_of(out)
     assert list(rows) == ["utt-1", "utt-2"]
@@ -129,9 +133,17 @@ def test_a_model_is_coded_with_measured_and_scored(coded: Path) -> None:
         assert row["kbps_file"] == pytest.approx(8 * (out / "tokens" / f"{name}.act").stat().st_size / seconds / 1000)
         assert row["kbps_payload"] == pytest.approx(tokens.codes.shape[1] * 2 * 6 / seconds / 1000)
         assert row["encode_rtf"] > 0 and row["decode_rtf"] > 0
+        assert row["coding_rtf"] == row["encode_rtf"] + row["decode_rtf"]
+        assert row["tokens_per_second"] == pytest.approx(tokens.codes.size / seconds)
         assert row["pesq"] is not None and row["stoi"] is not None
     summary = json.loads((out / "summary.json").read_text())
     assert [use["codebook_size"] for use in summary["tokens"]["codebooks"]] == [64, 64]
+    assert all(1 <= use["effective_dimension"] <= 16 for use in summary["tokens"]["codebooks"])
+    described = checkpoint.describe(tiny_model_path)
+    assert summary["model"]["fingerprint"] == described["fingerprint"]
+    assert summary["model"]["config_fingerprint"] == hashlib.sha256(described["config"].encode()).hexdigest()[:16]
+    codec = checkpoint.load(tiny_model_path)
+    assert summary["model"]["latency_ms"] == pytest.approx(codec.latency_samples / 24)
     assert summary["command"].startswith("audiocodec evaluate --reference")
     assert summary["versions"]["pesq"]
 
@@ -143,11 +155,11 @@ def test_the_table_has_every_file_and_every_measure(coded: Path) -> None:
     assert [line.split()[0] for line in lines[1:3]] == ["utt-1", "utt-2"]
     assert lines[1].endswith(str(coded / "out/wav/utt-1.wav"))
     measures = (
-        "pesq",
-        "stoi",
+        "PESQ-WB",
+        "STOI",
         "mel distance",
-        "kbps file",
-        "kbps payload",
+        "kbps on disk",
+        "kbps of codes",
         "encode",
         "decode",
         "codebook 0",
@@ -176,9 +188,38 @@ def test_resume_keeps_what_is_coded_and_scored(
     assert again["utt-2"]["stoi"] == rows["utt-2"]["stoi"]
 
 
+def test_force_interrupted_while_coding_leaves_no_scores_of_other_audio(
+    coded: Path, tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = coded / "forced"
+    words = [
+        "evaluate",
+        "-m",
+        str(tiny_model_path),
+        "--reference",
+        str(coded / "one.scp"),
+        "-d",
+        str(out),
+        "--jobs",
+        "1",
+    ]
+    (coded / "one.scp").write_text(f"utt-1 {coded}/one.wav\n")
+    words += ["--device", "cpu", "--quiet", "--metrics", "si_sdr"]
+    assert main(words) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("audiocodec.evaluation.reconstruct.encode_file", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert main([*words, "--force"]) == 130
+    assert {path.name for path in out.iterdir()} == {"tokens", "wav", "timings.jsonl"}
+    assert main(["report", str(out), "-o", str(coded / "page.html")]) != 0
+    assert main([*words, "--resume"]) == 0
+    assert main([*words, "--force", "-m", "no-such-model"]) == 2
+    assert (out / "summary.json").is_file()  # a refused command changes nothing
+
+
 def test_encode_decode_and_their_timings_give_the_same_scores_as_the_model(
     coded: Path,
     tiny_model_path: Path,
+    other_model_path: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -189,14 +230,19 @@ def test_encode_decode_and_their_timings_give_the_same_scores_as_the_model(
     assert main(["decode", "tokens", "-d", "wav", *common]) == 0
     Path("timings.jsonl").write_text(capsys.readouterr().out)
     arguments = ["--reference", str(coded / "wav.scp"), "--estimate", "wav", "--tokens", "tokens", "--allow-pipes"]
-    assert main(["evaluate", *arguments, "--timings", "timings.jsonl", "-d", "scores", "--metrics", "stoi,mel"]) == 0
-    assert "pesq" not in json.loads(Path("scores/summary.json").read_text())["measures"]
+    arguments += ["--timings", "timings.jsonl", "-d", "scores", "--metrics", "stoi,mel"]
+    assert main(["evaluate", *arguments, "--made-by", str(other_model_path)]) == 2
+    assert "utt-1.act: made by the codec" in capsys.readouterr().err and not Path("scores").exists()
+    assert main(["evaluate", *arguments, "--made-by", str(tiny_model_path)]) == 0
+    summary, other = (json.loads((where / "summary.json").read_text()) for where in (Path("scores"), coded / "out"))
+    assert "pesq" not in summary["measures"]
+    assert (summary["model"], summary["tokens"]) == (other["model"], other["tokens"])
     expected = rows_of(coded / "out")
     for name, row in rows_of(Path("scores")).items():
         for measure in ("stoi", "mel_distance", "kbps_file", "kbps_payload"):
             assert row[measure] == expected[name][measure]
         assert row["encode_rtf"] > 0 and row["decode_rtf"] > 0
-        assert row["pesq"] is None
+        assert "pesq" not in row
 
 
 def test_a_results_page_from_the_command_line(coded: Path, tmp_path: Path) -> None:
@@ -208,17 +254,24 @@ def test_a_results_page_from_the_command_line(coded: Path, tmp_path: Path) -> No
     assert main(["evaluate", "--results-md", str(page)]) == 2
 
 
-@pytest.mark.parametrize("library", ["pesq", "pystoi", "librosa"])
-def test_a_missing_library_is_refused_before_any_work(library: str, trees: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("library", "error"),
+    [
+        ("pesq", "ModuleNotFoundError(\"No module named 'pesq'\")"),
+        ("pystoi", "OSError('libfoo.so: cannot open shared object file')"),
+        ("librosa", "ModuleNotFoundError(\"No module named 'librosa'\")"),
+    ],
+)
+def test_a_missing_library_is_refused_before_any_work(library: str, error: str, trees: Path, tmp_path: Path) -> None:
     (tmp_path / "stubs").mkdir()
-    (tmp_path / "stubs" / f"{library}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{library}'\")")
+    (tmp_path / "stubs" / f"{library}.py").write_text(f"raise {error}")
     here = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "stubs"), here])}
     command = [sys.executable, "-m", "audiocodec.cli.main", "evaluate", "--reference", str(trees / "ref")]
     command += ["--estimate", str(trees / "est"), "-d", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 2
-    assert f"No module named '{library}'" in done.stderr
+    assert f"needs {library}" in done.stderr and ("No module named" in done.stderr or "libfoo.so" in done.stderr)
     assert "audiocodec[eval]" in done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -230,6 +283,8 @@ def test_a_missing_library_is_refused_before_any_work(library: str, trees: Path,
         (["--reference", "REF", "-d", "OUT"], "say --estimate PATH"),
         (["--reference", "REF", "-d", "OUT", "--estimate", "nowhere"], "nowhere: No such file or directory"),
         (["--reference", "REF", "-d", "OUT", "--estimate", "EST", "--threads", "2"], "--threads goes with --model"),
+        (["--reference", "REF", "-d", "OUT", "-m", "x", "--made-by", "x"], "--made-by goes with --estimate"),
+        (["--reference", "REF", "-d", "OUT", "--estimate", "EST", "--made-by", "x"], "--made-by MODEL needs --tokens"),
         (["--reference", "REF", "-d", "OUT", "-m", "x", "--tokens", "EST"], "--tokens goes with --estimate"),
         (["--reference", "REF", "-d", "REF/out", "-m", "x"], "would count as references"),
         (["--reference", "REF", "-d", "OUT", "--estimate", "EST", "--metrics", "pesq,mos"], "'mos' is no metric"),
@@ -247,8 +302,41 @@ def test_wrong_usage_is_status_2_and_leaves_nothing(
     assert not (tmp_path / "out").exists() and not (trees / "ref/out").exists()
 
 
-def test_a_folder_without_audio_is_status_1(trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_that_is_about_other_utterances_is_refused_and_gaps_are_told(
+    trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "t.tsv"
+    words = [
+        "evaluate",
+        "--reference",
+        str(trees / "ref"),
+        "--estimate",
+        str(trees / "est"),
+        "-d",
+        str(tmp_path / "out"),
+    ]
+    words += ["--by", "language", "--table", str(table), "--metrics", "si_sdr", "--jobs", "1"]
+    table.write_text("path\tlanguage\nref/silent.flac\teo\n")
+    assert main(words) == 1
+    assert "none of 5 utterances is in the table" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    table.write_text("path\tlanguage\nsilent.flac\teo\nsub/good.flac\teo\n")
+    assert main(words) == 1  # some have no score
+    assert "3 of 5 utterances are not in the table to break scores down by: alone, nan ..." in capsys.readouterr().err
+    found = json.loads((tmp_path / "out/summary.json").read_text())["groups"]["language"]
+    assert {value: group["n_rows"] for value, group in found.items()} == {"": 4, "eo": 2}
+
+
+def test_no_references_is_status_1_and_no_estimates_a_row_each(
+    trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "empty").mkdir()
     arguments = ["evaluate", "--reference", str(trees / "ref"), "--estimate", str(tmp_path / "empty")]
-    assert main([*arguments, "-d", str(tmp_path / "out")]) == 1
+    assert main([*arguments, "-d", str(tmp_path / "out"), "--jobs", "1", "--metrics", "si_sdr"]) == 1
+    rows = rows_of(tmp_path / "out")
+    assert list(rows) == ["alone", "nan", "rate", "silent", "sub/good"]
+    assert all(row["failures"] == {"si_sdr": "no estimate"} for row in rows.values())
+    arguments = ["evaluate", "--reference", str(tmp_path / "empty"), "--estimate", str(trees / "est")]
+    assert main([*arguments, "-d", str(tmp_path / "none")]) == 1
     assert "empty: holds no .wav" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

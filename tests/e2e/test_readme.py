@@ -28,6 +28,7 @@ ELSEWHERE = {
     r"cd egs/\w+/codec": "the folder of a recipe's commands, below",
     r"(egs/mini/codec/|\./)run\.sh( .*)?": "test_recipes.py runs all stages of egs/mini",
     r"egs/(folder|debian_voices|libritts)/codec/run\.sh( .*)?": "test_recipes.py: a_folder_of_audio_is_trained_on; test_libritts_local.py",
+    r"audiocodec compare .*": "test_compare_cli.py runs it without Opus and Codec2, which need their programs",
     r"tensorboard .*": "serves until it is stopped",
     r"\S*\.venv/bin/python -m torch\.distributed\.run .*": "the trainer's tests run two processes",
 }
@@ -80,6 +81,14 @@ def test_there_is_a_readme_with_commands() -> None:
 
 def test_every_block_says_what_it_is() -> None:
     assert [f"README.md:{b.line}: tag {b.tag!r}" for b in BLOCKS if b.tag not in TAGS] == []
+
+
+def test_every_link_to_a_file_leads_to_one() -> None:
+    pages = [README, *sorted((CHECKOUT / "docs").glob("*.md")), *sorted(CHECKOUT.glob("audiocodec/pretrained/*/*.md"))]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))]
+    files = [(page, link) for page, link in links if "://" not in link]
+    assert len(files) >= 5
+    assert [f"{page.name}: {link}" for page, link in files if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: f"line {block.line}")

@@ -12,9 +12,12 @@ import pytest
 from workspace import CHECKOUT, copy_of, fingerprint, run
 
 from audiocodec.config.load import load_config
+from audiocodec.evaluation.rows import Row
+from audiocodec.evaluation.summary import summarize
 
 STUDY = "collapse"  # has no stages: test_collapse_recipe.py
 CORPORA = sorted(path.name for path in (CHECKOUT / "egs").iterdir() if path.is_dir() and path.name != STUDY)
+AUDIO = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
 CONFIGS = sorted((CHECKOUT / "recipes" / "conf").glob("*.yaml"))
 
 
@@ -292,6 +295,25 @@ def test_data_stage_refuses_a_bad_folder(tmp_path: Path) -> None:
     assert not (recipe / "data").exists()
 
 
+def test_each_test_set_gets_a_page_with_its_own_utterances(tmp_path: Path) -> None:
+    exp = tmp_path / "exp" / "small"
+    for test_set, name in (("dev", "it-flora/vm-forward"), ("far/test", "ru-nsh/ru_0003")):
+        clip = shutil.copy(AUDIO / f"{name}.flac", tmp_path)
+        row = Row(name, 1.0, {"stoi": 0.5}, reference=str(AUDIO / f"{name}.flac"), estimate=clip)
+        folder = exp / "eval" / test_set
+        folder.mkdir(parents=True)
+        (folder / "rows.jsonl").write_text(row.to_json() + "\n")
+        (folder / "summary.json").write_text(json.dumps(summarize([row], ["stoi"], {}, "")))
+    text = f"set -euo pipefail; . {CHECKOUT}/recipes/codec.sh; EXP=exp/small name=small test_sets='dev far/test'"
+    run(["bash", "-c", f"{text}; GIVEN_OPTIONS=(); stage_6"], tmp_path)
+    pages = {path.name: path.read_text() for path in exp.glob("*.html")}
+    assert sorted(pages) == ["report_dev.html", "report_far-test.html"]
+    for page, own, other in (("dev", "vm-forward", "ru_0003"), ("far-test", "ru_0003", "vm-forward")):
+        players = re.findall(r"<article.*?</article>", pages[f"report_{page}.html"], re.DOTALL)
+        assert len(players) == 1 and own in players[0] and other not in players[0]
+    assert "small/dev" in (exp / "RESULTS.md").read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_mini_runs_all_stages(tmp_path: Path) -> None:
@@ -308,6 +330,7 @@ def test_mini_runs_all_stages(tmp_path: Path) -> None:
     page = (exp / "RESULTS.md").read_text()
     assert page.startswith("# Results\n\n```\n./run.sh\n```\n")
     assert page in done.stdout
+    assert "ru-nsh-ru_0003" in (exp / "report_test.html").read_text()
     assert list((exp / "tensorboard").iterdir()) and (exp / "config.yaml").is_file()
     assert [str(path) for path in recipe.rglob("*.tmp")] == []
 

@@ -233,3 +233,16 @@ def test_bfloat16(tmp_path: Path, data: Path) -> None:
     weights = tensors(tmp_path, 3)
     assert all(np.isfinite(tensor).all() for tensor in weights.values())
     assert {tensor.dtype for name, tensor in weights.items() if name.startswith(("codec/", "ema/"))} == {np.dtype("f4")}
+
+
+@pytest.mark.usefixtures("fresh_process")
+@pytest.mark.parametrize(("threshold", "steps", "sounds"), [(1, 2, True), (1, 20, False), (0, 2, False)])
+def test_the_collapse_alarm_in_the_log(
+    threshold: int, steps: int, sounds: bool, tmp_path: Path, command: list[str]
+) -> None:
+    """10 frames of 16 codes in 4 dimensions: nothing spreads evenly over all of them, so 1 is above all and 0 below."""
+    keys = (f"alarm_dimension={threshold}", "alarm_usage=0", f"alarm_steps={steps}", "log_interval=1")
+    words = [word for key in keys for word in ("--set", f"train.{key}")]
+    assert main([*command, *words]) == 0
+    log = (tmp_path / "exp" / "train.log").read_text()
+    assert ("COLLAPSE: codebook/0/effective_dimension_codes" in log) == sounds

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import librosa
 import numpy as np
 import pesq as itu
 import pystoi
 import pytest
-import soundfile
 import soxr
 import torch
+from speech_pair import degraded_pair
 
 from audiocodec.dsp.mel import LogMel, filterbank
 from audiocodec.dsp.stft import magnitude
@@ -19,16 +17,10 @@ from audiocodec.metrics.mel_distance import mel_distance
 from audiocodec.metrics.pesq import pesq
 from audiocodec.metrics.stoi import stoi
 
-AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
-
 
 @pytest.fixture(scope="module", params=[16_000, 24_000])
 def pair(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray, int]:
-    """(clean, degraded, rate): another loudness, noise that comes and goes, clipping; nothing about it is symmetric."""
-    wav, rate = soundfile.read(max(AUDIO.rglob("*.flac")), dtype="float32")
-    clean = soxr.resample(wav[: 4 * rate], rate, request.param).astype(np.float32)
-    noise = np.random.default_rng(3).normal(0, 0.03, len(clean)) * (np.sin(np.arange(len(clean)) / 5000) > 0)
-    return clean, np.clip(0.7 * clean + noise, -0.2, 0.2).astype(np.float32), request.param
+    return degraded_pair(request.param)
 
 
 def test_pesq(pair: tuple[np.ndarray, np.ndarray, int]) -> None:

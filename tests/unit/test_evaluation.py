@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ import scipy.stats
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, ManifestError, TokenFileError
 from audiocodec.evaluation import run as run_module
+from audiocodec.evaluation import scoring as scoring_module
+from audiocodec.evaluation.catalogue import DEFAULT, Metric, select
 from audiocodec.evaluation.coding import TokenSet, read_timings
 from audiocodec.evaluation.pairing import Entry, pair
-from audiocodec.evaluation.results import cell, results_md, write_results_md
+from audiocodec.evaluation.results import cell, median, results_md, write_results_md
 from audiocodec.evaluation.rows import Row, RowWriter, read_rows
 from audiocodec.evaluation.run import Options, evaluate
 from audiocodec.evaluation.scoring import Scores, Task, score
@@ -114,7 +117,7 @@ def test_a_data_folder_and_a_wav_scp_are_paired_by_utterance(tmp_path: Path) -> 
 def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:
     empty, full = touch(tmp_path / "empty", "readme.txt"), touch(tmp_path / "full", "a.wav")
     with pytest.raises(ManifestError, match=r"empty: holds no \.wav"):
-        pair(full, empty)
+        pair(empty, full)
     with pytest.raises(ManifestError, match="no such folder"):
         pair(tmp_path / "nowhere", full)
     with pytest.raises(ManifestError, match="neither a folder nor a list"):
@@ -125,6 +128,26 @@ def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:
     assert pair(tmp_path / "wav.scp", full, allow_pipes=True)[1].reference == "cat x.wav |"
 
 
+def test_ids_that_a_wav_scp_repeats_are_entries_with_a_reason_and_cost_no_others(tmp_path: Path) -> None:
+    estimate = touch(tmp_path / "e", "once.wav", "twice.wav")
+    (tmp_path / "wav.scp").write_text("twice /x/1.flac\nonce /x/2.flac\ntwice /x/3.flac\n")
+    entries = {entry.id: entry for entry in pair(tmp_path / "wav.scp", estimate)}
+    assert entries["once"] == Entry("once", "/x/2.flac", str(estimate / "once.wav"))
+    assert entries["twice"].problem.startswith("more than one reference of that name")
+    assert list(entries) == ["once", "twice"]
+    reversed_roles = {entry.id: entry.problem for entry in pair(estimate, tmp_path / "wav.scp")}
+    assert reversed_roles["twice"].startswith("more than one estimate of that name")
+
+
+def test_without_any_estimate_every_reference_says_so(tmp_path: Path) -> None:
+    full, empty = touch(tmp_path / "full", "a.wav", "b.wav"), touch(tmp_path / "empty", "readme.txt")
+    assert [(entry.id, entry.problem) for entry in pair(full, empty)] == [("a", "no estimate"), ("b", "no estimate")]
+    (tmp_path / "wav.scp").touch()
+    assert len(pair(full, tmp_path / "wav.scp")) == 2
+    with pytest.raises(ManifestError, match="nowhere: no such folder"):
+        pair(full, tmp_path / "nowhere")
+
+
 # --- scoring
 
 
@@ -133,8 +156,8 @@ def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:
     [
         ("silent", "estimate is silent"),
         ("nan", "estimate: holds samples that are NaN or infinite"),
-        ("rate", "sample rates differ: reference 16000 Hz, estimate 24000 Hz"),
-        ("short", "lengths differ: reference 32000 samples, estimate 31999"),
+        ("rate", "sample rates differ"),
+        ("short", "lengths differ"),
         ("empty", r"estimate: is empty \(0 bytes\)"),
         ("missing", "estimate: No such file or directory"),
     ],
@@ -156,17 +179,50 @@ def test_a_bad_estimate_has_reasons_and_no_scores(name: str, reason: str, tmp_pa
         Path(entry.estimate).write_bytes(b"")
     elif name == "missing":
         os.unlink(entry.estimate)
-    scores = score(Task(entry, ("pesq", "stoi", "mel_distance")))
+    scores = score(Task(entry, DEFAULT))
     assert scores.values == {}
     assert list(scores.failures) == ["pesq", "stoi", "mel_distance"]
     for found in scores.failures.values():
         assert re.fullmatch(reason, found), found
+    details = {"rate": "reference 16000 Hz, estimate 24000 Hz", "short": "reference 32000 samples, estimate 31999"}
+    assert list(scores.details.values()) == ([details[name]] if name in details else [])
     assert scores.seconds == 2.0
+
+
+def test_what_only_one_pair_has_does_not_divide_the_counts(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str]
+) -> None:
+    late = {f"late {ms} ms": np.roll(speech, ms * RATE // 1000) for ms in (20, 30, 45)}
+    short = {f"short {n}": speech[:-n] for n in (1, 7)}
+    entries = [write_pair(tmp_path, name, speech, wav) for name, wav in {**late, **short}.items()]
+    rows, summary = evaluate(entries, tmp_path / "out", Options(metrics=select(["si_sdr"])))
+    assert summary["measures"]["si_sdr"]["reasons"] == {"misaligned": 3, "lengths differ": 2}
+    assert [list(row.details.values()) for row in rows] == [
+        ["estimate is 20 ms late"],
+        ["estimate is 30 ms late"],
+        ["estimate is 45 ms late"],
+        ["reference 32000 samples, estimate 31999"],
+        ["reference 32000 samples, estimate 31993"],
+    ]
+    assert evaluate(entries, tmp_path / "out", Options(metrics=select(["si_sdr"]), resume=True))[0] == rows
+
+
+def test_the_reference_s_hash_is_that_of_its_sound(tmp_path: Path, speech: np.ndarray, in_process: list[str]) -> None:
+    entries = [write_pair(tmp_path, name, speech, noisy(speech)) for name in ("a", "b", "c")]
+    flac = tmp_path / "a.flac"
+    io.write(flac, io.read(entries[0].reference or "")[0], RATE)
+    entries[0] = replace(entries[0], reference=str(flac))
+    io.write(entries[1].reference or "", io.read(flac)[0], RATE)  # the same 16 bits
+    io.write(entries[2].reference or "", 0.999 * speech, RATE, "FLOAT")
+    rows, _ = evaluate(entries, tmp_path / "out", Options(metrics=select(["si_sdr"])))
+    hashes = [row.reference_hash for row in rows]
+    assert hashes[0] == hashes[1] != hashes[2] and all(re.fullmatch("[0-9a-f]{16}", found) for found in hashes)
+    assert read_rows(tmp_path / "out/rows.jsonl") == rows
 
 
 def test_one_metric_without_a_score_does_not_cost_the_others(tmp_path: Path, speech: np.ndarray) -> None:
     part = speech[RATE : RATE + 5000]  # 0.31 s: enough for PESQ, too short for STOI
-    scores = score(Task(write_pair(tmp_path, "a", part, noisy(part)), ("pesq", "stoi", "mel_distance")))
+    scores = score(Task(write_pair(tmp_path, "a", part, noisy(part)), DEFAULT))
     assert set(scores.values) == {"pesq", "mel_distance"}
     assert scores.failures == {"stoi": "shorter than 0.4 s"}
 
@@ -175,9 +231,9 @@ def test_many_channels_are_mixed_to_one(tmp_path: Path, speech: np.ndarray) -> N
     entry = write_pair(tmp_path, "a", speech, noisy(speech))
     other = np.random.default_rng(1).normal(0, 0.01, len(speech)).astype(np.float32)
     assert entry.reference is not None
-    mono = score(Task(entry, ("mel_distance",))).values
+    mono = score(Task(entry, select(["mel"]))).values
     io.write(entry.reference, np.stack([speech + other, speech - other]), RATE, "FLOAT")
-    assert score(Task(entry, ("mel_distance",))).values == pytest.approx(mono, rel=1e-5)
+    assert score(Task(entry, select(["mel"]))).values == pytest.approx(mono, rel=1e-5)
 
 
 # --- evaluate
@@ -187,47 +243,86 @@ def test_a_silent_estimate_adds_nothing_to_the_mean_and_one_to_the_failed(
     tmp_path: Path, speech: np.ndarray, in_process: list[str]
 ) -> None:
     entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
-    _, before = evaluate(entries, tmp_path / "before", Options(metrics=("pesq", "stoi")))
+    _, before = evaluate(entries, tmp_path / "before", Options(metrics=select(["pesq", "stoi"])))
     entries.append(write_pair(tmp_path, "d", speech, 0 * speech))
-    rows, after = evaluate(entries, tmp_path / "after", Options(metrics=("pesq", "stoi")))
+    rows, after = evaluate(entries, tmp_path / "after", Options(metrics=select(["pesq", "stoi"])))
     for name in ("pesq", "stoi"):
         expected = {**before["measures"][name], "n_failed": 1, "reasons": {"estimate is silent": 1}}
         assert after["measures"][name] == expected
         assert before["measures"][name]["n_scored"] == 3
     assert [row.id for row in rows] == list("abcd")
     assert rows[3].failures == {"pesq": "estimate is silent", "stoi": "estimate is silent"}
-    assert (rows[3].pesq, rows[3].mel_distance) == (None, None)
+    assert (rows[3].values.get("pesq"), rows[3].values.get("mel_distance")) == (None, None)
     assert after["n_rows_with_failures"] == 1
     assert read_rows(tmp_path / "after/rows.jsonl") == rows
     assert json.loads((tmp_path / "after/summary.json").read_text()) == after
     assert sorted(os.listdir(tmp_path / "after")) == ["rows.jsonl", "summary.json"]
 
 
-def test_resume_scores_only_what_is_missing_failed_or_changed(
-    tmp_path: Path, speech: np.ndarray, in_process: list[str]
+def calls_of(monkeypatch: pytest.MonkeyPatch, scored: list[str]) -> Callable[[], list[tuple[str, str]]]:
+    """Gives the pairs (id, word of a metric) computed since it was last called; pairs are told by `scored`."""
+    calls: list[tuple[str, str]] = []
+    compute = scoring_module._compute
+
+    def counted(metric: Metric, *signals: Any) -> Any:
+        calls.append((scored[-1], metric.word))
+        return compute(metric, *signals)
+
+    def since() -> list[tuple[str, str]]:
+        found, calls[:] = sorted(calls), []
+        scored.clear()
+        return found
+
+    monkeypatch.setattr(scoring_module, "_compute", counted)
+    return since
+
+
+def test_resume_computes_only_what_is_missing_or_changed_and_keeps_the_rest(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, options = tmp_path / "out", Options(metrics=("stoi",), resume=True)
+    out, computed = tmp_path / "out", calls_of(monkeypatch, in_process)
+
+    def scores_with(words: str) -> tuple[list[Row], dict[str, Any]]:
+        return evaluate(entries, out, Options(metrics=select(words.split()), resume=True))
+
     entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
-    entries.append(write_pair(tmp_path, "d", speech, 0 * speech))
-    first, _ = evaluate(entries, out, options)
-    assert sorted(in_process) == list("abcd")
-    in_process.clear()
-    again, _ = evaluate(entries, out, options)
-    assert again == first
-    assert in_process == ["d"]  # it failed
+    part = speech[RATE : RATE + 5000]  # too short for STOI
+    entries.append(write_pair(tmp_path, "d", part, noisy(part)))
+    first, _ = scores_with("stoi si_sdr")
+    assert computed() == [(name, word) for name in "abcd" for word in ("si_sdr", "stoi")]
+    fewer, summary = scores_with("si_sdr")
+    assert computed() == []
+    assert [row.values for row in fewer] == [row.values for row in first]
+    assert (list(summary["measures"]), summary["n_rows_with_failures"]) == (["si_sdr"], 0)
+    more, summary = scores_with("stoi stft si_sdr")
+    assert computed() == [(name, "stft") for name in "abcd"]  # not the STOI of d, which has none
+    assert [(row.values["stoi"], row.values["si_sdr"]) for row in more[:3]] == [
+        (row.values["stoi"], row.values["si_sdr"]) for row in first[:3]
+    ]
+    assert summary["measures"]["stoi"]["reasons"] == {"shorter than 0.4 s": 1}
     write_pair(tmp_path, "b", speech, noisy(noisy(speech, 7), 8))
     os.utime(entries[1].estimate or "", ns=(1, 1))
+    changed, _ = scores_with("stoi")
+    assert computed() == [("b", "stoi")]
+    assert changed[1].values["stoi"] < first[1].values["stoi"]
+    assert list(changed[1].values) == ["stoi"]  # what is known of the old audio is gone
+    assert set(changed[0].values) == {"stoi", "stft_distance", "si_sdr"}
+
+
+def test_resume_tries_again_what_failed_for_reasons_outside_the_pair(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [write_pair(tmp_path, name, speech, noisy(speech)) for name in "ab"]
+    flag = tmp_path / "mounted"
+    entries[1] = Entry("b", f"test -e {flag} && cat {entries[1].reference} |", entries[1].estimate)
+    options = Options(metrics=select(["stoi"]), resume=True, allow_pipes=True)
+    before, _ = evaluate(entries, tmp_path / "out", options)
+    assert before[1].failures["stoi"].startswith("reference: the command ended with status 1")
+    flag.touch()
     in_process.clear()
-    changed, _ = evaluate(entries, out, options)
-    assert sorted(in_process) == ["b", "d"]
-    assert changed[1].stoi is not None and changed[1].stoi < (first[1].stoi or 0)
-    in_process.clear()
-    evaluate(entries, out, Options(metrics=("stoi", "mel_distance"), resume=True))
-    assert sorted(in_process) == list("abcd")  # another metric is asked for
-    in_process.clear()
-    fewer, _ = evaluate(entries, out, options)
-    assert in_process == ["d"]
-    assert [row.mel_distance for row in fewer] == [None] * 4
+    after, _ = evaluate(entries, tmp_path / "out", options)
+    assert in_process == ["b"]
+    assert (after[1].failures, after[1].values) == ({}, before[0].values)
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(
@@ -240,7 +335,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
         if (error := next(calls)) is not None:
             raise error
 
-    out, options = tmp_path / "out", Options(metrics=("stoi",), resume=True)
+    out, options = tmp_path / "out", Options(metrics=select(["stoi"]), resume=True)
     with pytest.raises(KeyboardInterrupt):
         evaluate(entries, out, options, stop)
     assert os.listdir(out) == ["rows.jsonl.partial"]
@@ -250,7 +345,26 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
     rows, summary = evaluate(entries, out, options)
     assert in_process == []
     assert summary["measures"]["stoi"]["n_scored"] == 3
-    assert rows == evaluate(entries, tmp_path / "whole", Options(metrics=("stoi",)))[0]
+    assert rows == evaluate(entries, tmp_path / "whole", Options(metrics=select(["stoi"])))[0]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_an_interrupted_run_leaves_nothing_that_counts_as_finished(
+    resume: bool, tmp_path: Path, speech: np.ndarray, in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
+    out, options = tmp_path / "out", Options(metrics=select(["si_sdr"]), resume=resume)
+    first, _ = evaluate(entries, out, options)
+    write_pair(tmp_path, "c", speech, noisy(speech, 5))
+    os.utime(entries[2].estimate or "", ns=(1, 1))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_module, "score", lambda task: signal.raise_signal(signal.SIGINT))
+        evaluate(entries, out, options)
+    assert os.listdir(out) == ["rows.jsonl.partial"]
+    assert read_rows(out / "rows.jsonl.partial") == (first[:2] if resume else [])
+    again, _ = evaluate(entries, out, replace(options, resume=True))
+    assert again[:2] == first[:2] and again[2].values != first[2].values
+    assert sorted(os.listdir(out)) == ["rows.jsonl", "summary.json"]
 
 
 def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
@@ -267,11 +381,16 @@ def crash_on_b(task: Task) -> Scores:
     return Scores(1.0, {"stoi": 0.5})
 
 
+def quarter(task: Task) -> Scores:
+    """In a worker: another score than before."""
+    return Scores(1.0, {"stoi": 0.25})
+
+
 def test_a_worker_that_dies_is_a_counted_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "score", crash_on_b)
     entries = [Entry(name, "r.wav", "e.wav") for name in "abcd"]
-    rows, summary = evaluate(entries, tmp_path, Options(metrics=("stoi",), jobs=1))
-    assert [row.stoi for row in rows] == [0.5, None, None, 0.5]
+    rows, summary = evaluate(entries, tmp_path, Options(metrics=select(["stoi"]), jobs=1))
+    assert [row.values.get("stoi") for row in rows] == [0.5, None, None, 0.5]
     assert [row.failures.get("stoi") for row in rows] == [
         None,
         "the process scoring it died (signal SIGSEGV)",
@@ -280,6 +399,9 @@ def test_a_worker_that_dies_is_a_counted_row(tmp_path: Path, monkeypatch: pytest
     ]
     found = summary["measures"]["stoi"]
     assert (found["mean"], found["n_scored"], found["n_failed"]) == (0.5, 2, 2)
+    monkeypatch.setattr(run_module, "score", quarter)
+    again, _ = evaluate(entries, tmp_path, Options(metrics=select(["stoi"]), jobs=1, resume=True))
+    assert [row.values.get("stoi") for row in again] == [0.5, 0.25, 0.25, 0.5]
 
 
 # --- workers
@@ -357,7 +479,7 @@ def test_the_interval_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch:
 @pytest.mark.parametrize("values", [[], [2.5]])
 def test_there_is_no_interval_of_fewer_than_two_values(values: list[float]) -> None:
     assert bootstrap_interval(values) is None
-    rows = [Row("a", pesq=value) for value in values] + [Row("b", failures={"pesq": "why"})]
+    rows = [Row("a", values={"pesq": value}) for value in values] + [Row("b", failures={"pesq": "why"})]
     assert describe_measure(rows, "pesq") == {
         "mean": values[0] if values else None,
         "median": values[0] if values else None,
@@ -370,7 +492,7 @@ def test_there_is_no_interval_of_fewer_than_two_values(values: list[float]) -> N
 
 def test_reasons_are_counted_most_frequent_first() -> None:
     rows = [Row(str(n), failures={"pesq": reason}) for n, reason in enumerate(["x", "y", "y", "z"])]
-    found = describe_measure([*rows, Row("ok", pesq=1.0), Row("not asked")], "pesq")
+    found = describe_measure([*rows, Row("ok", values={"pesq": 1.0}), Row("not asked")], "pesq")
     assert list(found["reasons"].items()) == [("y", 2), ("x", 1), ("z", 1)]
     assert (found["n_scored"], found["n_failed"]) == (1, 4)
 
@@ -379,7 +501,7 @@ def test_reasons_are_counted_most_frequent_first() -> None:
 
 
 def test_rows_come_back_equal_and_bad_lines_are_named(tmp_path: Path) -> None:
-    rows = [Row("ä/b", 1.5, pesq=2.0, failures={"stoi": "why"}, reference="r"), Row("c")]
+    rows = [Row("ä/b", 1.5, {"pesq": 2.0}, failures={"stoi": "why"}, reference="r"), Row("c")]
     with RowWriter(tmp_path) as writer:
         writer.finish(rows)
     path = tmp_path / "rows.jsonl"
@@ -430,13 +552,14 @@ def test_missing_and_damaged_token_files_are_failures_of_the_bitrate_only(
         Entry(name, entry.reference, entry.estimate, tokens)
         for name, tokens in (("good", str(good)), ("none", None), ("cut", str(cut)))
     ]
-    rows, summary = evaluate(entries, tmp_path / "out", Options(metrics=("stoi",), bitrate=True))
+    rows, summary = evaluate(entries, tmp_path / "out", Options(metrics=select(["stoi"]), bitrate=True))
     assert rows[0].failures == {}
-    assert rows[0].kbps_payload == pytest.approx(0.975)
-    assert rows[1].failures == dict.fromkeys(("kbps_file", "kbps_payload"), "no token file")
+    assert rows[0].values.get("kbps_payload") == pytest.approx(0.975)
+    assert rows[0].values.get("tokens_per_second") == 150.0  # 75 frames of two codebooks
+    assert rows[1].failures == dict.fromkeys(("kbps_file", "kbps_payload", "tokens_per_second"), "no token file")
     assert rows[2].failures["kbps_file"].startswith("truncated") or "bytes" in rows[2].failures["kbps_file"]
     assert str(cut) not in rows[2].failures["kbps_file"]
-    assert [row.stoi is None for row in rows] == [False] * 3
+    assert [row.values.get("stoi") is None for row in rows] == [False] * 3
     assert (summary["measures"]["kbps_file"]["n_scored"], summary["measures"]["kbps_file"]["n_failed"]) == (1, 2)
     with pytest.raises(TokenFileError):
         TokenSet().add(cut)
@@ -483,6 +606,7 @@ def summary_of(pesq: dict[str, Any], tokens: dict[str, Any]) -> dict[str, Any]:
         "n_rows": 4,
         "measures": {"pesq": pesq},
         "tokens": tokens,
+        "model": {"name": "small", "config_fingerprint": "00aa", "latency_ms": 26.667},
         "versions": versions,
     }
 
@@ -496,6 +620,7 @@ def test_the_results_page_opens_with_its_command_and_has_every_number(tmp_path: 
         "perplexity": 1000.4,
         "entropy": 9.97,
         "dead_codes": 2048,
+        "effective_dimension": 7.31,
     }
     folder = tmp_path / "exp" / "small" / "eval" / "dev"
     folder.mkdir(parents=True)
@@ -507,8 +632,11 @@ def test_the_results_page_opens_with_its_command_and_has_every_number(tmp_path: 
     for expected in (
         "- commit: abc1234\n",
         "- codec: 00ff\n",
-        "| small/dev | 4 | 1.235 [1.100, 1.300], 1 failed |\n",
-        "| small/dev | 0 | 4,096 | 50.0 % | 1000 | 9.97 | 3,000 |\n",
+        "| small/dev | 4 | 1.235 [1.100, 1.300], 3 of 4 scored |\n",
+        "\nMedians:\n\n| evaluation | utterances | PESQ-WB |\n|---|---|---|\n| small/dev | 4 | 1.200, 3 of 4 scored |\n",
+        "- configuration: small 00aa (latency 26.7 ms)\n",
+        "| codebook | entries | used | dead | perplexity | entropy, bits | effective dimension | frames counted |\n",
+        "| small/dev | 0 | 4,096 | 50.0 % | 2,048 | 1000 | 9.97 | 7.3 | 3,000 |\n",
     ):
         assert expected in text
     os.utime(page, ns=(1, 1))
@@ -527,6 +655,9 @@ def test_a_results_page_needs_finished_evaluations(tmp_path: Path) -> None:
 
 
 def test_a_cell_without_a_score_says_so() -> None:
-    assert cell(None, ".3f") == "-"
-    assert cell({"mean": None, "interval": None, "n_failed": 4}, ".3f") == "none, 4 failed"
-    assert cell({"mean": 1.0, "interval": None, "n_failed": 0}, ".3f") == "1.000"
+    assert cell(None, ".3f", 4) == median(None, ".3f", 4) == "-"
+    nothing = {"mean": None, "median": None, "interval": None, "n_scored": 0, "n_failed": 4}
+    assert cell(nothing, ".3f", 4) == median(nothing, ".3f", 4) == "none of 4"
+    one = {"mean": 1.0, "median": 0.9, "interval": None, "n_scored": 1, "n_failed": 0}
+    assert (cell(one, ".3f", 1), median(one, ".3f", 1)) == ("1.000", "0.900")
+    assert cell(one, ".3f", 100) == "1.000, 1 of 100 scored"  # the others' times are not known: no failures

@@ -81,6 +81,14 @@ def test_training_coding_and_decoding_agree(row: str) -> None:
         assert not stage.decode(step).requires_grad
 
 
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_the_tables_hold_what_codes_decode_to(row: str) -> None:
+    quantizer, latents = started(row)
+    codes = quantizer.encode(latents)
+    total = sum(table[codes[:, k]] for k, table in enumerate(quantizer.tables()))
+    torch.testing.assert_close(total.transpose(1, 2), quantizer.decode(codes))
+
+
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ("vq", "simvq_published", "simvq_one_scale")])
 def test_a_start_from_latents_leaves_less_than_there_was(name: str) -> None:
     quantizer, latents = started(ROWS[name])

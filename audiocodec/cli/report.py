@@ -1,0 +1,85 @@
+"""`audiocodec report`: one HTML file about finished evaluations, to read and to listen to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from audiocodec.cli.usage import UsageError
+from audiocodec.errors import ReportError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "eval_dirs", nargs="+", metavar="EVAL_DIR", help="folders that `evaluate` wrote, one per system"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the page, report.html for instance")
+    parser.add_argument("--name", nargs="+", default=[], metavar="LABEL", help="what to call the systems, one for each")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--examples", type=_count, default=6, metavar="N", help="utterances to listen to (default: 6)")
+    which.add_argument("--utterances", type=_ids, default=[], metavar="ID,...", help="instead, exactly these")
+    parser.add_argument("--ratings", nargs="+", default=[], metavar="FILE", help="downloads of the page's blind tests")
+    parser.add_argument(
+        "--against", metavar="LABEL", help="differences are from this system (default: the first codec)"
+    )
+    parser.add_argument("--title", default="Codec evaluation", help="of the page (default: %(default)s)")
+    parser.add_argument("--force", action="store_true", help="overwrite FILE")
+    parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
+    parser.add_argument("--allow-pipes", action="store_true", help="run commands that stand for audio files")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report."""
+    _check_usage(args)
+    from audiocodec.report.write import Options, write_report
+
+    options = Options(
+        names=args.name,
+        examples=args.examples,
+        utterances=args.utterances,
+        ratings=args.ratings,
+        against=args.against,
+        title=args.title,
+        allow_pipes=args.allow_pipes,
+    )
+    try:
+        content = write_report(args.eval_dirs, args.output, options)
+    except ReportError as error:
+        raise UsageError(str(error)) from None
+    if not args.quiet:
+        if content.silence and args.examples:
+            print(f"audiocodec: {content.silence}", file=sys.stderr)
+        size = os.path.getsize(args.output) / 1e6
+        heard = f"{len(content.systems)} systems, {len(content.examples)} utterances to listen to"
+        print(f"audiocodec: wrote {args.output} ({size:.1f} MB, {heard})", file=sys.stderr)
+    return 0
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    """Everything that can be refused before any work."""
+    for path in (*args.eval_dirs, *args.ratings):
+        if not os.path.exists(path):
+            raise UsageError(f"{path}: No such file or directory")
+    if args.name and len(args.name) != len(args.eval_dirs):
+        raise UsageError(f"{len(args.name)} names for {len(args.eval_dirs)} evaluations; give one for each")
+    if os.path.isdir(args.output):
+        raise UsageError(f"{args.output} is a folder; say -o {os.path.join(args.output, 'report.html')}")
+    if os.path.exists(args.output) and not args.force:
+        raise UsageError(f"{args.output} already exists; --force overwrites")
+    if not os.path.isdir(os.path.dirname(args.output) or "."):
+        raise UsageError(f"{os.path.dirname(args.output)}: No such directory")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def _ids(text: str) -> list[str]:
+    ids = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not ids:
+        raise argparse.ArgumentTypeError("names no utterance")
+    return ids

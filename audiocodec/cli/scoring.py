@@ -1,0 +1,83 @@
+"""What commands that score have in common: the list of metrics, groups, how many processes, failures, a progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiocodec.evaluation.catalogue import Metric
+    from audiocodec.evaluation.rows import Row
+
+METRICS_HELP = (
+    "what to score, separated by commas: `pesq,stoi,mel` (default), `all`, or words of evaluate --list-metrics"
+)
+
+
+def metrics_list(text: str) -> tuple[Metric, ...]:
+    """An argument that names metrics, separated by commas."""
+    from audiocodec.evaluation.catalogue import METRICS, select
+
+    try:
+        return select(word.strip() for word in text.split(","))
+    except ValueError as error:
+        words = ", ".join(metric.word for metric in METRICS)
+        raise argparse.ArgumentTypeError(f"{error.args[0]!r} is no metric; there are {words}, and `all`") from None
+
+
+def words_list(text: str) -> tuple[str, ...]:
+    """An argument that is words separated by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def groups_of(args: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """The groups that `--by` and `--table` ask for; says on stderr which references are in none."""
+    from audiocodec.evaluation.groups import read_groups, without_group
+    from audiocodec.evaluation.pairing import list_audio
+
+    if not args.by:
+        return {}
+    names = list_audio(args.reference, args.allow_pipes).keys()
+    groups = read_groups(args.table, args.by, args.reference)
+    left_out = without_group(groups, names)
+    if left_out and not args.quiet:
+        more = f", {left_out[1]} ..." if len(left_out) > 1 else ""
+        print(
+            f"audiocodec: {len(left_out)} of {len(names)} utterances are not in the table to break scores down by: "
+            f"{left_out[0]}{more}; they are counted as -",
+            file=sys.stderr,
+        )
+    return groups
+
+
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def say_failures(rows: Iterable[Row], summary: dict[str, Any], where: str = "") -> None:
+    """A line on stderr for every reason why an utterance lacks something of the summary; `where` comes before its id."""
+    for row in rows:
+        failures = {name: why for name, why in row.failures.items() if name in summary["measures"]}
+        for reason in dict.fromkeys(failures.values()):
+            names = [name for name, why in failures.items() if why == reason]
+            detail = f": {row.details[reason]}" if reason in row.details else ""
+            print(f"audiocodec: error: {where}{row.id}: {reason}{detail} ({', '.join(names)})", file=sys.stderr)
+
+
+@contextmanager
+def progress_bar(total: int, what: str, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, only on a terminal; gives what to call once for every file done."""
+    from tqdm import tqdm
+
+    off = True if quiet else None  # None: off unless stderr is a terminal
+    with tqdm(total=total, desc=what, unit="file", disable=off, file=sys.stderr, leave=False, delay=1.0) as bar:
+
+        def advance() -> None:
+            bar.update(1)
+
+        yield advance

@@ -1,0 +1,171 @@
+"""Every number that an evaluation can give: its name, what computes it, which way is better, what it needs installed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+from audiocodec.errors import MetricUndefined
+from audiocodec.metrics.dnsmos import dnsmos
+from audiocodec.metrics.loudness import loudness_difference
+from audiocodec.metrics.mel_distance import mel_distance
+from audiocodec.metrics.pesq import pesq, pesq_nb
+from audiocodec.metrics.pitch import pitch
+from audiocodec.metrics.si_sdr import si_sdr
+from audiocodec.metrics.speaker import speaker_similarity
+from audiocodec.metrics.stft_distance import stft_distance
+from audiocodec.metrics.stoi import estoi, stoi
+from audiocodec.metrics.visqol import visqol
+from audiocodec.metrics.wer import word_error_rate
+
+HIGHER, LOWER, NEITHER = "higher", "lower", ""
+
+# What a metric gives: one number, or one for each of its measures, of which some may be undefined.
+Result = float | Mapping[str, float | MetricUndefined]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a row.
+
+    Attributes:
+        name: its key in `rows.jsonl`.
+        heading: of a table's column, with the unit.
+        better: `HIGHER`, `LOWER` or `NEITHER`.
+        decimals: shown.
+    """
+
+    name: str
+    heading: str
+    better: str = HIGHER
+    decimals: int = 3
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is computed in one go from a pair.
+
+    Attributes:
+        word: what it is called on the command line.
+        measures: what it gives.
+        compute: takes `reference`, `estimate` (float [S], one channel) and `sample_rate` by keyword.
+        libraries: modules that it imports besides those the package always needs.
+        extra: the extra of the package that brings them.
+        default: whether it is computed when nothing is asked for.
+        optional: whether `all` leaves it out: it fits some data only.
+    """
+
+    word: str
+    measures: tuple[Measure, ...]
+    compute: Callable[..., Result]
+    libraries: tuple[str, ...] = ()
+    extra: str = "metrics"
+    default: bool = False
+    optional: bool = False
+
+
+METRICS = (
+    Metric("pesq", (Measure("pesq", "PESQ-WB"),), pesq, ("pesq",), "eval", True),
+    Metric("stoi", (Measure("stoi", "STOI"),), stoi, ("pystoi",), "eval", True),
+    Metric(
+        "mel",
+        (Measure("mel_distance", "mel distance, dB", LOWER, 2),),
+        mel_distance,
+        ("librosa.filters",),
+        "eval",
+        True,
+    ),
+    Metric("pesq_nb", (Measure("pesq_nb", "PESQ-NB"),), pesq_nb, ("pesq",), "eval"),
+    Metric("estoi", (Measure("estoi", "extended STOI"),), estoi, ("pystoi",), "eval"),
+    Metric("si_sdr", (Measure("si_sdr", "SI-SDR, dB", HIGHER, 2),), si_sdr),
+    Metric("stft", (Measure("stft_distance", "STFT distance", LOWER),), stft_distance),
+    Metric(
+        "loudness",
+        (Measure("loudness_difference", "loudness difference, LU", LOWER, 2),),
+        loudness_difference,
+        ("pyloudnorm",),
+    ),
+    Metric(
+        "pitch",
+        (Measure("vuv_f1", "V/UV F1"), Measure("f0_rmse_cents", "F0 RMSE, cents", LOWER, 1)),
+        pitch,
+        ("swift_f0",),
+    ),
+    Metric("speaker", (Measure("speaker_similarity", "speaker similarity"),), speaker_similarity, ("resemblyzer",)),
+    Metric(
+        "dnsmos",
+        (
+            Measure("dnsmos_ovrl", "DNSMOS overall"),
+            Measure("dnsmos_sig", "DNSMOS speech"),
+            Measure("dnsmos_bak", "DNSMOS background"),
+            Measure("dnsmos_p808", "DNSMOS P.808"),
+        ),
+        dnsmos,
+        ("onnxruntime", "speechmos.dnsmos", "librosa.feature"),
+    ),
+    Metric(
+        "visqol",
+        (Measure("visqol", "ViSQOL speech"),),
+        visqol,
+        ("visqol", "numba", "ai_edge_litert.interpreter"),
+    ),
+    Metric(
+        "wer",
+        (Measure("word_error_rate", "word error rate, English", LOWER),),
+        word_error_rate,
+        ("pocketsphinx",),
+        optional=True,
+    ),
+)
+
+# Numbers that come from token files and timings, not from a pair of signals.
+CODING = (
+    Measure("kbps_file", "kbps on disk", LOWER),
+    Measure("kbps_payload", "kbps of codes", LOWER),
+    Measure("tokens_per_second", "tokens per s", LOWER, 1),
+    Measure("encode_rtf", "encode, s per s", LOWER),
+    Measure("decode_rtf", "decode, s per s", LOWER),
+    Measure("coding_rtf", "encode and decode, s per s", LOWER),
+)
+
+MEASURES = {measure.name: measure for metric in METRICS for measure in metric.measures} | {m.name: m for m in CODING}
+DEFAULT = tuple(metric for metric in METRICS if metric.default)
+
+
+def select(words: Iterable[str]) -> tuple[Metric, ...]:
+    """The metrics with these words or names of measures, in the catalogue's order; `all`: those not optional.
+
+    Raises:
+        ValueError: there is no such metric; the argument is the word.
+    """
+    asked = set()
+    for word in words:
+        if word == "all":
+            found = [m for m in METRICS if not m.optional]
+        else:
+            found = [m for m in METRICS if word == m.word or word in (measure.name for measure in m.measures)]
+        if not found:
+            raise ValueError(word)
+        asked |= {metric.word for metric in found}
+    return tuple(metric for metric in METRICS if metric.word in asked)
+
+
+def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
+    """Why metrics cannot run here: a message for each library whose import fails, naming the extra to install."""
+    problems = []
+    for metric in metrics:
+        for library in metric.libraries:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # a library about its own imports
+                    import_module(library)
+            except Exception as error:  # noqa: BLE001 - a library that lacks one of its own raises what it likes
+                problems.append(f"{metric.word} needs {library} ({error}); install audiocodec[{metric.extra}]")
+    return problems
+
+
+def measures_of(metrics: Iterable[Metric]) -> tuple[str, ...]:
+    """Names of all measures of `metrics`."""
+    return tuple(measure.name for metric in metrics for measure in metric.measures)

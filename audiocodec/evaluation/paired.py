@@ -1,0 +1,100 @@
+"""Two systems on the same utterances: the paired bootstrap.
+
+Utterances differ more from each other than systems do. What is resampled is therefore the difference on each utterance
+that both have a score for: its interval is much narrower than those of the two means, and a system is better where the
+interval leaves out zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiocodec.errors import AudioCodecError
+from audiocodec.evaluation.catalogue import LOWER, MEASURES
+from audiocodec.evaluation.rows import Row
+from audiocodec.evaluation.summary import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How one system differs from another in one measure.
+
+    Attributes:
+        measure: its name.
+        n: utterances that both have a value for.
+        n_left_out: utterances that only one of them has, or only one has a value for.
+        mean: of the differences, first minus second; None without utterances.
+        interval: of that mean, 95 %; None for fewer than two.
+        wins: share of utterances on which the first is better; None where the measure has no better direction.
+    """
+
+    measure: str
+    n: int
+    n_left_out: int
+    mean: float | None
+    interval: list[float] | None
+    wins: float | None
+
+
+def difference(first: Iterable[Row], second: Iterable[Row], measure: str) -> Difference:
+    """Compare two evaluations of the same utterances; ties count half a win.
+
+    Args:
+        first: rows of a system.
+        second: rows of the one that it is compared with.
+        measure: a key of `catalogue.MEASURES`.
+
+    Raises:
+        AudioCodecError: an utterance of theirs has another reference: equal names, but not the same utterances.
+    """
+    first, second = list(first), list(second)
+    _check_references(first, second)
+    ours, theirs = ({row.id: row.values[measure] for row in rows if measure in row.values} for rows in (first, second))
+    common = sorted(ours.keys() & theirs.keys())
+    differences = np.array([ours[name] - theirs[name] for name in common])
+    better = MEASURES[measure].better
+    signs = np.sign(-differences if better == LOWER else differences)
+    return Difference(
+        measure=measure,
+        n=len(common),
+        n_left_out=len(ours.keys() ^ theirs.keys()),
+        mean=float(differences.mean()) if common else None,
+        interval=bootstrap_interval(differences.tolist()),
+        wins=float((signs + 1).mean() / 2) if common and better else None,
+    )
+
+
+def differences(
+    rows: Mapping[str, Sequence[Row]], against: str, measures: Collection[str]
+) -> dict[str, dict[str, Difference]]:
+    """Every other system minus one of them: label -> measure -> difference.
+
+    Args:
+        rows: of each system, by label.
+        against: label of the one that the others are compared with.
+        measures: what to compare; those of which neither side is better are left out.
+
+    Raises:
+        AudioCodecError: as for `difference`.
+    """
+    used = [measure.name for measure in MEASURES.values() if measure.name in measures and measure.better]
+    return {
+        label: {name: difference(others, rows[against], name) for name in used}
+        for label, others in rows.items()
+        if label != against
+    }
+
+
+def _check_references(first: Iterable[Row], second: Iterable[Row]) -> None:
+    """Refuse what was scored against different originals; rows without a hash are of older evaluations."""
+    known = {row.id: row for row in first if row.reference_hash}
+    for row in second:
+        other = known.get(row.id)
+        if other is not None and row.reference_hash and row.reference_hash != other.reference_hash:
+            raise AudioCodecError(
+                f"{row.id}: the references of the two evaluations differ ({other.reference}, {row.reference}); "
+                f"only systems scored against the same originals can be compared"
+            )

@@ -1,0 +1,16 @@
+"""Fixtures that several unit tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from report_folders import write_evaluations
+
+
+@pytest.fixture(scope="session")
+def evaluations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `write_evaluations` fills it."""
+    root = tmp_path_factory.mktemp("evaluations")
+    write_evaluations(root)
+    return root
