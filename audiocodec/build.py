@@ -31,11 +31,12 @@ def build_codec(config: Config, norm: bool = True) -> Codec:
         config: a checked configuration.
         norm: False leaves weight normalisation out (to load folded weights into).
     """
+    encoder, decoder = _encoder(config, norm), _decoder(config, norm)  # first: with a seed alike for every quantizer
     return Codec(
-        _encoder(config, norm),
+        encoder,
         LatentScale(config.quantizer.codebook_dim),
         build_quantizer(config),
-        _decoder(config, norm),
+        decoder,
         sample_rate=config.sample_rate,
         hop_length=config.hop_length,
         level_db=config.data.level_db,

@@ -309,3 +309,13 @@ def test_audio_at_another_rate_is_resampled() -> None:
     assert torch.equal(codec.encode(wav, sample_rate=2400), codec.encode(wav))
     for rate in (4800.0, np.int32(4800), np.float32(4800)):  # as other libraries give it
         assert torch.equal(codec.encode(wav, sample_rate=rate), codec.encode(wav, sample_rate=4800))
+
+
+def test_encoder_and_decoder_start_alike_whatever_the_quantizer() -> None:
+    codecs = []
+    for quantizer in (QuantizerConfig(kind="simvq"), QuantizerConfig(kind="vq", codebook_size=64)):
+        torch.manual_seed(7)
+        codecs.append(build_codec(Config(quantizer=quantizer)))
+    for part in ("encoder", "decoder"):
+        first, second = (dict(getattr(codec, part).named_parameters()) for codec in codecs)
+        assert first and all(torch.equal(first[name], second[name]) for name in first)

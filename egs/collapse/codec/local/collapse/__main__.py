@@ -49,7 +49,7 @@ def _train(trainer: Trainer, runs: list[Run], jobs: int) -> bool:
 
     def one(numbered: tuple[int, Run]) -> bool:
         well = trainer.run(numbered[1])
-        state = "finished" if well else "could not run"
+        state = "finished" if well else "stopped" if trainer.stopping else "could not run"
         minutes = (time.monotonic() - begun) / 60
         print(f"{numbered[0]} of {len(runs)}: {numbered[1].name}: {state}, {minutes:.1f} min", file=sys.stderr)
         return well

@@ -27,7 +27,11 @@ class Data:
 
 
 class Trainer:
-    """Trains runs, several at a time when called from several threads."""
+    """Trains runs, several at a time when called from several threads.
+
+    Attributes:
+        stopping: `stop` was called; runs end without a result.
+    """
 
     def __init__(self, config: Path, exp: Path, data: Data, jobs: int) -> None:
         """Remember what is common to all runs.
@@ -42,7 +46,7 @@ class Trainer:
         self.cpus = max(1, len(os.sched_getaffinity(0)) // jobs)
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
-        self._stopping = False
+        self.stopping = False
 
     def run(self, run: Run) -> bool:
         """Do what is left to do of a run; False when it failed, and `FAILED` in its folder says why."""
@@ -58,7 +62,7 @@ class Trainer:
         (folder / FAILED).unlink(missing_ok=True)
         for words, result in zip(commands, (None, folder / EVAL / "summary.json", folder / USAGE)):
             reason = self._call(words, folder / LOG, result)
-            if self._stopping:
+            if self.stopping:
                 return False
             if reason:
                 (folder / FAILED).write_text(reason, encoding="utf-8")
@@ -68,7 +72,7 @@ class Trainer:
 
     def stop(self) -> None:
         """End the commands that run; each saves what it can."""
-        self._stopping = True
+        self.stopping = True
         with self._lock:
             for child in self._children:
                 child.send_signal(signal.SIGTERM)
@@ -91,7 +95,7 @@ class Trainer:
         begun = log.stat().st_size if log.exists() else 0
         with open(log, "ab") as file:
             with self._lock:
-                if self._stopping:
+                if self.stopping:
                     return "stopped"
                 child = subprocess.Popen(
                     words,
