@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
     parser.add_argument("--exp", metavar="DIR", help="experiment folder to write (needed unless --dry-run)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in DIR, if any")
+    parser.add_argument("--init-from", metavar="MODEL", help="begin with the weights of MODEL, where they fit")
     parser.add_argument("--max-minutes", type=_minutes, default=math.inf, metavar="M", help="save and stop after M")
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="default: %(default)s")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands that wav.scp holds")
@@ -82,7 +83,14 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
     from audiocodec.training.trainer import Trainer
 
     trainer = Trainer(
-        config, folder, dataset, valid, device=args.device, resume=args.resume, allow_pipes=args.allow_pipes
+        config,
+        folder,
+        dataset,
+        valid,
+        device=args.device,
+        resume=args.resume,
+        init_from=args.init_from,
+        allow_pipes=args.allow_pipes,
     )
     if trainer.accelerator.is_main_process:
         write_atomically(folder / "config.yaml", lambda path: path.write_text(dump_config(config)))

@@ -14,7 +14,7 @@ from audiocodec.config.schema import QuantizerConfig
 from audiocodec.evaluation.coding import TokenSet
 from audiocodec.evaluation.results import read_summary
 from collapse.rows import Row, Run
-from collapse.training import EVAL, FAILED, USAGE, finished
+from collapse.training import EVAL, FAILED, PROBE, USAGE, finished
 
 Curve = list[tuple[int, float]]
 
@@ -29,6 +29,8 @@ class Outcome:
         measures: `pesq`, `stoi`, `mel_distance` as in an evaluation's summary.
         use: of each codebook: `usage`, `perplexity`, `frames`.
         effective: effective dimension of what each stage puts out, in the last training batches.
+        probe: what `audiocodec probe` printed: `stability` and, where there was something to learn from,
+            `predictability`.
         reason: why there are no results; empty when there are.
     """
 
@@ -37,6 +39,7 @@ class Outcome:
     measures: dict[str, Any] = field(default_factory=dict)
     use: Sequence[dict[str, Any]] = ()
     effective: Sequence[float] = ()
+    probe: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
 
     @property
@@ -76,7 +79,8 @@ def _read(run: Run, folder: Path) -> Outcome | None:
     summary = read_summary(folder / EVAL)
     tags = (f"codebook/{stage}/effective_dimension_codes" for stage in range(quantizer.num_codebooks))
     effective = [curve[-1][1] for tag in tags if (curve := read_curve(folder, tag))]
-    return Outcome(run, quantizer, summary["measures"], _use(folder, summary), effective)
+    probe = json.loads((folder / PROBE).read_text(encoding="utf-8"))
+    return Outcome(run, quantizer, summary["measures"], _use(folder, summary), effective, probe)
 
 
 def _use(folder: Path, summary: dict[str, Any]) -> list[dict[str, Any]]:

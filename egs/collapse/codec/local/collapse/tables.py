@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import log2
+from statistics import fmean
 from typing import Any
 
 from collapse.outcomes import Outcome
@@ -16,6 +18,11 @@ One codebook unless the size says more; of several, each stage from the first to
 among the {frames} frames that were counted{ceiling}. Effective dimension: participation ratio of what a stage puts out, in the
 last training batches. Scores: means over {utterances} utterances. FSQ takes products of levels: 1,000, 8,000 and 64,000 stand for
 1,024, 8,192 and 65,536."""
+
+PROBED = """\
+Share of the tokens that change, in %, when the audio is shifted by part of a hop, made softer or louder, or given white noise,
+and bits per token under an n-gram (the best of orders 1 to 3) and a small transformer; of several codebooks, the mean.
+`audiocodec probe` says more. `-`: not measured."""
 
 
 def page(command: str, facts: Sequence[str], outcomes: Sequence[Outcome], plots: Sequence[str]) -> str:
@@ -38,6 +45,9 @@ def page(command: str, facts: Sequence[str], outcomes: Sequence[Outcome], plots:
         table_2([o for o in outcomes if 2 in o.run.row.tables]),
         "## Table 3: what is trained",
         table_3([o for o in outcomes if 3 in o.run.row.tables]),
+        "## Table 4: stability and predictability of the tokens",
+        PROBED,
+        table_4([o for o in outcomes if not o.reason]),
         _notes([o for o in outcomes if not o.reason]),
         *(f"![{name.partition('.')[0]} against steps]({name})" for name in plots),
     ]
@@ -81,6 +91,26 @@ def table_3(outcomes: Sequence[Outcome]) -> str:
         rest = _failed(o, 6) if o.reason else [*_use(o), *_scores(o)]
         lines.append([o.run.row.label, *how, _size(o), *rest])
     return _table(["row", "drawn from", "codebook", "W", "codebook size", *_USE, *_SCORES], lines)
+
+
+def table_4(outcomes: Sequence[Outcome]) -> str:
+    """How many tokens change when the audio hardly does, and how well they can be guessed."""
+    changes = list(dict.fromkeys(change["name"] for o in outcomes for change in o.probe["stability"]))
+    head = ["method", "codebook size", *changes, "bits if unknown", "n-gram", "transformer"]
+    return _table(head, [[o.run.row.label, _size(o), *_changed(o, changes), *_bits(o)] for o in outcomes])
+
+
+def _changed(o: Outcome, changes: Sequence[str]) -> list[str]:
+    shares = {change["name"]: _percent(fmean(change["changed"])) for change in o.probe["stability"]}
+    return [shares.get(name, "-") for name in changes]
+
+
+def _bits(o: Outcome) -> list[str]:
+    assert o.quantizer is not None
+    known = o.probe.get("predictability", {"ngram": [], "transformer": None})
+    ngram = f"{fmean(min(bits) for bits in known['ngram']):.2f}" if known["ngram"] else "-"
+    transformer = f"{fmean(known['transformer']):.2f}" if known["transformer"] else "-"
+    return [f"{log2(o.quantizer.codebook_size):.2f}", ngram, transformer]
 
 
 def _notes(done: Sequence[Outcome]) -> str:
