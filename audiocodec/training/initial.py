@@ -121,7 +121,7 @@ class _Slot:
 
 def _slots(module: nn.Module) -> dict[str, _Slot]:
     """Every tensor of `module`, with normalised weights as one."""
-    slots = {}
+    slots: dict[str, _Slot] = {}
     for prefix, part in module.named_modules():
         if ".parametrizations" in f".{prefix}":
             continue

@@ -229,6 +229,6 @@ def test_every_row_begins_with_one_autoencoder(trainer: Trainer, tmp_path: Path)
     assert (tmp_path / "calls").read_text().split() == ["train", "train", "evaluate", "probe"]
     first, row = ((tmp_path / "exp" / name / "command").read_text() for name in ("autoencoder", "vq-1024"))
     assert "--set train.steps=4" in first and "--init-from" not in first
-    train = row.splitlines()[1]
+    train = row.splitlines()[-3]
     assert f"--init-from {tmp_path}/exp/autoencoder" in train
     assert "--set train.steps=5 --set train.warmup_autoencoder_steps=0" in train  # the other 5 of the 9
