@@ -34,6 +34,7 @@ class ResidualQuantizer(nn.Module):
         self.dropout, self.start_on_residual = dropout, start_on_residual
         self.num_codebooks = len(stages)
         self.codebook_size, self.codebook_dim = stages[0].codebook_size, stages[0].codebook_dim
+        self.start_frames = max(stage.start_frames for stage in stages)
 
     def start(self, latents: Tensor) -> None:
         """Start each stage from `latents [N, D]`, or from the residual of them that it will see."""

@@ -76,12 +76,12 @@ def _facts(outcomes: list[Outcome], exp: Path, data: Data) -> list[str]:
     from audiocodec.evaluation.results import read_summary
 
     facts = []
-    done = [exp / outcome.run.name for outcome in outcomes if not outcome.reason]
+    done = [exp / o.run.name for o in outcomes if not o.reason and not o.run.row.from_scratch]
     if done:
         config = load_config(done[0] / "config.yaml")
         t, warmup = config.train, load_config(exp / AUTOENCODER / "config.yaml").train.steps
         facts.append(
-            f"every row: {t.steps:,} steps of {t.batch_size} x {config.data.segment_seconds:g} s with its quantizer, from one "
+            f"rows of tables 1 to 4: {t.steps:,} steps of {t.batch_size} x {config.data.segment_seconds:g} s with its quantizer, from one "
             f"autoencoder trained for {warmup:,}; {config.frame_rate:g} frames a second, seed {config.seed}"
         )
         versions = [read_summary(folder / EVAL)["versions"] for folder in done]

@@ -98,8 +98,11 @@ class Trainer:
     def _commands(self, run: Run) -> list[list[str]]:
         model, test = str(self.exp / run.name), str(self.data.test / "wav.scp")
         tokens, scored = f"{model}/{USAGE}", f"{model}/{EVAL}"
-        schedule = [f"train.steps={self.steps - self.warmup}", "train.warmup_autoencoder_steps=0"]
-        train = [*self._train(run.name, [*run.settings, *schedule]), "--init-from", str(self.exp / AUTOENCODER)]
+        if run.row.from_scratch:
+            train = self._train(run.name, run.settings)
+        else:
+            schedule = [f"train.steps={self.steps - self.warmup}", "train.warmup_autoencoder_steps=0"]
+            train = [*self._train(run.name, [*run.settings, *schedule]), "--init-from", str(self.exp / AUTOENCODER)]
         score = ["audiocodec", "evaluate", "--reference", test, "--model", model, "-d", scored, "--metrics", METRICS]
         probe = ["audiocodec", "probe", model, "--audio", test, "--json"]
         if self.data.usage == self.data.test:  # tokens that are scored are no tokens to learn from
