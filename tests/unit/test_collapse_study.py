@@ -16,7 +16,7 @@ sys.path.insert(0, str(RECIPE / "local"))
 
 from collapse.outcomes import Outcome
 from collapse.rows import Row, Run, StudyError, choose, read_rows
-from collapse.tables import page, table_1, table_2, table_3, table_4
+from collapse.tables import page, table_1, table_2, table_3, table_4, table_5
 from collapse.training import Data, Trainer, finished
 
 VQ = Row("vq", "VQ", (1, 2), (1024, 8192), ("quantizer.kind=vq",))
@@ -49,19 +49,21 @@ def _outcomes() -> list[Outcome]:
     both = quantizer(codebook_size=1024, train_codebook=True, distribution="uniform")
     two = quantizer(codebook_size=1024, num_codebooks=2)
     return [
-        Outcome(Run(VQ, 1024), vq, _measures(1.2345, 0.5, 9.876), _use((0.0625, 12.4)), [2.34], _probe([0.125])),
+        Outcome(Run(VQ, 1024), vq, _measures(1.2345, 0.5, 9.876), _use((0.0625, 12.4)), [2.34], probe=_probe([0.125])),
         Outcome(Run(VQ, 8192), reason="8192 | too many"),
-        Outcome(Run(FSQ, 8192), fsq, _measures(None, 0.7, 7.0, 5), _use((0.25, 1500.0)), [4.0], _probe([0.25])),
-        Outcome(Run(SIMVQ, 1024), simvq, _measures(2.0, 0.75, 5.0, 2), _use((1.0, 1001.6)), [30.04], _probe([0.5])),
+        Outcome(Run(FSQ, 8192), fsq, _measures(None, 0.7, 7.0, 5), _use((0.25, 1500.0)), [4.0], probe=_probe([0.25])),
+        Outcome(
+            Run(SIMVQ, 1024), simvq, _measures(2.0, 0.75, 5.0, 2), _use((1.0, 1001.6)), [30.04], probe=_probe([0.5])
+        ),
         Outcome(
             Run(RESIDUAL, 1024),
             two,
             _measures(2.5, 0.8, 4.0),
             _use((1.0, 900.0), (0.75, 700.0)),
             [9.0, 11.0],
-            _probe([0.5, 1.0], [[8.0, 7.0, 7.5], [9.0, 9.5, 10.0]]),
+            probe=_probe([0.5, 1.0], [[8.0, 7.0, 7.5], [9.0, 9.5, 10.0]]),
         ),
-        Outcome(Run(BOTH, 1024), both, _measures(1.5, 0.6, 6.0), _use((0.5, 400.0)), [8.0], _probe([0.0])),
+        Outcome(Run(BOTH, 1024), both, _measures(1.5, 0.6, 6.0), _use((0.5, 400.0)), [8.0], probe=_probe([0.0])),
     ]
 
 
@@ -101,6 +103,17 @@ def test_table_4() -> None:
         |---|---|---|---|---|---|
         | VQ | 1,024 | 12.5 | 10.00 | - | - |
         | residual SimVQ | 2 x 1,024 | 75.0 | 10.00 | 8.00 | 2.00 |""")
+
+
+def test_table_5() -> None:
+    two = QuantizerConfig(codebook_dim=32, codebook_size=1024, num_codebooks=2)
+    use, measures = _use((1.0, 900.0), (0.75, 700.0)), _measures(2.5, 0.8, 4.0)
+    done = Outcome(Run(RESIDUAL, 1024), two, measures, use, errors=[0.5, 0.2504], different=[0.25, 0.5])
+    assert table_5([done, Outcome(Run(SIMVQ, 1024), reason="no")]) == textwrap.dedent("""\
+        | row | usage, % | different codes per frame | relative error after each stage | PESQ | STOI | mel distance, dB |
+        |---|---|---|---|---|---|---|
+        | residual SimVQ | 100.0 / 75.0 | 0.25 / 0.50 | 0.500 / 0.250 | 2.500 | 0.800 | 4.00 |
+        | SimVQ | could not run: no |  |  |  |  |  |""")
 
 
 def test_the_page_opens_with_the_command_and_says_what_was_counted() -> None:
@@ -232,3 +245,12 @@ def test_every_row_begins_with_one_autoencoder(trainer: Trainer, tmp_path: Path)
     train = row.splitlines()[-3]
     assert f"--init-from {tmp_path}/exp/autoencoder" in train
     assert "--set train.steps=5 --set train.warmup_autoencoder_steps=0" in train  # the other 5 of the 9
+
+
+def test_a_row_that_says_how_long_it_warms_up_trains_its_own(trainer: Trainer, tmp_path: Path) -> None:
+    own = Row("own", "own", (5,), (1024,), ("train.steps=7", "train.warmup_autoencoder_steps=3"))
+    (tmp_path / "exp" / "own-1024" / "eval").mkdir(parents=True)
+    (tmp_path / "exp" / "own-1024" / "eval" / "summary.json").touch()
+    assert trainer.run(Run(own, 1024))
+    train = (tmp_path / "exp" / "own-1024" / "command").read_text().splitlines()[-3]
+    assert "--set train.steps=7 --set train.warmup_autoencoder_steps=3" in train and "--init-from" not in train
