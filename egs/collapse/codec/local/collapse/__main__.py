@@ -81,7 +81,7 @@ def _facts(outcomes: list[Outcome], exp: Path, data: Data) -> list[str]:
         config = load_config(done[0] / "config.yaml")
         t, warmup = config.train, load_config(exp / AUTOENCODER / "config.yaml").train.steps
         facts.append(
-            f"rows of tables 1 to 4: {t.steps:,} steps of {t.batch_size} x {config.data.segment_seconds:g} s with its quantizer, from one "
+            f"rows of tables 1 to 4: {t.steps:,} steps of {t.batch_size} x {config.data.segment_seconds:g} s with the quantizer, from one "
             f"autoencoder trained for {warmup:,}; {config.frame_rate:g} frames a second, seed {config.seed}"
         )
         versions = [read_summary(folder / EVAL)["versions"] for folder in done]
