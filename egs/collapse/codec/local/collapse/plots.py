@@ -35,7 +35,7 @@ def draw(outcomes: Sequence[Outcome], exp: Path) -> list[str]:
             axes.set(title=title, xlabel="step", ylabel=label)
             axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
         figure.tight_layout()
-        figure.savefig(exp / name, dpi=90, metadata={"Software": None})
+        figure.savefig(exp / name, dpi=90, bbox_inches="tight", metadata={"Software": None})
         pyplot.close(figure)
     started = [o for o in outcomes if 5 in o.run.row.tables and not o.reason]
     if started:
