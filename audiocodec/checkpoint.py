@@ -54,7 +54,7 @@ def resolve(model: str | Path | None = None) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    candidates = [path / MODEL_FILE, *sorted(path.glob(f"checkpoints/step_*/{MODEL_FILE}"), reverse=True)]
+    candidates = [path / MODEL_FILE, *sorted(path.glob(f"checkpoints/step_*[0-9]/{MODEL_FILE}"), reverse=True)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
