@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from audiocodec.checkpoint import write_atomically
+from audiocodec.checkpoint import describe, write_atomically
 from audiocodec.cli.usage import UsageError
 from audiocodec.config.load import dump_config, load_config
 from audiocodec.config.schema import Config
@@ -49,8 +49,11 @@ def run(args: argparse.Namespace) -> int:
     if not config.data.train:
         raise UsageError("train: data.train is not set; give it in the configuration or with --set data.train=FOLDER")
     folder = Path(args.exp)
-    if not args.resume and any((folder / "checkpoints").glob("step_*")):
+    begun = any((folder / "checkpoints").glob("step_*"))
+    if begun and not args.resume:
         raise UsageError(f"train: {folder} holds checkpoints; go on with --resume or choose another --exp")
+    if args.init_from and not begun:
+        describe(args.init_from)  # a wrong name is said before all audio is read
     trainer = _prepare(config, folder, args)
     with _stop_on_signal(trainer) as signals:
         step = trainer.run(args.max_minutes)
@@ -106,9 +109,9 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
 
 
 def _dry_run(config: Config, as_json: bool) -> int:
-    from audiocodec.training.report import describe
+    from audiocodec.training import report
 
-    values = describe(config)
+    values = report.describe(config)
     if as_json:
         print(json.dumps(values))
     else:

@@ -1,13 +1,15 @@
 """Starting a run with the weights of another: what has the same name and shape is taken, what overlaps is cut out.
 
-The source is a model (folded weights, see `checkpoint.resolve`): any shipped one, a file, or an experiment, whose
-newest checkpoint also holds its discriminators. Optimizers, averages' history and step count start anew.
+The source is a model (see `checkpoint.resolve`): any shipped one, a file, or an experiment, whose newest checkpoint also
+holds its discriminators. Both are read whole and checked, with weight normalisation folded. Optimizers, step count and
+the average's history start anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,20 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from audiocodec import checkpoint
+from audiocodec.build import build_discriminators
+from audiocodec.config.load import config_from_text
+from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
+from audiocodec.nn.conv import fold_weight_norm
+from audiocodec.training.steps import DiscriminatorBundle
 
 DISCRIMINATORS_FILE = "discriminators.safetensors"
-LENGTH, DIRECTION = ".parametrizations.weight.original0", ".parametrizations.weight.original1"
 SHOWN = 8  # names in a line of the report
+# What a code means hangs on these, with the weights: the latents that come in, and what becomes of a codebook.
+_OF_CODES = ("model.encoder", "model.latent_scale") + tuple(
+    f"quantizer.{key}"
+    for key in ("kind", "codebook_size", "codebook_dim", "bias", "map", "zero_code", "first_stage", "low_dim")
+)
 
 
 @dataclass
@@ -47,39 +58,52 @@ class Taken:
         return [f"{kind} {len(names)}: {_some(names, kind)}" for kind, names in kinds if names]
 
 
-def take_codec(codec: nn.Module, source: str) -> tuple[Taken, bool]:
-    """Give `codec` the weights of a model.
+def take_codec(codec: nn.Module, config: Config, model: Path) -> tuple[Taken, bool]:
+    """Give `codec` the weights of a model: of its quantizer all or, where its codes would mean something else, none.
 
     Args:
         codec: of the run, as built.
-        source: what `checkpoint.resolve` takes.
+        config: of the run.
+        model: the file.
 
     Returns:
-        The report; whether the whole quantizer came along, from a run that had switched it on: it need not be started.
+        The report; whether the quantizer goes on: it need not be started.
 
     Raises:
-        CheckpointError: no such model, unreadable, or nothing in it fits.
+        CheckpointError: unreadable, damaged, or no weight of encoder or decoder fits.
     """
-    path = checkpoint.resolve(source)
-    described = checkpoint.describe(path)
-    tensors = _read(path)
-    if not _had_started(described):
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("quantizer.")}
-    taken = take(codec, tensors)
-    if not taken.loaded and not taken.resized:
-        raise CheckpointError(f"{path}: none of its weights fit this configuration")
-    quantizer = [name for name in (*taken.resized, *taken.fresh) if name.startswith("quantizer.")]
-    return taken, _had_started(described) and not quantizer
+    described = checkpoint.describe(model)
+    goes_on = _goes_on(config, _config_of(model, described), described["notes"])
+    left_out = (() if goes_on else ("quantizer.",)) + (() if config.model.latent_scale else ("scale.",))
+    tensors = checkpoint.load(model).state_dict()
+    taken = take(codec, {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)})
+    fits = [name for name in taken.loaded if name.startswith(("encoder.", "decoder.")) and tensors[name].dim() > 1]
+    if not fits:  # biases fit by chance
+        raise CheckpointError(f"{model}: none of its weights fit: no matrix of encoder or decoder has the same shape")
+    return taken, goes_on
 
 
-def take_discriminators(discriminators: nn.Module, source: str) -> Taken | None:
-    """The same for discriminators; None where the source has none beside its model."""
-    path = checkpoint.resolve(source).parent / DISCRIMINATORS_FILE
-    return take(discriminators, _read(path)) if path.is_file() else None
+def take_discriminators(discriminators: nn.Module, model: Path) -> Taken | None:
+    """The same for discriminators; None where there are none beside the model.
+
+    Raises:
+        CheckpointError: unreadable, or not those of the model's configuration.
+    """
+    path = model.parent / DISCRIMINATORS_FILE
+    if not path.is_file():
+        return None
+    source = DiscriminatorBundle(build_discriminators(_config_of(model, checkpoint.describe(model))))
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
+    checkpoint.load_state(source, state, str(path))
+    fold_weight_norm(source)
+    return take(discriminators, source.state_dict())
 
 
 def take(module: nn.Module, tensors: Mapping[str, Tensor]) -> Taken:
-    """Copy what fits of `tensors` into `module`; weight normalisation may be folded in one and not in the other."""
+    """Copy what fits of `tensors`, with weight normalisation folded, into `module`, where it need not be."""
     own, taken = _slots(module), Taken()
     for name, slot in own.items():
         found = tensors.get(name)
@@ -112,9 +136,8 @@ class _Slot:
 
     @torch.no_grad()
     def set(self, value: Tensor) -> None:
-        value = value.to(self.tensor)
         if is_parametrized(self.module, self.name):
-            setattr(self.module, self.name, value)
+            setattr(self.module, self.name, value.to(self.tensor, copy=True))  # the direction becomes this very tensor
         else:
             self.tensor.copy_(value)
 
@@ -131,29 +154,19 @@ def _slots(module: nn.Module) -> dict[str, _Slot]:
     return slots
 
 
-def _had_started(described: Mapping[str, Any]) -> bool:
-    """Whether a model's quantizer was at work; shipped and exported models, which do not say, were made to be used."""
-    return bool(described["notes"].get("quantizer_started", True))
+def _goes_on(ours: Config, theirs: Config, notes: Mapping[str, Any]) -> bool:
+    """Whether the source's quantizer was at work, and its codes mean the same here; further stages are left out.
+
+    Models that do not say were made to be used, if they were not saved in the autoencoder's warm-up.
+    """
+    step = notes.get("step", theirs.train.warmup_autoencoder_steps + 1)
+    at_work = notes.get("quantizer_started", step > theirs.train.warmup_autoencoder_steps)
+    same = all(attrgetter(key)(ours) == attrgetter(key)(theirs) for key in _OF_CODES)
+    return bool(at_work) and same and ours.quantizer.num_codebooks <= theirs.quantizer.num_codebooks
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return _folded({name: tensor.float() for name, tensor in load_file(path).items()})
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
-
-
-def _folded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Normalised weights, stored as length and direction, as one."""
-    folded = {}
-    for name, tensor in tensors.items():
-        if name.endswith(LENGTH):
-            stem = name.removesuffix(LENGTH)
-            direction = tensors[stem + DIRECTION]
-            folded[stem + ".weight"] = torch._weight_norm(direction, tensor, 0)
-        elif not name.endswith(DIRECTION):
-            folded[name] = tensor
-    return folded
+def _config_of(model: Path, described: Mapping[str, Any]) -> Config:
+    return config_from_text(described["config"], f"{model} (header)")
 
 
 def _some(names: list[str], kind: str) -> str:

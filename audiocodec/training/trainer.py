@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audiocodec import checkpoint
 from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
@@ -190,8 +191,7 @@ class Trainer:
         wav = wav.to(self.accelerator.device)
         raw = self.parts.raw_discriminators
         with self.accelerator.autocast():
-            quantize = self.step >= self.config.train.warmup_autoencoder_steps
-            output: CodecOutput = self.parts.codec(wav, quantize=quantize)
+            output: CodecOutput = self.parts.codec(wav, quantize=self.quantizer_started)
             values: Values = {}
             if judge:
                 assert self.parts.discriminators is not None
@@ -268,8 +268,7 @@ class Trainer:
             return
         average = self.parts.ema.average
         calibrate(average, self.dataset, self.config)
-        quantize = self.step > self.config.train.warmup_autoencoder_steps
-        values, examples = validation.validate(average, self.valid, self.steps.spectral, quantize)
+        values, examples = validation.validate(average, self.valid, self.steps.spectral, self.quantizer_started)
         book.scalars(values, self.step, "validation")
         for example in examples:
             if self.step == self.config.train.valid_interval:
@@ -296,18 +295,18 @@ class Trainer:
 
     def _begin_with(self, source: str) -> None:
         """Take over weights, and say which."""
-        taken, self.quantizer_started = take_codec(self.parts.raw_codec, source)
+        path = Path(self.parts.gather(str(checkpoint.resolve(source)))[0])  # an experiment that runs may move on
+        taken, self.quantizer_started = take_codec(self.parts.raw_codec, self.config, path)
         self.parts.ema.average.load_state_dict(self.parts.raw_codec.state_dict())
-        reports = {"codec": taken}
+        log.info("begins with the weights of %s", path)
+        reports = {"codec": taken.lines()}
         if self.parts.discriminators is not None:
-            judges = take_discriminators(self.parts.raw_discriminators, source)
-            reports |= {"discriminators": judges} if judges else {}
-            if judges is None:
-                log.info("%s: has no discriminators; they start fresh", source)
-        for name, report in reports.items():
-            for line in report.lines():
-                log.info("%s: %s: %s", source, name, line)
-        log.info("%s: quantizer %s", source, "goes on as it is" if self.quantizer_started else "is started anew")
+            judges = take_discriminators(self.parts.raw_discriminators, path)
+            reports["discriminators"] = judges.lines() if judges else ["fresh: none come with the model"]
+        for name, lines in reports.items():
+            for line in lines:
+                log.info("%s: %s", name, line)
+        log.info("quantizer: %s", "goes on as it is" if self.quantizer_started else "is started anew")
 
     def _restore(self, folder: Path) -> None:
         values = state.load(folder, self.config, self.parts.modules, self.parts.optimizers)

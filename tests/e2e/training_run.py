@@ -66,11 +66,19 @@ def config(overrides: str = "") -> Config:
         return load_config(Path(folder) / path, overrides.split())
 
 
-def trainer(made: Config, folder: Path, data: Path, *, resume: bool = False, kind: type[Trainer] = Trainer) -> Trainer:
+def trainer(
+    made: Config,
+    folder: Path,
+    data: Path,
+    *,
+    resume: bool = False,
+    init_from: str | None = None,
+    kind: type[Trainer] = Trainer,
+) -> Trainer:
     """A trainer on the CPU, as `audiocodec train` makes it."""
     utterances = read_folder(str(data))
     dataset = SegmentDataset(utterances, made.sample_rate, made.segment_samples, made.seed)
-    return kind(made, folder, dataset, utterances, device="cpu", resume=resume)
+    return kind(made, folder, dataset, utterances, device="cpu", resume=resume, init_from=init_from)
 
 
 def stopping_at(step: int) -> type[Trainer]:
