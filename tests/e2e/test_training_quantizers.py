@@ -24,6 +24,8 @@ RESIDUAL = "quantizer.num_codebooks=2 quantizer.dropout=0.5"
 # Overrides, and what of the first stage must move in training; the rest of it must not.
 ROWS = {
     "simvq": ("", {"map.weight", "map.bias"}),
+    "latents": ("quantizer.distribution=latents", {"map.weight", "map.bias"}),
+    "unscaled": ("model.latent_scale=false", {"map.weight", "map.bias"}),
     "mlp": (
         "quantizer.map=mlp",
         {"map.weight", "map.bias", "bend.2.weight", "bend.2.bias", "bend.0.weight", "bend.0.bias"},
@@ -67,6 +69,7 @@ def test_what_learns_learns_and_what_is_frozen_stays(name: str, tmp_path: Path, 
         "quantizer.kind=vq",
         "quantizer.kind=fsq quantizer.codebook_size=25 quantizer.num_codebooks=2",
         "quantizer.kind=vq_lc quantizer.map=mlp",
+        f"{RESIDUAL} quantizer.distribution=latents quantizer.start=covariance model.latent_scale=false",
     ],
 )
 @pytest.mark.parametrize("warmup", [1, 2])
