@@ -53,7 +53,7 @@ def test_the_smoke_profile_becomes_tables_once(tmp_path: Path) -> None:
     assert f"| method | codebook size | {changes} | bits if unknown | n-gram | transformer |" in page
     for name in ("vq-1024", "simvq-1024"):  # both began with the same encoder
         log = (exp / name / "train.log").read_text()
-        assert "exp/smoke/autoencoder: codec: loaded" in log and "quantizer is started anew" in log
+        assert "begins with the weights of exp/smoke/autoencoder/" in log and "quantizer: is started anew" in log
     assert all((exp / name).read_bytes().startswith(b"\x89PNG") for name in ("usage.png", "loss.png"))
 
     before = {name: fingerprint(exp / name) for name in ("autoencoder", "vq-1024", "simvq-1024")}
