@@ -10,8 +10,9 @@ from safetensors.numpy import load_file
 
 from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
+from audiocodec.data.corpus import make_folder
 from audiocodec.data.dataset import SegmentDataset
-from audiocodec.data.manifest import make_folder, read_folder
+from audiocodec.data.manifest import read_folder
 from audiocodec.training.trainer import Trainer
 
 RATE = 8000

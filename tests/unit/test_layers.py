@@ -19,7 +19,10 @@ LAYERS = {
     "tokens": 1,
     "audio": 1,
     "tokens.export": 2,
+    "data.pipes": 2,
     "data.manifest": 2,
+    "data.corpus": 2,
+    "data.validation": 2,
     "dsp": 2,
     "data": 3,
     "nn": 3,
@@ -53,7 +56,7 @@ OWNERS = {
     "vector_quantize_pytorch": (),
     "sklearn": (),
 }
-WITHOUT_TORCH = ("errors", "config", "tokens", "audio", "data.manifest", "checkpoint", "cli")
+WITHOUT_TORCH = ("errors", "config", "tokens", "audio", "data", "checkpoint", "cli")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import audio_file
+from audiocodec.data.pipes import audio_file
 from audiocodec.errors import AudioCodecError, AudioError
 from audiocodec.evaluation.anchors.anchor import Anchor
 from audiocodec.evaluation.coding import Bitrate, CodedSizes
