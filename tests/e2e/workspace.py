@@ -61,6 +61,19 @@ def run(
     return done
 
 
+def benchmark_table(name: str, folder: Path, *arguments: str | Path) -> list[dict[str, str]]:
+    """Run a benchmark once; its rows by column, the same on stdout and in the file."""
+    output = folder / "table.md"
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--rounds", "1", "-o", output]
+    text = run(command, CHECKOUT).stdout
+    assert text.strip() == output.read_text().strip()
+    assert f"benchmarks.{name}" in text.split("\n")[2]
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    header, ruler, *rows = lines
+    assert len(ruler) == len(header)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
 def fingerprint(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     """Inode, modification time and content of every file below a folder: equal if nothing was touched."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
