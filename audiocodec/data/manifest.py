@@ -15,6 +15,7 @@ from pathlib import Path
 
 from audiocodec.data.pipes import is_pipe
 from audiocodec.errors import ManifestError
+from audiocodec.files import replacing
 
 FILES = ("wav.scp", "utt2spk", "utt2num_samples")
 _SHOWN = 10  # problems named in one error message
@@ -201,10 +202,6 @@ def _replace_if_different(path: Path, text: str) -> bool:
     data = text.encode("utf-8", errors="surrogateescape")
     if path.is_file() and path.read_bytes() == data:
         return False
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return True

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[2] / "audiocodec"
 # own layer. `inference` stands below the two that use it, training and evaluation.
 LAYERS = {
     "errors": 0,
+    "files": 0,
     "config": 1,
     "tokens": 1,
     "audio": 1,
@@ -56,7 +57,7 @@ OWNERS = {
     "vector_quantize_pytorch": (),
     "sklearn": (),
 }
-WITHOUT_TORCH = ("errors", "config", "tokens", "audio", "data", "checkpoint", "cli")
+WITHOUT_TORCH = ("errors", "files", "config", "tokens", "audio", "data", "checkpoint", "cli")
 
 
 @dataclass(frozen=True)
