@@ -9,6 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
 CHECKOUT = Path(__file__).parents[2]
 
 # What is made by running things; a copy holds what a fresh clone holds.
@@ -72,6 +75,12 @@ def benchmark_table(name: str, folder: Path, *arguments: str | Path) -> list[dic
     header, ruler, *rows = lines
     assert len(ruler) == len(header)
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def write_noise(path: Path, frames: int) -> None:
+    """A file of noise, so many frames of the model `tiny_model_path` (24 kHz, hop 320); its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.1 * np.random.default_rng(frames).standard_normal(320 * frames), 24_000)
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[int, int, bytes]]:
