@@ -21,18 +21,22 @@ from benchmarks.training import Step
 
 CONFIG = Path(__file__).parents[1] / "recipes/conf/mini.yaml"
 CASES = {
-    "STFT discriminators": ("train.batch_size=24", "discriminator.kinds=[ms_stft]"),
-    "both kinds of discriminators": ("train.batch_size=12", "discriminator.mpd_channels=4"),
-    "no discriminators": ("train.batch_size=48", "discriminator.kinds=[]"),
+    "stft": ("train.batch_size=24", "discriminator.kinds=[ms_stft]"),
+    "stft+mpd": (
+        "train.batch_size=12",
+        "discriminator.kinds=[ms_stft,mpd]",
+        "discriminator.mpd_channels=4",
+    ),
+    "plain": ("train.batch_size=48", "discriminator.kinds=[]"),
     "bfloat16": ("train.batch_size=24", "discriminator.kinds=[ms_stft]", "train.precision=bf16"),
-    "SEANet decoder, LSTM": (
+    "seanet+lstm": (
         "train.batch_size=12",
         "discriminator.kinds=[ms_stft]",
         "model.decoder.kind=seanet",
         "model.decoder.lstm_layers=1",
         "model.encoder.lstm_layers=1",
     ),
-    "eight codebooks of 16,384": (
+    "residual": (
         "train.batch_size=12",
         "discriminator.kinds=[ms_stft]",
         "quantizer.num_codebooks=8",

@@ -10,13 +10,13 @@ from workspace import benchmark_table
 
 from audiocodec.training.report import describe
 
-FACTORS = {"returns": 1.2, "as it is": 1.5}  # 1.01, and 1.25 to 1.41 of the same step, were seen
+FACTORS = {"returns": 1.2, "as it is": 1.5}  # 1.01, and 1.25 to 1.41, were seen of this step
 
 
 @pytest.mark.slow
 def test_the_estimate_is_within_its_factor_of_a_real_step(tmp_path: Path) -> None:
     """Tensors are what is announced; what the C library keeps of freed ones depends on the moment."""
-    rows = benchmark_table("memory", tmp_path, "--cases", "STFT discriminators")
+    rows = benchmark_table("memory", tmp_path, "--cases", "stft")
     assert {row["freed memory"] for row in rows} == FACTORS.keys()
     for row in rows:
         peak, estimate, factor = float(row["peak MB"]), float(row["estimate MB"]), FACTORS[row["freed memory"]]
