@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training_run import config, stopping_at, tensors, trainer
+from training_run import config, on_two_processes, stopping_at, tensors, trainer
 
 from audiocodec import build
 from audiocodec.cli.main import main
@@ -108,26 +104,12 @@ def test_a_bad_step_leaves_a_moving_codebook_where_it_was(
     torch.testing.assert_close(counts.sum(), 0.9 * before["stages.0.counts"].sum() + 0.1 * frames)
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """torch on one thread, as in the processes of a test."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_move_a_codebook_as_one_with_twice_the_batch(
     tmp_path: Path, data: Path, command: list[str]
 ) -> None:
     overrides = f"{EMA} quantizer.replace_below=0.2 train.steps=3"
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words += ["-m", "audiocodec.cli.main", *command]
-    words += [word for override in overrides.split() for word in ("--set", override)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    on_two_processes([*command, *(word for override in overrides.split() for word in ("--set", override))])
     assert "2 process(es)" in (tmp_path / "exp" / "train.log").read_text()
     trainer(config(f"{overrides} train.gradient_accumulation=2"), tmp_path / "one", data).run()
     trainer(config(overrides), tmp_path / "half", data).run()
