@@ -37,9 +37,9 @@ def choose(asked: str, model: str | None) -> str:
     for runtime in wanted:
         if find_spec(PACKAGES[runtime]) is not None:
             return runtime
-    packages = " nor ".join(PACKAGES[runtime] for runtime in wanted)
     extras = " or ".join(f'pip install "audiocodec[{runtime}]"' for runtime in wanted)
-    raise UsageError(f"{'neither ' if len(wanted) > 1 else ''}{packages} is installed; {extras}")
+    missing = f"{PACKAGES[wanted[0]]} is not" if len(wanted) == 1 else f"neither {' nor '.join(PACKAGES.values())} is"
+    raise UsageError(f"{missing} installed; {extras}")
 
 
 def load_onnx(path: str, device: str, threads: int | None, quiet: bool) -> BlockCodec:
