@@ -75,3 +75,13 @@ def _table(name: str, folder: Path, *arguments: str | Path) -> list[dict[str, st
     header, ruler, *rows = lines
     assert len(ruler) == len(header)
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+@pytest.mark.slow
+def test_cli(tmp_path: Path) -> None:
+    rows = _table("cli", tmp_path, "--seconds", "0.5")
+    runtimes = [f"audiocodec --runtime {runtime}" for runtime in ("onnx", "torch")]
+    assert [(r["command"], r["direction"]) for r in rows] == [(n, d) for d in ("encode", "decode") for n in runtimes]
+    light, heavy = (float(row["peak MB"]) for row in rows[:2])
+    assert 50 < light < heavy  # torch alone is more
+    assert all(float(row["CPU s"]) > 0 and row["CPU beside encodec"] == "-" for row in rows)
