@@ -16,6 +16,7 @@ from audiocodec.config.load import config_from_text
 from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.config.schema import Config
 from audiocodec.errors import AudioError, CheckpointError, ConfigError, TokenFileError
+from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.onnx import folder
 from audiocodec.onnx.codec import OnnxCodec
 from audiocodec.onnx.model import load, read
@@ -113,6 +114,15 @@ def test_every_network_is_that_of_torch(network: str, causal: bool, tmp_path: Pa
 @pytest.mark.parametrize("quantizer", QUANTIZERS.values(), ids=QUANTIZERS)
 def test_every_quantizer_is_that_of_torch(quantizer: str, tmp_path: Path) -> None:
     compare(save(config(NETWORKS["istft_odd"], quantizer), tmp_path / "m.safetensors"), 400 * HOP)
+
+
+def test_loud_frames_are_limited_as_in_torch(path: Path, tmp_path: Path) -> None:
+    codec = checkpoint.load(path)
+    assert isinstance(codec.decoder, ISTFTDecoder)
+    head = codec.decoder.head
+    head.linear.bias[: head.bins] += torch.linspace(0, 12, head.bins)  # from far below the limit to far above
+    checkpoint.save(codec, config(NETWORKS["istft"]), tmp_path / "m.safetensors")
+    compare(tmp_path / "m.safetensors")
 
 
 @pytest.fixture(scope="module")
