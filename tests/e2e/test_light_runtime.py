@@ -81,7 +81,11 @@ def test_without_torch_the_audio_is_that_of_torch(coded: Path) -> None:
         (["encode", "none.wav", "-o", "a.act"], 1, "none.wav"),
         (["encode", SPEECH, "-o", "a.act", "-m", "none"], 2, "none: no such model"),
         (["encode", SPEECH, "-o", "a.act", "--device", "cuda"], 2, "--device cuda: this onnxruntime has none"),
-        (["train", "--config", CHECKOUT / "recipes/conf/mini.yaml", "--exp", "e"], 2, 'pip install "audiocodec[torch]"'),
+        (
+            ["train", "--config", CHECKOUT / "recipes/conf/mini.yaml", "--exp", "e"],
+            2,
+            'pip install "audiocodec[torch]"',
+        ),
     ],
 )
 def test_without_torch_errors_are_one_line_and_a_status(
