@@ -15,7 +15,10 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiocodec.config.load import config_from_text, dump_config
+import numpy as np
+import numpy.typing as npt
+
+from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.errors import CheckpointError
 from audiocodec.files import replacing
 
@@ -68,7 +71,7 @@ def describe(model: str | Path | None = None) -> dict[str, Any]:
     """What a model file says of itself, from its header alone.
 
     Returns:
-        `path`, `fingerprint` (hex), `config` (YAML text), `parameters`, `bytes`, and whatever notes were stored.
+        `path`, `fingerprint` (hex), `config` (text, see `config_of`), `parameters`, `bytes`, and whatever notes were stored.
 
     Raises:
         CheckpointError: not a model file of this package.
@@ -89,6 +92,26 @@ def describe(model: str | Path | None = None) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "notes": json.loads(metadata["notes"]),
     }
+
+
+def config_of(described: dict[str, Any]) -> Config:
+    """The configuration of a model that `describe` described.
+
+    Raises:
+        ConfigError: it makes no sense to this version.
+        CheckpointError: the file is an early one, whose configuration is YAML, and PyYAML is not installed.
+    """
+    text, source = described["config"], f"{described['path']} (header)"
+    if text.startswith("{"):
+        return config_from_json(text, source)
+    try:
+        from audiocodec.config.load import config_from_text
+    except ModuleNotFoundError as error:
+        raise CheckpointError(
+            f"{described['path']}: an early model file, which needs PyYAML; install it, or have the file written "
+            "anew by `audiocodec export`"
+        ) from error
+    return config_from_text(text, source)
 
 
 def save(
@@ -113,7 +136,7 @@ def save(
     frozen.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     metadata = {
         "format": FORMAT,
-        "config": dump_config(config),
+        "config": config_to_json(config),
         "fingerprint": frozen.fingerprint.hex(),
         "notes": json.dumps(notes or {}),
     }
@@ -138,7 +161,7 @@ def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
 
     path = resolve(model)
     described = describe(path)
-    config = config_from_text(described["config"], f"{path} (header)")
+    config = config_of(described)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -146,12 +169,42 @@ def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
     codec = build_codec(config, norm=False)
     load_state(codec, {name: tensor.float() for name, tensor in state.items()}, str(path))
     codec.freeze()
-    if codec.fingerprint.hex() != described["fingerprint"]:
-        raise CheckpointError(
-            f"{path}: the weights have fingerprint {codec.fingerprint.hex()}, the header says "
-            f"{described['fingerprint']}: the file is damaged"
-        )
+    check_weights(path, codec.fingerprint, described["fingerprint"])
     return codec.to(device)
+
+
+def read_weights(path: str | Path) -> dict[str, npt.NDArray[np.float32]]:
+    """All tensors of a model file as float32, without torch and without the package safetensors.
+
+    Raises:
+        CheckpointError: the file is damaged or cut short.
+    """
+    header = _read_header(Path(path))
+    header.pop("__metadata__", None)
+    _count_parameters(header, Path(path))
+    with open(path, "rb") as file:
+        data = memoryview(file.read())
+    data = data[8 + struct.unpack("<Q", data[:8])[0] :]
+    if len(data) < max((tensor["data_offsets"][1] for tensor in header.values()), default=0):
+        raise CheckpointError(f"{path}: cannot read the weights: the file is cut short")
+    weights = {}
+    for name, tensor in header.items():
+        first, end = tensor["data_offsets"]
+        stored = np.frombuffer(data[first:end], f"<f{_VALUE_BYTES[tensor['dtype']]}")
+        weights[name] = stored.astype(np.float32).reshape(tensor["shape"])
+    return weights
+
+
+def check_weights(path: str | Path, found: bytes, stated: str) -> None:
+    """Refuse weights whose fingerprint is not the one that the header states, in hex.
+
+    Raises:
+        CheckpointError: naming both.
+    """
+    if found.hex() != stated:
+        raise CheckpointError(
+            f"{path}: the weights have fingerprint {found.hex()}, the header says {stated}: the file is damaged"
+        )
 
 
 def load_state(module: Any, state: dict[str, Tensor], source: str) -> None:

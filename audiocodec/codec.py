@@ -1,15 +1,10 @@
-"""The codec: waveform -> latents -> codes -> latents -> waveform.
+"""The codec on torch: waveform -> latents -> codes -> latents -> waveform.
 
-Coding is done in chunks whose overlap is the exact receptive field, so that memory does not grow with the length and
-the result is that of the whole (but for float rounding). Models with an LSTM have no finite receptive field and are
-coded whole.
+Chunks, and the checks of what comes in, are those of every runtime (`coding`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiocodec.audio.io import MAX_RATE, MIN_RATE
 from audiocodec.audio.resampling import resample
+from audiocodec.coding import (
+    BlockCodec,
+    CodeArray,
+    FloatArray,
+    check_audio_shape,
+    fingerprint_of,
+    float_samples,
+    whole_hertz,
+)
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
 from audiocodec.nn.istft_decoder import ISTFTDecoder
@@ -27,11 +30,6 @@ from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
-
-CHUNK_SECONDS = 10.0
-
-FloatArray = npt.NDArray[np.float32]
-CodeArray = npt.NDArray[np.int32]
 
 
 class CodecOutput(NamedTuple):
@@ -42,7 +40,7 @@ class CodecOutput(NamedTuple):
     quantizer: QuantizerOutput | None  # None while the autoencoder warms up
 
 
-class Codec(nn.Module):
+class Codec(nn.Module, BlockCodec):
     """Encoder, quantizer and decoder at one sample rate, mono."""
 
     def __init__(
@@ -73,16 +71,6 @@ class Codec(nn.Module):
         self._fingerprint: bytes | None = None
 
     @property
-    def frame_rate(self) -> float:
-        """Frames per second."""
-        return self.sample_rate / self.hop_length
-
-    @property
-    def num_codebooks(self) -> int:
-        """Number of codebooks K."""
-        return self.quantizer.num_codebooks
-
-    @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Entries of each codebook."""
         return (self.quantizer.codebook_size,) * self.quantizer.num_codebooks
@@ -96,11 +84,10 @@ class Codec(nn.Module):
     def fingerprint(self) -> bytes:
         """8 bytes of a SHA-256 over all weights and what frames their use; computed once, on frozen weights."""
         if self._fingerprint is None:
-            digest = hashlib.sha256(f"{self.sample_rate} {self.hop_length} {self.codebook_sizes}".encode())
-            for name, tensor in sorted(self.state_dict().items()):
-                digest.update(name.encode())
-                digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-            self._fingerprint = digest.digest()[:8]
+            weights = (
+                (name, tensor.detach().float().cpu().numpy()) for name, tensor in sorted(self.state_dict().items())
+            )
+            self._fingerprint = fingerprint_of(self.sample_rate, self.hop_length, self.codebook_sizes, weights)
         return self._fingerprint
 
     def freeze(self) -> Codec:
@@ -176,64 +163,6 @@ class Codec(nn.Module):
             parts.append(wav[..., (first - low) * self.hop_length : (last - low) * self.hop_length])
         return torch.cat(parts, -1)[..., :num_samples]
 
-    def encode_blocks(self, blocks: Iterable[FloatArray], num_codebooks: int | None = None) -> Iterator[CodeArray]:
-        """Encode a stream of mono blocks `[n]` at the codec's rate in bounded memory.
-
-        Args:
-            blocks: consecutive pieces of one signal, any sizes.
-            num_codebooks: use only the first so many codebooks.
-
-        Yields:
-            int32 codes `[K, t]`; together those of `encode` on the whole signal.
-
-        Raises:
-            AudioError: samples that are integers or not finite.
-        """
-        self._check_codebooks(num_codebooks)
-        chunk = self._chunk_frames * self.hop_length
-        left, right = (n * self.hop_length for n in self.encoder_halo)
-        pending = np.zeros(0, np.float32)  # left context, the chunk to encode, right context
-        context = 0  # samples of `pending` that are left context
-        source = iter(blocks)
-        finished = False
-        while not finished or len(pending) > context:
-            while not finished and len(pending) < context + chunk + right:
-                block = next(source, None)
-                finished = block is None
-                if block is not None:
-                    pending = np.concatenate([pending, _float_samples(block).numpy()])
-            size = min(chunk, len(pending) - context)
-            if size > 0:
-                yield self._encode_piece(pending[: context + chunk + right], context, size, num_codebooks)
-            done = context + size
-            pending = pending[max(0, done - left) :]
-            context = min(left, done)
-
-    def decode_blocks(self, codes: npt.NDArray[np.integer], num_samples: int) -> Iterator[FloatArray]:
-        """Decode `codes [K, T]` in bounded memory.
-
-        Args:
-            codes: integers `[K, T]`.
-            num_samples: total number of samples wanted, at most `T * hop_length`.
-
-        Yields:
-            float32 `[n]`; together those of `decode(codes, num_samples)`.
-
-        Raises:
-            TokenFileError: codes of the wrong shape or outside their codebook, or fewer samples in them.
-        """
-        if codes.ndim != 2:
-            raise TokenFileError(f"need codes of shape [K, T], got {list(codes.shape)}")
-        self._check_num_samples(num_samples, codes.shape[-1])
-        left = num_samples
-        for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
-            with torch.inference_mode():
-                piece = self._check_codes(codes[:, low:high])
-                wav = self.decoder(self.quantizer.decode(piece))[0, 0]
-            wav = wav[(first - low) * self.hop_length : (last - low) * self.hop_length][:left]
-            left -= len(wav)
-            yield wav.cpu().numpy()
-
     @property
     def encoder_halo(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's codes depend on."""
@@ -266,26 +195,18 @@ class Codec(nn.Module):
         """Whether a recurrent layer makes the receptive field unbounded."""
         return any(isinstance(layer, nn.LSTM) for layer in self.modules())
 
-    @property
-    def _chunk_frames(self) -> int:
-        return 2**62 if self.has_lstm else max(1, round(CHUNK_SECONDS * self.frame_rate))
-
-    def _chunks(self, frames: int, halo: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-        """(first, last, low, high): frames to keep and frames to compute, over all of them."""
-        for first in range(0, frames, self._chunk_frames):
-            last = min(frames, first + self._chunk_frames)
-            yield first, last, max(0, first - halo[0]), min(frames, last + halo[1])
-
     def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
-        """Codes of `size` samples of `piece` after its first `context`."""
-        if not np.isfinite(piece).all():
-            raise AudioError("audio holds NaN or infinite samples")
         with torch.inference_mode():
             wav = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)[None, None]
             first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
             latents = self._latents(self._pad(wav))[..., first:last]
             codes: CodeArray = self.quantizer.encode(latents, num_codebooks)[0].int().cpu().numpy()
         return codes
+
+    def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
+        with torch.inference_mode():
+            wav: FloatArray = self.decoder(self.quantizer.decode(self._check_codes(codes)))[0, 0].cpu().numpy()
+        return wav
 
     def _latents(self, padded: Tensor) -> Tensor:
         return self.scale.running(self.encoder(padded))
@@ -297,56 +218,30 @@ class Codec(nn.Module):
         tensor = _float_samples(wav)
         while tensor.dim() < 3:
             tensor = tensor.unsqueeze(0)
-        if tensor.dim() != 3 or tensor.shape[0] == 0 or tensor.shape[1] != 1:
-            raise AudioError(f"need mono audio of shape [B, 1, S], [1, S] or [S], got {list(tensor.shape)}")
-        if tensor.shape[-1] == 0:
-            raise AudioError("cannot encode audio without samples")
+        check_audio_shape(tensor.shape)
         if not torch.isfinite(tensor).all():
             raise AudioError("audio holds NaN or infinite samples")
-        rate = self.sample_rate if sample_rate is None else _whole_hertz(sample_rate)
+        rate = self.sample_rate if sample_rate is None else whole_hertz(sample_rate)
         if rate != self.sample_rate:
             items = [resample(item.cpu().numpy(), rate, self.sample_rate) for item in tensor]
             tensor = torch.from_numpy(np.stack(items))
         return tensor.to(self.device)
-
-    def _check_codebooks(self, num_codebooks: int | None) -> None:
-        if num_codebooks is not None and not 1 <= num_codebooks <= self.num_codebooks:
-            raise AudioError(f"num_codebooks {num_codebooks}: this codec has 1 to {self.num_codebooks}")
-
-    def _check_num_samples(self, num_samples: int | None, frames: int) -> None:
-        held = frames * self.hop_length
-        if num_samples is not None and not (isinstance(num_samples, Integral) and 0 <= num_samples <= held):
-            raise TokenFileError(f"num_samples {num_samples}: {frames} frames hold 0 to {held}")
 
     def _check_codes(self, codes: Tensor | npt.NDArray[np.integer]) -> Tensor:
         if not isinstance(codes, Tensor):  # copied: torch warns of read-only arrays
             codes = torch.from_numpy(np.array(codes, np.int64 if np.asarray(codes).dtype.kind in "iu" else None))
         if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
             raise TokenFileError(f"need integer codes, got {codes.dtype}")
+        self._check_code_shape(codes.shape)
         batch = codes.unsqueeze(0) if codes.dim() == 2 else codes
-        if batch.dim() != 3 or not 1 <= batch.shape[1] <= self.num_codebooks or 0 in batch.shape:
-            raise TokenFileError(
-                f"need codes of shape [B, K, T] or [K, T] with 1 <= K <= {self.num_codebooks}, got {list(codes.shape)}"
-            )
-        if batch.min() < 0 or batch.max() >= self.quantizer.codebook_size:
-            raise TokenFileError(f"codes outside 0 to {self.quantizer.codebook_size - 1}")
+        self._check_code_range(int(batch.min()), int(batch.max()))
         return batch.to(self.device, torch.int64)
 
 
 def _float_samples(wav: Tensor | FloatArray) -> Tensor:
     """float32; integers are refused, because nothing says what their full scale is."""
-    array = wav if isinstance(wav, Tensor) else np.asarray(wav)
-    if not (array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"):
-        raise AudioError(f"need float samples in [-1, 1], got {array.dtype}; divide 16-bit integers by 32768")
-    if isinstance(array, Tensor):
-        return array.float()
-    return torch.from_numpy(np.array(array, np.float32))  # a copy: torch warns of read-only arrays
-
-
-def _whole_hertz(sample_rate: float) -> int:
-    """44100 and 44100.0 are the same rate; everything that is none is refused."""
-    if not isinstance(sample_rate, (int, float, np.number)) or not MIN_RATE <= sample_rate <= MAX_RATE:
-        raise AudioError(f"sample_rate {sample_rate!r}: need whole Hz, {MIN_RATE} to {MAX_RATE}")
-    if sample_rate != int(sample_rate):
-        raise AudioError(f"sample_rate {sample_rate!r}: need whole Hz")
-    return int(sample_rate)
+    if not isinstance(wav, Tensor):
+        return torch.from_numpy(float_samples(wav))  # a copy: torch warns of read-only arrays
+    if not wav.is_floating_point():
+        raise AudioError(f"need float samples in [-1, 1], got {wav.dtype}; divide 16-bit integers by 32768")
+    return wav.float()

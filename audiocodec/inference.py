@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from audiocodec.audio import io
+from audiocodec.coding import BlockCodec
 from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
-
-if TYPE_CHECKING:
-    from audiocodec.codec import Codec
 
 BLOCK_SECONDS = 5.0
 # How torch says it on CPU, CUDA, in cuDNN and cuBLAS, and where the C++ library says it; all are plain RuntimeErrors.
@@ -24,7 +21,7 @@ Progress = Callable[[float, float], None]  # called with seconds of audio done, 
 
 
 def encode_file(
-    codec: Codec,
+    codec: BlockCodec,
     path: str | os.PathLike[str],
     num_codebooks: int | None = None,
     normalize: bool = True,
@@ -67,7 +64,7 @@ def encode_file(
 
 
 def decode_file(
-    codec: Codec,
+    codec: BlockCodec,
     tokens: TokenFile,
     path: str | os.PathLike[str],
     sample_rate: int | None = None,

@@ -8,10 +8,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, final
 
+from audiocodec.cli import runtime
 from audiocodec.cli.jobs import Job, Plan, refuse_existing, refuse_overwritten_inputs
 from audiocodec.cli.usage import UsageError
+from audiocodec.coding import BlockCodec
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, FingerprintMismatch
 from audiocodec.inference import Progress
 
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser, inputs: str) -> None:
     )
     parser.add_argument("--num-codebooks", type=positive, metavar="N", help="use only the first N codebooks")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the runtime's choice)")
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
     parser.add_argument("--json", action="store_true", help="one line of JSON per file on stdout")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
@@ -58,14 +61,14 @@ class Model:
 
     def __init__(self, args: argparse.Namespace) -> None:
         from audiocodec import checkpoint
-        from audiocodec.config.load import config_from_text
+        from audiocodec.onnx import folder
 
         self._args = args
-        described = checkpoint.describe(args.model)
+        described = (folder if folder.is_folder(args.model) else checkpoint).describe(args.model)
         self.path: str = described["path"]
         self.fingerprint = bytes.fromhex(described["fingerprint"])
         self._config_text: str = described["config"]
-        self.config = config_from_text(self._config_text, f"{self.path} (header)")
+        self.config = checkpoint.config_of(described)
         held = self.config.quantizer.num_codebooks
         if args.num_codebooks is not None and args.num_codebooks > held:
             raise UsageError(f"--num-codebooks {args.num_codebooks}: {self.path} has {held}")
@@ -76,6 +79,14 @@ class Model:
         from audiocodec.evaluation.model_facts import ModelFacts
 
         return ModelFacts.of(self.codec, self.config.name, self._config_text)
+
+    @functools.cached_property
+    def coder(self) -> BlockCodec:
+        """What encodes and decodes, on the runtime that was asked for."""
+        args = self._args
+        if runtime.choose(args.runtime, args.model) == "torch":
+            return self.codec
+        return runtime.load_onnx(self.path, args.device, args.threads, args.quiet)
 
     @functools.cached_property
     def codec(self) -> Codec:
@@ -182,31 +193,38 @@ class _Bar:
     """A progress bar on stderr, only on a terminal: files, or seconds of audio when there is one file."""
 
     def __init__(self, jobs: list[Job], quiet: bool) -> None:
+        self._single = len(jobs) == 1
+        self._bar: Any = None  # the light installation has no tqdm and shows no bar
+        if find_spec("tqdm") is None:
+            return
         from tqdm import tqdm
 
-        self._single = len(jobs) == 1
         unit = "s of audio" if self._single else "file"
         total = None if self._single else len(jobs)
         off = True if quiet or not jobs else None  # None: off unless stderr is a terminal
-        self._bar: Any = tqdm(total=total, unit=unit, disable=off, file=sys.stderr, leave=False, delay=1.0)
+        self._bar = tqdm(total=total, unit=unit, disable=off, file=sys.stderr, leave=False, delay=1.0)
 
     def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def advance(self, done: float, total: float) -> None:
         """A piece of one file is done: seconds of audio, of how many."""
-        if self._single:
+        if self._single and self._bar is not None:
             self._bar.total = round(total, 1)
             self._bar.update(round(done, 1) - self._bar.n)
 
     def done(self) -> None:
         """One file is done."""
-        if not self._single:
+        if not self._single and self._bar is not None:
             self._bar.update(1)
 
     def write(self, text: str) -> None:
         """Print a line without tearing the bar."""
-        self._bar.write(text, file=sys.stderr)
+        if self._bar is None:
+            print(text, file=sys.stderr)
+        else:
+            self._bar.write(text, file=sys.stderr)

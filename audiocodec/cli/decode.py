@@ -8,22 +8,20 @@ import shutil
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING
 
 from audiocodec.audio import io
-from audiocodec.cli import batch
+from audiocodec.cli import batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
+from audiocodec.coding import BlockCodec
 from audiocodec.errors import AudioError
 from audiocodec.inference import Progress, check_fingerprint, decode_file, decoded_length, is_stale
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
-
-if TYPE_CHECKING:
-    from audiocodec.codec import Codec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     batch.add_arguments(parser, "token file, folder of token files, list (.scp) of them, or - for stdin")
+    runtime.add_arguments(parser)
     parser.add_argument(
         "--sample-rate", type=batch.positive, metavar="HZ", help="of the audio (default: the original's)"
     )
@@ -45,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         length = decoded_length(tokens, rate)
         if args.resume and _is_finished(job, io.AudioInfo(rate, 1, length)):
             return None
-        codec, started = model.codec, time.perf_counter()
+        codec, started = model.coder, time.perf_counter()
         clipped = _decode(codec, tokens, job.target, rate, progress)
         wall = time.perf_counter() - started
         described = tokens.describe()
@@ -55,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return batch.run_plan(plan, args, work)
 
 
-def _decode(codec: Codec, tokens: TokenFile, target: str, rate: int, progress: Progress) -> int:
+def _decode(codec: BlockCodec, tokens: TokenFile, target: str, rate: int, progress: Progress) -> int:
     if target != STREAM:
         batch.make_folder_of(target)
         return decode_file(codec, tokens, target, rate, progress)

@@ -7,7 +7,7 @@ import os
 import time
 
 from audiocodec.audio import io
-from audiocodec.cli import batch
+from audiocodec.cli import batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError, TokenFileError
@@ -18,6 +18,7 @@ from audiocodec.tokens.token_file import EXTENSION, TokenFile
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     batch.add_arguments(parser, "audio file, folder of audio (searched recursively), wav.scp, or - for stdin")
+    runtime.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
             return None
         with local_file(job.source, args.allow_pipes) as path:
             io.info(path)  # bad files are refused before the weights are loaded
-            codec, started = model.codec, time.perf_counter()
+            codec, started = model.coder, time.perf_counter()
             tokens = encode_file(codec, path, args.num_codebooks, progress=progress)
         if job.target != STREAM:
             batch.make_folder_of(job.target)

@@ -11,7 +11,6 @@ from typing import Any
 from audiocodec import checkpoint
 from audiocodec.audio import io
 from audiocodec.cli.jobs import STREAM, local_file
-from audiocodec.config.load import config_from_text
 from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.tokens.layout import MAGIC
 from audiocodec.tokens.token_file import TokenFile
@@ -71,7 +70,7 @@ def describe(path: str) -> dict[str, Any]:
 def _describe_model(path: str) -> dict[str, Any]:
     described = checkpoint.describe(path)
     try:
-        config = config_from_text(described["config"], f"{path} (header)")
+        config = checkpoint.config_of(described)
     except AudioCodecError as error:
         raise CheckpointError(f"{path}: {error}") from None
     return {

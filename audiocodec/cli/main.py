@@ -35,6 +35,7 @@ VERBS = {
     "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio",
     "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",
 }
+HEAVY = ("torch", "safetensors", "yaml")  # what the light installation does without
 DONE, SOME_FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
@@ -68,11 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), USAGE)
     except (AudioCodecError, OSError) as error:
         return _fail(str(error), SOME_FAILED)
+    except ModuleNotFoundError as error:
+        if error.name not in HEAVY:
+            raise
+        return _fail(f'this needs {error.name}, which is not installed; pip install "audiocodec[torch]"', USAGE)
     finally:
         restore()
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
+    _limit_numpy(words)
     parser = argparse.ArgumentParser(
         prog="audiocodec",
         description="Discrete speech tokens: audio to SimVQ codes and back.",
@@ -91,6 +97,13 @@ def _parse(words: list[str]) -> argparse.Namespace:
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
     return parser.parse_args(words)
+
+
+def _limit_numpy(words: list[str]) -> None:
+    """Let `--threads` count for numpy's linear algebra, which asks for its number when it is first imported."""
+    said = " ".join(words).replace("--threads=", "--threads ").split()
+    if "--threads" in said[:-1]:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", said[said.index("--threads") + 1])
 
 
 def _catch_termination() -> Any:

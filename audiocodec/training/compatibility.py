@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from audiocodec import checkpoint
-from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 
@@ -31,7 +30,7 @@ def refuse_other(folder: Path, config: Config) -> None:
         CheckpointError: naming every key that must not differ and does, or that the checkpoint has no configuration.
     """
     path = folder / checkpoint.MODEL_FILE
-    then = dict(_flat(asdict(config_from_text(checkpoint.describe(path)["config"], f"{path} (header)"))))
+    then = dict(_flat(asdict(checkpoint.config_of(checkpoint.describe(path)))))
     now = dict(_flat(asdict(config)))
     different = [f"{key} was {then[key]}, is {now[key]}" for key in now if _must_stay(key) and then[key] != now[key]]
     if different:

@@ -66,3 +66,13 @@ def test_scoring(tmp_path: Path) -> None:
 def test_scoring_without_pairs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.scoring", "--reference", tmp_path, "--estimate", tmp_path]
     assert "no audio of the same names" in run(command, CHECKOUT, status=2).stderr
+
+
+@pytest.mark.slow
+def test_cli(tmp_path: Path) -> None:
+    rows = benchmark_table("cli", tmp_path, "--seconds", "0.5")
+    runtimes = [f"audiocodec --runtime {runtime}" for runtime in ("onnx", "torch")]
+    assert [(r["command"], r["direction"]) for r in rows] == [(n, d) for d in ("encode", "decode") for n in runtimes]
+    light, heavy = (float(row["peak MB"]) for row in rows[:2])
+    assert 50 < light < heavy  # torch alone is more
+    assert all(float(row["CPU s"]) > 0 and row["CPU beside encodec"] == "-" for row in rows)

@@ -30,12 +30,14 @@ LAYERS = {
     "quantization": 3,
     "losses": 3,
     "metrics": 3,
+    "coding": 3,
     "codec": 4,
     "memory": 4,
     "build": 5,
     "checkpoint": 5,
     "pretrained": 5,
     "inference": 5,
+    "onnx": 6,
     "training": 6,
     "evaluation": 6,
     "report": 7,
@@ -51,13 +53,14 @@ OWNERS = {
     "torch.distributed": ("training.parts",),
     "matplotlib": ("evaluation.codebook_picture",),
     "argparse": ("cli",),
+    "onnxruntime": ("onnx.codec", "metrics.dnsmos"),
     "pickle": (),
     "torchaudio": (),
     "encodec": ("evaluation.anchors",),
     "vector_quantize_pytorch": (),
     "sklearn": (),
 }
-WITHOUT_TORCH = ("errors", "files", "config", "tokens", "audio", "data", "checkpoint", "cli")
+WITHOUT_TORCH = ("errors", "files", "config", "tokens", "audio", "data", "coding", "checkpoint", "inference", "onnx", "cli")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,164 @@
+"""The codec on onnxruntime and numpy: what `codec.Codec` does for inference, where torch is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiocodec.audio.resampling import resample
+from audiocodec.coding import BlockCodec, CodeArray, FloatArray, check_audio_shape, float_samples, whole_hertz
+from audiocodec.errors import AudioError, CheckpointError, TokenFileError
+
+if TYPE_CHECKING:
+    from audiocodec.onnx.parts import OnnxModel
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_NOTHING = np.zeros(0, np.float32)  # so that there is something to put together when no samples are wanted
+
+
+class OnnxCodec(BlockCodec):
+    """Encoder and decoder as sessions of onnxruntime, made when first used; the quantizer in numpy."""
+
+    def __init__(self, model: OnnxModel, device: str = "cpu", threads: int | None = None) -> None:
+        """Take a model; `onnx.model.load` reads one.
+
+        Args:
+            model: networks, quantizer and what describes them.
+            device: `cpu` or `cuda`.
+            threads: of the networks; None: onnxruntime's choice. The search in numpy has its own.
+        """
+        self._model, self._device, self._threads = model, device, threads
+        self.sample_rate, self.hop_length, self.level_db = model.sample_rate, model.hop_length, model.level_db
+        self._sessions: dict[str, Any] = {}
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Entries of each codebook."""
+        return self._model.codebook_sizes
+
+    @property
+    def fingerprint(self) -> bytes:
+        """That of the model file: 8 bytes of a SHA-256 over all weights and what frames their use."""
+        return self._model.fingerprint
+
+    @property
+    def encoder_halo(self) -> tuple[int, int]:
+        """Frames of context (before, after) that a frame's codes depend on."""
+        return self._model.encoder.halo
+
+    @property
+    def decoder_halo(self) -> tuple[int, int]:
+        """Frames of context (before, after) that a frame's samples depend on."""
+        return self._model.decoder.halo
+
+    @property
+    def has_lstm(self) -> bool:
+        """Whether a recurrent layer makes the receptive field unbounded."""
+        return self._model.has_lstm
+
+    def encode(
+        self, wav: npt.ArrayLike, sample_rate: int | None = None, num_codebooks: int | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Encode audio to codes.
+
+        Args:
+            wav: float samples in [-1, 1], `[B, 1, S]`, `[1, S]` or `[S]`, mono.
+            sample_rate: whole Hz of `wav`; resampled when it is not the codec's. None: the codec's.
+            num_codebooks: use only the first so many codebooks.
+
+        Returns:
+            int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate.
+
+        Raises:
+            AudioError: an empty or multi-channel waveform, samples that are integers or not finite, or a sample rate
+                that cannot be.
+        """
+        array = float_samples(wav)
+        check_audio_shape(array.shape)
+        rate = self.sample_rate if sample_rate is None else whole_hertz(sample_rate)
+        signals = array.reshape(-1, array.shape[-1])
+        if not np.isfinite(signals).all():
+            raise AudioError("audio holds NaN or infinite samples")
+        if rate != self.sample_rate:
+            signals = np.stack([resample(signal[None], rate, self.sample_rate)[0] for signal in signals])
+        coded = [np.concatenate(list(self.encode_blocks([signal], num_codebooks)), 1) for signal in signals]
+        return np.stack(coded).astype(np.int64)
+
+    def decode(self, codes: npt.ArrayLike, num_samples: int | None = None) -> FloatArray:
+        """Decode codes to audio.
+
+        Args:
+            codes: integers `[B, K, T]` or `[K, T]`; K may be fewer than the codec has.
+            num_samples: cut the result to so many samples, at most `T * hop_length`.
+
+        Returns:
+            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`.
+
+        Raises:
+            TokenFileError: codes of the wrong shape or outside their codebook, or fewer samples in them.
+        """
+        array = np.asarray(codes)
+        self._check_code_shape(array.shape)
+        batch = array.reshape(-1, *array.shape[-2:])
+        length = batch.shape[-1] * self.hop_length if num_samples is None else num_samples
+        return np.stack([np.concatenate([*self.decode_blocks(item, length), _NOTHING])[None] for item in batch])
+
+    def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
+        first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
+        padded = np.pad(piece, (0, -len(piece) % self.hop_length))
+        latents = self._run("encoder", padded[None, None])[0, :, first:last]
+        return self._model.quantizer.encode(latents, num_codebooks).astype(np.int32)
+
+    def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
+        if codes.dtype.kind not in "iu":
+            raise TokenFileError(f"need integer codes, got {codes.dtype}")
+        self._check_code_shape(codes.shape)
+        self._check_code_range(int(codes.min()), int(codes.max()))
+        wav: FloatArray = self._run("decoder", self._model.quantizer.decode(codes)[None])[0, 0]
+        return wav
+
+    def _run(self, part: str, array: FloatArray) -> FloatArray:
+        if part not in self._sessions:
+            file = (self._model.encoder if part == "encoder" else self._model.decoder).file
+            self._sessions[part] = make_session(file, self._device, self._threads)
+        session = self._sessions[part]
+        try:
+            result: FloatArray = session.run(None, {session.get_inputs()[0].name: array})[0]
+        except Exception as error:  # onnxruntime's own have no base class but this
+            if "allocate" not in str(error) and "bad allocation" not in str(error):
+                raise
+            raise MemoryError(str(error)) from error
+        return result
+
+
+def providers() -> Sequence[str]:
+    """What this installation of onnxruntime can compute with."""
+    import onnxruntime
+
+    available: Sequence[str] = onnxruntime.get_available_providers()
+    return available
+
+
+def make_session(file: bytes, device: str, threads: int | None) -> Any:
+    """A session of onnxruntime on an ONNX file's bytes.
+
+    Raises:
+        CheckpointError: onnxruntime refuses the file, or cannot use the device.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: warnings about what it does not optimise are no business of users
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    chosen = [CPU] if device == "cpu" else [CUDA, CPU]
+    try:
+        session = onnxruntime.InferenceSession(file, options, providers=chosen)
+    except Exception as error:  # onnxruntime's own have no base class but this
+        raise CheckpointError(f"onnxruntime cannot use the model: {error}") from error
+    if device != "cpu" and CUDA not in session.get_providers():
+        raise CheckpointError("onnxruntime found no usable CUDA device; --device cpu does without")
+    return session

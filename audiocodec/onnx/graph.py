@@ -1,0 +1,54 @@
+"""A graph under construction: named constants and nodes, one after another, then the bytes of an ONNX file."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+import audiocodec
+from audiocodec.onnx import wire
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Graph:
+    """Operators on named values; every method returns the name of its result."""
+
+    def __init__(self) -> None:
+        self._nodes: list[bytes] = []
+        self._constants: dict[str, bytes] = {}
+
+    def constant(self, array: npt.NDArray[np.generic], name: str = "") -> str:
+        """A tensor that is part of the file; a weight is called as in the model file."""
+        name = name or f"constant_{len(self._constants)}"
+        self._constants[name] = wire.tensor(name, array)
+        return name
+
+    def number(self, value: float) -> str:
+        """One float32."""
+        return self.constant(np.array([value], np.float32))
+
+    def ints(self, *values: int) -> str:
+        """A row of int64: shapes, axes, ends of slices."""
+        return self.constant(np.array(values, np.int64))
+
+    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: wire.Attribute) -> str:
+        """The first result of an operator; the others are called alike with `_1`, `_2` behind."""
+        name = f"{kind.lower()}_{len(self._nodes)}"
+        results = [name, *(f"{name}_{i}" for i in range(1, outputs))]
+        self._nodes.append(wire.node(kind, inputs, results, attributes))
+        return name
+
+    def file(self, name: str, source: tuple[str, wire.Shape], result: tuple[str, wire.Shape], last: str) -> bytes:
+        """The finished file.
+
+        Args:
+            name: of the graph.
+            source: name and shape of the one float32 input.
+            result: name and shape of the one float32 output.
+            last: the value that is put out as `result`.
+        """
+        end = wire.node("Identity", [last], [result[0]], {})
+        inputs, outputs = [wire.value(*source)], [wire.value(*result)]
+        producer = f"audiocodec {audiocodec.__version__}"
+        return wire.model(name, [*self._nodes, end], [*self._constants.values()], inputs, outputs, producer)

@@ -1,0 +1,45 @@
+"""An environment with what `pip install audiocodec[onnx]` brings and nothing more, made without network.
+
+A virtual environment of its own, into which the packages that `setup.cfg` asks for, and those that they ask for in turn,
+are linked from this environment.
+"""
+
+from __future__ import annotations
+
+import configparser
+import sys
+import venv
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from workspace import CHECKOUT
+
+
+def make_light_environment(folder: Path, extra: str = "onnx") -> Path:
+    """Make it in `folder`; returns its interpreter."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    site = next((folder / "lib").glob("python3*")) / "site-packages"
+    for name in sorted(_closure(_asked_for(extra))):
+        for entry in {Path(file.parts[0]) for file in metadata.files(name) or [] if file.parts[0] != ".."}:
+            source = Path(str(metadata.distribution(name).locate_file(entry)))
+            if entry.name != "__pycache__" and source.exists() and not (site / entry).exists():
+                (site / entry).symlink_to(source)
+    (site / "audiocodec").symlink_to(CHECKOUT / "audiocodec")
+    return folder / "bin" / Path(sys.executable).name
+
+
+def _asked_for(extra: str) -> list[str]:
+    setup = configparser.ConfigParser()
+    setup.read(CHECKOUT / "setup.cfg")
+    both = setup["options"]["install_requires"] + "\n" + (setup["options.extras_require"][extra] if extra else "")
+    return [line for line in both.splitlines() if line and not line.startswith("#")]
+
+
+def _closure(requirements: list[str]) -> set[str]:
+    found: set[str] = set()
+    for text in requirements:
+        wanted = Requirement(text)
+        if wanted.name not in found and (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
+            found |= {wanted.name} | _closure(metadata.requires(wanted.name) or [])
+    return found
