@@ -32,7 +32,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if len(rows) == 1:  # one row would be a matrix-vector product, another kernel
         rows = F.pad(rows, (0, 0, 0, 1))
     y: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
-    return y[: x.shape[:-1].numel()].unflatten(0, x.shape[:-1])
+    mapped: Tensor = y[: x.shape[:-1].numel()].unflatten(0, x.shape[:-1])
+    return mapped
 
 
 def _fixed(x: Tensor) -> bool:
