@@ -6,7 +6,7 @@ what `Codec.encode` and `Codec.decode` give for the whole. Each stream is a cont
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ from audiocodec.nn.streaming import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+LARGEST_STEP = 64  # frames at once; more would only take more memory
 
 Samples = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]
@@ -73,6 +75,8 @@ class EncoderStream(_Context):
         self._stream, self._scaled, self._quantize, self._checked = stream, scaled, quantize, checked
         self._hop_length, self._halo = hop_length, halo
         self.latency_samples = latency_samples
+        self._waiting: Tensor | None = None  # samples that complete no frame yet
+        self._early = latency_samples % hop_length  # of the first samples, so that each further hop completes a frame
         self._past: Tensor | None = None  # samples of the frames that near-ties may still need
         self._first = 0  # the frame its first sample belongs to
         self._done = 0  # frames put out
@@ -95,8 +99,29 @@ class EncoderStream(_Context):
         self._still_open(last)
         wav = self._checked(samples)
         self._received += wav.shape[-1]
-        if last:
-            wav = F.pad(wav, (0, -self._received % self._hop_length))
+        waiting = wav if self._waiting is None else torch.cat([self._waiting, wav], -1)
+        parts = []
+        for size in self._sizes(waiting.shape[-1]):
+            parts.append(self._advance(waiting[..., :size], last=False))
+            waiting = waiting[..., size:]
+        self._waiting = waiting.clone()
+        if last or not parts:
+            rest = F.pad(waiting, (0, -self._received % self._hop_length)) if last else waiting[..., :0]
+            parts.append(self._advance(rest, last))
+        found: Codes = torch.cat(parts, -1)[0].int().cpu().numpy()
+        return found
+
+    def _sizes(self, samples: int) -> Iterator[int]:
+        """Pieces of so many samples at most, each but the first of whole frames."""
+        if samples >= self._early:
+            samples -= self._early
+            if self._early:
+                yield self._early
+            self._early = 0
+            yield from (count * self._hop_length for count in few_sizes(samples // self._hop_length))
+
+    def _advance(self, wav: Tensor, last: bool) -> Tensor:
+        """Codes `[1, K, t]` that the next samples `[1, 1, n]` determine."""
         past = wav if self._past is None else torch.cat([self._past, wav], -1)
         latents = self._scaled(self._stream.step(wav, last))
         end = [past.shape[-1] // self._hop_length] if last else None
@@ -105,8 +130,7 @@ class EncoderStream(_Context):
         first = max(0, self._done - self._halo)
         self._past = past[..., (first - self._first) * self._hop_length :].clone()
         self._first = first
-        found: Codes = codes[0].int().cpu().numpy()
-        return found
+        return codes
 
 
 class DecoderStream(_Context):
@@ -142,6 +166,23 @@ class DecoderStream(_Context):
     @torch.inference_mode()
     def _step(self, codes: npt.NDArray[np.integer] | None, last: bool) -> Samples:
         self._still_open(last)
-        wav = self._stream.step(self._latents_of(np.zeros((1, 0), np.int32) if codes is None else codes), last)
-        samples: Samples = wav[0, 0].cpu().numpy()
+        latents = self._latents_of(np.zeros((1, 0), np.int32) if codes is None else codes)
+        steps = [self._stream.step(piece, last=False) for piece in _split(latents)]
+        if last or not steps:
+            steps.append(self._stream.step(latents[..., :0], last))
+        samples: Samples = torch.cat(steps, -1)[0, 0].cpu().numpy()
         return samples
+
+
+def few_sizes(frames: int) -> Iterator[int]:
+    """Powers of two that add up to `frames`: kernels are made, and kept, for each size they meet."""
+    while frames:
+        size = min(LARGEST_STEP, 1 << (frames.bit_length() - 1))
+        yield size
+        frames -= size
+
+
+def _split(latents: Tensor) -> tuple[Tensor, ...]:
+    """Pieces of `latents [1, D, t]` along time; none of nothing."""
+    sizes = list(few_sizes(latents.shape[-1]))
+    return latents.split(sizes, -1) if sizes else ()
