@@ -8,7 +8,7 @@ coded whole.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral
 from typing import NamedTuple
 
@@ -21,12 +21,15 @@ from torch import Tensor, nn
 from audiocodec.audio.io import MAX_RATE, MIN_RATE
 from audiocodec.audio.resampling import resample
 from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.near_ties import NearTies
 from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
 from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
+from audiocodec.nn.streaming import stream_of
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
+from audiocodec.stream import DecoderStream, EncoderStream
 
 CHUNK_SECONDS = 10.0
 
@@ -71,6 +74,7 @@ class Codec(nn.Module):
         self.encoder, self.scale, self.quantizer, self.decoder = encoder, scale, quantizer, decoder
         self.sample_rate, self.hop_length, self.level_db = sample_rate, hop_length, level_db
         self._fingerprint: bytes | None = None
+        self.near_ties = NearTies(encoder, scale, quantizer, self.encoder_halo, hop_length)
 
     @property
     def frame_rate(self) -> float:
@@ -127,7 +131,11 @@ class Codec(nn.Module):
 
     @torch.inference_mode()
     def encode(
-        self, wav: Tensor | FloatArray, sample_rate: int | None = None, num_codebooks: int | None = None
+        self,
+        wav: Tensor | FloatArray,
+        sample_rate: int | None = None,
+        num_codebooks: int | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> Tensor:
         """Encode audio to codes.
 
@@ -135,24 +143,30 @@ class Codec(nn.Module):
             wav: float samples in [-1, 1], `[B, 1, S]`, `[1, S]` or `[S]`, mono.
             sample_rate: whole Hz of `wav`; resampled when it is not the codec's. None: the codec's.
             num_codebooks: use only the first so many codebooks.
+            lengths: samples of each item, 1 to S, of a batch whose items differ; needs audio at the codec's rate.
 
         Returns:
-            int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate.
+            int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate. With `lengths`
+            item i has its own `ceil(lengths[i] / hop_length)` frames, whatever lies beyond; the others are 0.
 
         Raises:
-            AudioError: an empty or multi-channel waveform, samples that are integers or not finite, or a sample rate
-                that cannot be.
+            AudioError: an empty or multi-channel waveform, samples that are integers or not finite, a sample rate that
+                cannot be, or lengths that are not those of the items.
         """
         batch = self._as_batch(wav, sample_rate)
         self._check_codebooks(num_codebooks)
+        if lengths is not None:
+            batch = self._without_rest(batch, lengths)
         padded = self._pad(batch)
-        frames = padded.shape[-1] // self.hop_length
+        total = padded.shape[-1] // self.hop_length
+        ends = torch.full((len(padded),), total) if lengths is None else self._frames_of(lengths)
         parts = []
-        for first, last, low, high in self._chunks(frames, self.encoder_halo):
+        for first, last, low, high in self._chunks(total, self.encoder_halo, CHUNK_SECONDS):
             piece = padded[..., low * self.hop_length : high * self.hop_length]
-            latents = self._latents(piece)[..., first - low : last - low]
-            parts.append(self.quantizer.encode(latents, num_codebooks))
-        return torch.cat(parts, -1)
+            inside = (ends - low).clamp(0, high - low)
+            parts.append(self._codes(piece, slice(first - low, last - low), inside, num_codebooks))
+        codes = torch.cat(parts, -1)
+        return codes * (torch.arange(total) < ends[:, None])[:, None].to(codes.device)
 
     @torch.inference_mode()
     def decode(self, codes: Tensor | npt.NDArray[np.integer], num_samples: int | None = None) -> Tensor:
@@ -171,17 +185,20 @@ class Codec(nn.Module):
         batch = self._check_codes(codes)
         self._check_num_samples(num_samples, batch.shape[-1])
         parts = []
-        for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
+        for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo, CHUNK_SECONDS):
             wav = self.decoder(self.quantizer.decode(batch[..., low:high]))
             parts.append(wav[..., (first - low) * self.hop_length : (last - low) * self.hop_length])
         return torch.cat(parts, -1)[..., :num_samples]
 
-    def encode_blocks(self, blocks: Iterable[FloatArray], num_codebooks: int | None = None) -> Iterator[CodeArray]:
+    def encode_blocks(
+        self, blocks: Iterable[FloatArray], num_codebooks: int | None = None, chunk_seconds: float | None = None
+    ) -> Iterator[CodeArray]:
         """Encode a stream of mono blocks `[n]` at the codec's rate in bounded memory.
 
         Args:
             blocks: consecutive pieces of one signal, any sizes.
             num_codebooks: use only the first so many codebooks.
+            chunk_seconds: of audio coded at once; changes nothing but speed and memory. None: `CHUNK_SECONDS`.
 
         Yields:
             int32 codes `[K, t]`; together those of `encode` on the whole signal.
@@ -190,7 +207,7 @@ class Codec(nn.Module):
             AudioError: samples that are integers or not finite.
         """
         self._check_codebooks(num_codebooks)
-        chunk = self._chunk_frames * self.hop_length
+        chunk = self._chunk_frames(CHUNK_SECONDS if chunk_seconds is None else chunk_seconds) * self.hop_length
         left, right = (n * self.hop_length for n in self.encoder_halo)
         pending = np.zeros(0, np.float32)  # left context, the chunk to encode, right context
         context = 0  # samples of `pending` that are left context
@@ -226,7 +243,7 @@ class Codec(nn.Module):
             raise TokenFileError(f"need codes of shape [K, T], got {list(codes.shape)}")
         self._check_num_samples(num_samples, codes.shape[-1])
         left = num_samples
-        for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
+        for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo, CHUNK_SECONDS):
             with torch.inference_mode():
                 piece = self._check_codes(codes[:, low:high])
                 wav = self.decoder(self.quantizer.decode(piece))[0, 0]
@@ -249,7 +266,41 @@ class Codec(nn.Module):
     @property
     def latency_samples(self) -> int:
         """Algorithmic latency: samples, from an instant on, that must be known before it can be put out."""
-        return self.hop_length + downsampling_context(self.encoder.modules())[1] + self._decoder_reach[1]
+        return self.encoder_latency_samples + self.decoder_latency_samples
+
+    @property
+    def encoder_latency_samples(self) -> int:
+        """Samples, from a frame's first on, that must be known before its codes are."""
+        return self.hop_length + downsampling_context(self.encoder.modules())[1]
+
+    @property
+    def decoder_latency_samples(self) -> int:
+        """Samples after an instant whose frames must be known before it can be put out."""
+        return self._decoder_reach[1]
+
+    def stream_encoder(self, num_codebooks: int | None = None) -> EncoderStream:
+        """A context that takes samples of one signal, in pieces of any size, and gives codes as soon as they are sure.
+
+        Args:
+            num_codebooks: use only the first so many codebooks.
+
+        Raises:
+            AudioError: codebooks that are not there.
+        """
+        self._check_codebooks(num_codebooks)
+        return EncoderStream(
+            stream_of(self.encoder),
+            self.scale.running,
+            lambda latents, wav, first, frames: self._quantized(latents, wav, first, frames, num_codebooks),
+            lambda samples: self._finite(_float_samples(samples).reshape(1, 1, -1)),
+            hop_length=self.hop_length,
+            halo=self.encoder_halo[0],
+            latency_samples=self.encoder_latency_samples,
+        )
+
+    def stream_decoder(self) -> DecoderStream:
+        """A context that takes codes of one signal, any number at a time, and gives samples as soon as they are sure."""
+        return DecoderStream(stream_of(self.decoder), self._latents_of, latency_samples=self.decoder_latency_samples)
 
     @property
     def _decoder_reach(self) -> tuple[int, int]:
@@ -266,14 +317,13 @@ class Codec(nn.Module):
         """Whether a recurrent layer makes the receptive field unbounded."""
         return any(isinstance(layer, nn.LSTM) for layer in self.modules())
 
-    @property
-    def _chunk_frames(self) -> int:
-        return 2**62 if self.has_lstm else max(1, round(CHUNK_SECONDS * self.frame_rate))
+    def _chunk_frames(self, seconds: float) -> int:
+        return 2**62 if self.has_lstm else max(1, round(seconds * self.frame_rate))
 
-    def _chunks(self, frames: int, halo: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    def _chunks(self, frames: int, halo: tuple[int, int], seconds: float) -> Iterator[tuple[int, int, int, int]]:
         """(first, last, low, high): frames to keep and frames to compute, over all of them."""
-        for first in range(0, frames, self._chunk_frames):
-            last = min(frames, first + self._chunk_frames)
+        for first in range(0, frames, self._chunk_frames(seconds)):
+            last = min(frames, first + self._chunk_frames(seconds))
             yield first, last, max(0, first - halo[0]), min(frames, last + halo[1])
 
     def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
@@ -283,12 +333,45 @@ class Codec(nn.Module):
         with torch.inference_mode():
             wav = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)[None, None]
             first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
-            latents = self._latents(self._pad(wav))[..., first:last]
-            codes: CodeArray = self.quantizer.encode(latents, num_codebooks)[0].int().cpu().numpy()
+            padded = self._pad(wav)
+            frames = torch.tensor([padded.shape[-1] // self.hop_length])
+            codes: CodeArray = self._codes(padded, slice(first, last), frames, num_codebooks)[0].int().cpu().numpy()
         return codes
 
-    def _latents(self, padded: Tensor) -> Tensor:
-        return self.scale.running(self.encoder(padded))
+    def _codes(self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None) -> Tensor:
+        """Codes `[B, K, t]` of the frames `kept` of `padded [B, 1, S]`, whose items end after `frames [B]` frames."""
+        ragged = bool((frames * self.hop_length != padded.shape[-1]).any())
+        latents = self.scale.running(self.encoder(padded, frames.to(self.device) if ragged else None))[..., kept]
+        return self._quantized(latents, padded, kept.start, frames.tolist(), num_codebooks)
+
+    def _quantized(
+        self, latents: Tensor, wav: Tensor, first: int, frames: list[int] | None, num_codebooks: int | None
+    ) -> Tensor:
+        if self.has_lstm:  # each frame depends on all before it: none can be looked at again by itself
+            return self.quantizer.encode(latents, num_codebooks)
+        return self.near_ties.encode(latents, wav, first, frames, num_codebooks)
+
+    def _latents_of(self, codes: npt.NDArray[np.integer]) -> Tensor:
+        if codes.ndim == 2 and codes.shape[1] == 0:
+            return self.scale.mean.new_zeros(1, self.quantizer.codebook_dim, 0)
+        if codes.ndim != 2:
+            raise TokenFileError(f"need codes of shape [K, T], got {list(codes.shape)}")
+        return self.quantizer.decode(self._check_codes(codes))
+
+    def _without_rest(self, batch: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The batch with zeros after the end of each item."""
+        if len(lengths) != len(batch) or not all(1 <= n <= batch.shape[-1] for n in lengths):
+            raise AudioError(f"need {len(batch)} lengths of 1 to {batch.shape[-1]} samples, got {list(lengths)}")
+        ends = torch.tensor(list(lengths), device=batch.device)
+        return batch.where((torch.arange(batch.shape[-1], device=batch.device) < ends[:, None])[:, None], 0)
+
+    def _frames_of(self, lengths: Sequence[int]) -> Tensor:
+        return torch.tensor([-(-n // self.hop_length) for n in lengths])
+
+    def _finite(self, wav: Tensor) -> Tensor:
+        if not torch.isfinite(wav).all():
+            raise AudioError("audio holds NaN or infinite samples")
+        return wav.to(self.device)
 
     def _pad(self, wav: Tensor) -> Tensor:
         return F.pad(wav, (0, -wav.shape[-1] % self.hop_length))
@@ -301,8 +384,7 @@ class Codec(nn.Module):
             raise AudioError(f"need mono audio of shape [B, 1, S], [1, S] or [S], got {list(tensor.shape)}")
         if tensor.shape[-1] == 0:
             raise AudioError("cannot encode audio without samples")
-        if not torch.isfinite(tensor).all():
-            raise AudioError("audio holds NaN or infinite samples")
+        self._finite(tensor)
         rate = self.sample_rate if sample_rate is None else _whole_hertz(sample_rate)
         if rate != self.sample_rate:
             items = [resample(item.cpu().numpy(), rate, self.sample_rate) for item in tensor]

@@ -38,13 +38,17 @@ def test_two_rows_become_tables_once(tmp_path: Path) -> None:
     page = (exp / "RESULTS.md").read_text()
     assert page == done.stdout
     assert page.startswith("# Results\n\n```\n./run.sh --rows vq")
-    assert "- rows of tables 1 to 4: 5 steps of 4 x 0.5 s with the quantizer, from one autoencoder trained for 5;" in page
+    assert (
+        "- rows of tables 1 to 4: 5 steps of 4 x 0.5 s with the quantizer, from one autoencoder trained for 5;" in page
+    )
     assert [line.split(" | ")[:3] for line in page.splitlines() if line.endswith(" |") and "32 | 1,024" in line] == [
         ["| VQ", "32", "1,024"],
         ["| SimVQ", "32", "1,024"],
     ]
     assert "| SimVQ | Gaussian | frozen | trained | 1,024 | " in page
-    changes = "shift 0.25 hop | shift 0.5 hop | gain -6 dB | gain +6 dB | noise at 40 dB | noise at 30 dB | noise at 20 dB"
+    changes = (
+        "shift 0.25 hop | shift 0.5 hop | gain -6 dB | gain +6 dB | noise at 40 dB | noise at 30 dB | noise at 20 dB"
+    )
     assert f"| method | codebook size | {changes} | bits if unknown | n-gram | transformer |" in page
     for name in ("vq-1024", "simvq-1024"):  # both began with the same encoder
         log = (exp / name / "train.log").read_text()

@@ -27,6 +27,8 @@ LAYERS = {
     "losses": 3,
     "metrics": 3,
     "codec": 4,
+    "near_ties": 4,
+    "stream": 4,
     "memory": 4,
     "build": 5,
     "checkpoint": 5,
