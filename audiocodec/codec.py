@@ -5,6 +5,7 @@ Chunks, and the checks of what comes in, are those of every runtime (`coding`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +25,15 @@ from audiocodec.coding import (
     whole_hertz,
 )
 from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.near_ties import NearTies
 from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
 from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
+from audiocodec.nn.streaming import stream_of
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
+from audiocodec.stream import DecoderStream, EncoderStream
 
 
 class CodecOutput(NamedTuple):
@@ -69,6 +73,7 @@ class Codec(nn.Module, BlockCodec):
         self.encoder, self.scale, self.quantizer, self.decoder = encoder, scale, quantizer, decoder
         self.sample_rate, self.hop_length, self.level_db = sample_rate, hop_length, level_db
         self._fingerprint: bytes | None = None
+        self.near_ties = NearTies(encoder, scale, quantizer, self.encoder_halo, hop_length)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -114,7 +119,11 @@ class Codec(nn.Module, BlockCodec):
 
     @torch.inference_mode()
     def encode(
-        self, wav: Tensor | FloatArray, sample_rate: int | None = None, num_codebooks: int | None = None
+        self,
+        wav: Tensor | FloatArray,
+        sample_rate: int | None = None,
+        num_codebooks: int | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> Tensor:
         """Encode audio to codes.
 
@@ -122,24 +131,30 @@ class Codec(nn.Module, BlockCodec):
             wav: float samples in [-1, 1], `[B, 1, S]`, `[1, S]` or `[S]`, mono.
             sample_rate: whole Hz of `wav`; resampled when it is not the codec's. None: the codec's.
             num_codebooks: use only the first so many codebooks.
+            lengths: samples of each item, 1 to S, of a batch whose items differ; needs audio at the codec's rate.
 
         Returns:
-            int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate.
+            int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate. With `lengths`
+            item i has its own `ceil(lengths[i] / hop_length)` frames, whatever lies beyond; the others are 0.
 
         Raises:
-            AudioError: an empty or multi-channel waveform, samples that are integers or not finite, or a sample rate
-                that cannot be.
+            AudioError: an empty or multi-channel waveform, samples that are integers or not finite, a sample rate that
+                cannot be, or lengths that are not those of the items.
         """
         batch = self._as_batch(wav, sample_rate)
         self._check_codebooks(num_codebooks)
+        if lengths is not None:
+            batch = self._without_rest(batch, lengths)
         padded = self._pad(batch)
-        frames = padded.shape[-1] // self.hop_length
+        total = padded.shape[-1] // self.hop_length
+        ends = torch.full((len(padded),), total) if lengths is None else self._frames_of(lengths)
         parts = []
-        for first, last, low, high in self._chunks(frames, self.encoder_halo):
+        for first, last, low, high in self._chunks(total, self.encoder_halo):
             piece = padded[..., low * self.hop_length : high * self.hop_length]
-            latents = self._latents(piece)[..., first - low : last - low]
-            parts.append(self.quantizer.encode(latents, num_codebooks))
-        return torch.cat(parts, -1)
+            inside = (ends - low).clamp(0, high - low)
+            parts.append(self._codes(piece, slice(first - low, last - low), inside, num_codebooks))
+        codes = torch.cat(parts, -1)
+        return codes * (torch.arange(total) < ends[:, None])[:, None].to(codes.device)
 
     @torch.inference_mode()
     def decode(self, codes: Tensor | npt.NDArray[np.integer], num_samples: int | None = None) -> Tensor:
@@ -178,7 +193,41 @@ class Codec(nn.Module, BlockCodec):
     @property
     def latency_samples(self) -> int:
         """Algorithmic latency: samples, from an instant on, that must be known before it can be put out."""
-        return self.hop_length + downsampling_context(self.encoder.modules())[1] + self._decoder_reach[1]
+        return self.encoder_latency_samples + self.decoder_latency_samples
+
+    @property
+    def encoder_latency_samples(self) -> int:
+        """Samples, from a frame's first on, that must be known before its codes are."""
+        return self.hop_length + downsampling_context(self.encoder.modules())[1]
+
+    @property
+    def decoder_latency_samples(self) -> int:
+        """Samples after an instant whose frames must be known before it can be put out."""
+        return self._decoder_reach[1]
+
+    def stream_encoder(self, num_codebooks: int | None = None) -> EncoderStream:
+        """A context that takes samples of one signal, in pieces of any size, and gives codes as soon as they are sure.
+
+        Args:
+            num_codebooks: use only the first so many codebooks.
+
+        Raises:
+            AudioError: codebooks that are not there.
+        """
+        self._check_codebooks(num_codebooks)
+        return EncoderStream(
+            stream_of(self.encoder),
+            self.scale.running,
+            lambda latents, wav, first, frames: self._quantized(latents, wav, first, frames, num_codebooks),
+            lambda samples: self._finite(_float_samples(samples).reshape(1, 1, -1)),
+            hop_length=self.hop_length,
+            halo=self.encoder_halo[0],
+            latency_samples=self.encoder_latency_samples,
+        )
+
+    def stream_decoder(self) -> DecoderStream:
+        """A context that takes codes of one signal, any number at a time, and gives samples as soon as they are sure."""
+        return DecoderStream(stream_of(self.decoder), self._latents_of, latency_samples=self.decoder_latency_samples)
 
     @property
     def _decoder_reach(self) -> tuple[int, int]:
@@ -199,8 +248,9 @@ class Codec(nn.Module, BlockCodec):
         with torch.inference_mode():
             wav = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)[None, None]
             first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
-            latents = self._latents(self._pad(wav))[..., first:last]
-            codes: CodeArray = self.quantizer.encode(latents, num_codebooks)[0].int().cpu().numpy()
+            padded = self._pad(wav)
+            frames = torch.tensor([padded.shape[-1] // self.hop_length])
+            codes: CodeArray = self._codes(padded, slice(first, last), frames, num_codebooks)[0].int().cpu().numpy()
         return codes
 
     def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
@@ -208,8 +258,40 @@ class Codec(nn.Module, BlockCodec):
             wav: FloatArray = self.decoder(self.quantizer.decode(self._check_codes(codes)))[0, 0].cpu().numpy()
         return wav
 
-    def _latents(self, padded: Tensor) -> Tensor:
-        return self.scale.running(self.encoder(padded))
+    def _codes(self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None) -> Tensor:
+        """Codes `[B, K, t]` of the frames `kept` of `padded [B, 1, S]`, whose items end after `frames [B]` frames."""
+        ragged = bool((frames * self.hop_length != padded.shape[-1]).any())
+        latents = self.scale.running(self.encoder(padded, frames.to(self.device) if ragged else None))[..., kept]
+        return self._quantized(latents, padded, kept.start, frames.tolist(), num_codebooks)
+
+    def _quantized(
+        self, latents: Tensor, wav: Tensor, first: int, frames: list[int] | None, num_codebooks: int | None
+    ) -> Tensor:
+        if self.has_lstm:  # each frame depends on all before it: none can be looked at again by itself
+            return self.quantizer.encode(latents, num_codebooks)
+        return self.near_ties.encode(latents, wav, first, frames, num_codebooks)
+
+    def _latents_of(self, codes: npt.NDArray[np.integer]) -> Tensor:
+        if codes.ndim == 2 and codes.shape[1] == 0:
+            return self.scale.mean.new_zeros(1, self.quantizer.codebook_dim, 0)
+        if codes.ndim != 2:
+            raise TokenFileError(f"need codes of shape [K, T], got {list(codes.shape)}")
+        return self.quantizer.decode(self._check_codes(codes))
+
+    def _without_rest(self, batch: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The batch with zeros after the end of each item."""
+        if len(lengths) != len(batch) or not all(1 <= n <= batch.shape[-1] for n in lengths):
+            raise AudioError(f"need {len(batch)} lengths of 1 to {batch.shape[-1]} samples, got {list(lengths)}")
+        ends = torch.tensor(list(lengths), device=batch.device)
+        return batch.where((torch.arange(batch.shape[-1], device=batch.device) < ends[:, None])[:, None], 0)
+
+    def _frames_of(self, lengths: Sequence[int]) -> Tensor:
+        return torch.tensor([-(-n // self.hop_length) for n in lengths])
+
+    def _finite(self, wav: Tensor) -> Tensor:
+        if not torch.isfinite(wav).all():
+            raise AudioError("audio holds NaN or infinite samples")
+        return wav.to(self.device)
 
     def _pad(self, wav: Tensor) -> Tensor:
         return F.pad(wav, (0, -wav.shape[-1] % self.hop_length))
@@ -219,8 +301,7 @@ class Codec(nn.Module, BlockCodec):
         while tensor.dim() < 3:
             tensor = tensor.unsqueeze(0)
         check_audio_shape(tensor.shape)
-        if not torch.isfinite(tensor).all():
-            raise AudioError("audio holds NaN or infinite samples")
+        self._finite(tensor)
         rate = self.sample_rate if sample_rate is None else whole_hertz(sample_rate)
         if rate != self.sample_rate:
             items = [resample(item.cpu().numpy(), rate, self.sample_rate) for item in tensor]

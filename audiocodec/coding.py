@@ -80,12 +80,15 @@ class BlockCodec:
         """Number of codebooks K."""
         return len(self.codebook_sizes)
 
-    def encode_blocks(self, blocks: Iterable[FloatArray], num_codebooks: int | None = None) -> Iterator[CodeArray]:
+    def encode_blocks(
+        self, blocks: Iterable[FloatArray], num_codebooks: int | None = None, chunk_seconds: float = CHUNK_SECONDS
+    ) -> Iterator[CodeArray]:
         """Encode a stream of mono blocks `[n]` at the codec's rate in bounded memory.
 
         Args:
             blocks: consecutive pieces of one signal, any sizes.
             num_codebooks: use only the first so many codebooks.
+            chunk_seconds: of audio coded at once; changes nothing but speed and memory.
 
         Yields:
             int32 codes `[K, t]`; together those of `encode` on the whole signal.
@@ -94,7 +97,7 @@ class BlockCodec:
             AudioError: samples that are integers or not finite.
         """
         self._check_codebooks(num_codebooks)
-        chunk = self._chunk_frames * self.hop_length
+        chunk = self._chunk_frames(chunk_seconds) * self.hop_length
         left, right = (n * self.hop_length for n in self.encoder_halo)
         pending = np.zeros(0, np.float32)  # left context, the chunk to encode, right context
         context = 0  # samples of `pending` that are left context
@@ -139,14 +142,14 @@ class BlockCodec:
             left -= len(wav)
             yield wav
 
-    @property
-    def _chunk_frames(self) -> int:
-        return 2**62 if self.has_lstm else max(1, round(CHUNK_SECONDS * self.frame_rate))
+    def _chunk_frames(self, seconds: float) -> int:
+        return 2**62 if self.has_lstm else max(1, round(seconds * self.frame_rate))
 
     def _chunks(self, frames: int, halo: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
         """(first, last, low, high): frames to keep and frames to compute, over all of them."""
-        for first in range(0, frames, self._chunk_frames):
-            last = min(frames, first + self._chunk_frames)
+        size = self._chunk_frames(CHUNK_SECONDS)
+        for first in range(0, frames, size):
+            last = min(frames, first + size)
             yield first, last, max(0, first - halo[0]), min(frames, last + halo[1])
 
     def _check_codebooks(self, num_codebooks: int | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.coding import BlockCodec
+from audiocodec.coding import CHUNK_SECONDS, BlockCodec
 from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
@@ -26,6 +26,7 @@ def encode_file(
     num_codebooks: int | None = None,
     normalize: bool = True,
     progress: Progress | None = None,
+    chunk_seconds: float = CHUNK_SECONDS,
 ) -> TokenFile:
     """Encode an audio file of any rate and channel count; it is downmixed and resampled to the codec's rate.
 
@@ -33,6 +34,7 @@ def encode_file(
         num_codebooks: use only the first so many; None: all.
         normalize: bring the file to the level the codec expects; the factor is kept in the token file.
         progress: called with seconds of audio done, of how many.
+        chunk_seconds: of audio coded at once, see `Codec.encode_blocks`.
 
     Returns:
         Codes [K, ceil(S / hop_length)] with all that decoding needs, S = samples at the codec's rate.
@@ -48,7 +50,7 @@ def encode_file(
         scaled = (block * np.float32(gain) for block in blocks)
         num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
         watched = _watched(scaled, num_samples, codec.sample_rate, progress)
-        codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks)), 1)
+        codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds)), 1)
     return TokenFile(
         codes=codes,
         codebook_sizes=codec.codebook_sizes[: len(codes)],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
+from typing import TYPE_CHECKING
 
 from audiocodec.audio import io
 from audiocodec.cli import batch, runtime
@@ -14,11 +16,21 @@ from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.inference import Progress, encode_file, is_stale
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
+if TYPE_CHECKING:
+    from audiocodec.coding import BlockCodec
+
+VERIFY_CHUNK_SECONDS = 3.7  # not a divisor of the usual chunk: no edge but the first falls on an edge
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     batch.add_arguments(parser, "audio file, folder of audio (searched recursively), wav.scp, or - for stdin")
     runtime.add_arguments(parser)
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="encode again in other chunks on another number of threads; tokens that differ are an error",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,14 +46,39 @@ def run(args: argparse.Namespace) -> int:
             io.info(path)  # bad files are refused before the weights are loaded
             codec, started = model.coder, time.perf_counter()
             tokens = encode_file(codec, path, args.num_codebooks, progress=progress)
+            if args.verify:
+                _verify(codec, path, tokens, job.source)
         if job.target != STREAM:
             batch.make_folder_of(job.target)
         tokens.write(job.target)
         described = tokens.describe()
         report = {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload", "kbps_file")}
+        if args.verify:
+            report["verified"] = True
+            if not args.quiet:
+                print(f"audiocodec: {job.source}: verified, {report['frames']} frames twice the same", file=sys.stderr)
         return {**report, "wall_seconds": time.perf_counter() - started}
 
     return batch.run_plan(plan, args, work)
+
+
+def _verify(codec: BlockCodec, path: str, tokens: TokenFile, source: str) -> None:
+    """Encode once more, another way.
+
+    Raises:
+        AudioError: other tokens came out.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2 if threads == 1 else 1)
+    try:
+        again = encode_file(codec, path, len(tokens.codes), chunk_seconds=VERIFY_CHUNK_SECONDS)
+    finally:
+        torch.set_num_threads(threads)
+    different = int((again.codes != tokens.codes).any(0).sum())
+    if different:
+        raise AudioError(f"{source}: {different} of {tokens.codes.shape[1]} frames got other codes when encoded again")
 
 
 def _is_finished(job: Job, model: batch.Model, num_codebooks: int | None) -> bool:

@@ -12,7 +12,7 @@ from audiocodec import checkpoint
 from audiocodec.cli.jobs import make_plan
 from audiocodec.cli.usage import UsageError
 from audiocodec.config.schema import Config
-from audiocodec.data.manifest import AUDIO_EXTENSIONS
+from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError
 
 if TYPE_CHECKING:

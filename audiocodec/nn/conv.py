@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+
+from audiocodec.nn.kernels import convolve
 
 
 class Conv1d(nn.Module):
@@ -52,8 +55,14 @@ class Conv1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `x [B, C, S]` to `[B, C', S // stride]`."""
-        y: Tensor = self.conv(F.pad(x, (self.pad_left, self.pad_right)))
-        return y
+        return self.convolve(F.pad(x, (self.pad_left, self.pad_right)))
+
+    def convolve(self, padded: Tensor) -> Tensor:
+        """Convolve what has its padding, or the neighbours in its place."""
+        conv = self.conv
+        return convolve(
+            padded, conv.weight, conv.bias, stride=self.stride, dilation=conv.dilation[0], groups=conv.groups
+        )
 
 
 class ConvTranspose1d(nn.Module):
@@ -71,8 +80,20 @@ class ConvTranspose1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample `x [B, C, T]` to `[B, C', T * stride]`."""
-        y: Tensor = self.conv(x)
+        y = self.blocks(F.pad(x, (1, 1)))
         return y[..., self.trim_left : y.shape[-1] - self.trim_right]
+
+    def blocks(self, x: Tensor) -> Tensor:
+        """Of `x [B, C, T + 1]`, `[B, C', T * stride]`: the steps that both of two neighbours reach.
+
+        Each is a sum of two taps, so this is a convolution of two taps with `C' * stride` channels, interleaved.
+        """
+        weight, bias, out = self.conv.weight, self.conv.bias, self.conv.out_channels
+        earlier, later = weight[..., self.stride :], weight[..., : self.stride]  # [C, C', stride] each
+        taps = torch.stack([earlier, later], -1).permute(1, 2, 0, 3).flatten(0, 1)
+        y = convolve(x, taps.contiguous(), None if bias is None else bias.repeat_interleave(self.stride))
+        steps: Tensor = y.unflatten(1, (out, self.stride)).transpose(2, 3).flatten(2)
+        return steps
 
 
 def fold_weight_norm(module: nn.Module) -> None:

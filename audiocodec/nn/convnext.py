@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.nn.conv import Conv1d
+from audiocodec.nn.kernels import linear
 
 
 class ConvNeXtBlock(nn.Module):
@@ -33,7 +34,10 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x [B, C, T]` to the same shape."""
-        y = self.norm(self.depthwise(x).transpose(1, 2))
-        y = self.project(F.gelu(self.expand(y))) * self.scale
-        out: Tensor = x + y.transpose(1, 2)
-        return out
+        return x + self.pointwise(self.depthwise(x))
+
+    def pointwise(self, x: Tensor) -> Tensor:
+        """All after the depthwise convolution, `[B, C, T]` to the same shape: each step for itself."""
+        y = linear(self.norm(x.transpose(1, 2)), self.expand.weight, self.expand.bias)
+        y = linear(F.gelu(y), self.project.weight, self.project.bias) * self.scale
+        return y.transpose(1, 2)

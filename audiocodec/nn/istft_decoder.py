@@ -7,6 +7,7 @@ authors' attention block (`pos_net`) is left out: its cost is quadratic in the l
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 
 from audiocodec.nn.conv import Conv1d
 from audiocodec.nn.convnext import ConvNeXtBlock
+from audiocodec.nn.kernels import linear
 
 MAX_LOG_MAGNITUDE = 5.0  # exp(5) is far above any frame of audio within [-1, 1]; keeps a bad step finite
+
+MIN_ENVELOPE = 1e-8  # of the squared windows; guards a division only
 
 INITIAL_LOG_MAGNITUDE = -4.0  # start near the level of quiet speech, not at full scale
 
@@ -44,20 +48,28 @@ class ISTFTHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Turn `features [B, T, D]` into `[B, T * hop_length]`; float32 whatever the autocast."""
         with torch.autocast(features.device.type, enabled=False):
-            out = F.linear(features.float(), self.linear.weight.float(), self.linear.bias.float())
-            log_magnitude, phase = out[..., : self.bins], out[..., self.bins :]
-            magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp() * math.sqrt(self.n_fft)
-            spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
-            frames = torch.fft.irfft(spectrum, self.n_fft) * self.window
-            envelope = self._overlap_add((self.window**2).expand(1, features.shape[1], -1))
-            wav = self._overlap_add(frames) / envelope.clamp(min=1e-8)
+            frames = self.frames(features)
+            envelope = self.overlap_add((self.window**2).expand(1, features.shape[1], -1))
+            wav = self.overlap_add(frames) / envelope.clamp(min=MIN_ENVELOPE)
             return wav[:, self.trim_left : self.trim_left + features.shape[1] * self.hop_length]
 
-    def _overlap_add(self, frames: Tensor) -> Tensor:
-        """Sum `frames [B, T, n_fft]` at distance `hop_length` to `[B, (T + overlap - 1) * hop_length]`."""
+    def frames(self, features: Tensor) -> Tensor:
+        """Windowed pieces of waveform `[B, T, n_fft]` of `features [B, T, D]`; each frame for itself."""
+        out = linear(features.float(), self.linear.weight.float(), self.linear.bias.float())
+        log_magnitude, phase = out[..., : self.bins], out[..., self.bins :]
+        magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp() * math.sqrt(self.n_fft)
+        spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
+        pieces: Tensor = torch.fft.irfft(spectrum, self.n_fft) * self.window
+        return pieces
+
+    def overlap_add(self, frames: Tensor) -> Tensor:
+        """Sum `frames [B, T, n_fft]` at distance `hop_length` to `[B, (T + overlap - 1) * hop_length]`.
+
+        The oldest frame comes last, one after another: an order that does not depend on T.
+        """
         parts = frames.unflatten(-1, (self.overlap, self.hop_length))
         shifted = [F.pad(parts[:, :, i], (0, 0, i, self.overlap - 1 - i)) for i in range(self.overlap)]
-        return torch.stack(shifted).sum(0).flatten(1)
+        return reduce(torch.add, shifted).flatten(1)
 
 
 class ISTFTDecoder(nn.Module):
@@ -94,7 +106,16 @@ class ISTFTDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Decode `latents [B, D, T]` to `[B, 1, T * hop_length]`."""
-        x = self.norm_in(self.embed(latents).transpose(1, 2)).transpose(1, 2)
-        x = self.norm_out(self.blocks(x).transpose(1, 2))
-        wav: Tensor = self.head(x)
+        x = self.blocks(self.enter(self.embed(latents)))
+        wav: Tensor = self.head(self.leave(x))
         return wav.unsqueeze(1)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Normalise `[B, C, T]` for the blocks."""
+        y: Tensor = self.norm_in(x.transpose(1, 2)).transpose(1, 2)
+        return y
+
+    def leave(self, x: Tensor) -> Tensor:
+        """Normalised features `[B, T, C]` of what the blocks give, `[B, C, T]`."""
+        y: Tensor = self.norm_out(x.transpose(1, 2))
+        return y

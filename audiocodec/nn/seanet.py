@@ -6,9 +6,11 @@ Beyond EnCodec: ConvNeXt blocks at the frame rate, where they are cheap, in plac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
@@ -100,6 +102,7 @@ class SEANetEncoder(nn.Module):
             convnext_layers: blocks at the frame rate.
         """
         super().__init__()
+        self.hop_length = math.prod(plan.strides)
         channels = base_channels
         layers: list[nn.Module] = [plan.conv(1, channels, plan.kernel_size)]
         for stride in plan.strides:
@@ -112,10 +115,23 @@ class SEANetEncoder(nn.Module):
         layers += [activation(plan.activation), plan.conv(channels, latent_dim, plan.last_kernel_size)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, wav: Tensor) -> Tensor:
-        """Encode `wav [B, 1, S]` to `[B, D, S // hop_length]`."""
-        latents: Tensor = self.layers(wav)
-        return latents
+    def forward(self, wav: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Encode `wav [B, 1, S]` to `[B, D, S // hop_length]`.
+
+        Args:
+            wav: the items of a batch, zeros after their ends.
+            frames: `[B]`, frames of each item. What comes after them is kept zero between the layers, as their padding
+                is, so that each item's latents are those of the item alone; the others mean nothing. None: all.
+        """
+        if frames is None:
+            latents: Tensor = self.layers(wav)
+            return latents
+        x, total = wav, wav.shape[-1] // self.hop_length
+        for layer in self.layers:
+            y: Tensor = layer(x)
+            ends = frames * (y.shape[-1] // total)
+            x = y * (torch.arange(y.shape[-1], device=y.device) < ends[:, None])[:, None]
+        return x
 
 
 class SEANetDecoder(nn.Module):

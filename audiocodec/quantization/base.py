@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from audiocodec.quantization.gradient import straight_through
@@ -71,6 +72,25 @@ class Stage(nn.Module, ABC):
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
         """Latents `[B, D, T]` of `codes [B, 1, T]`, without gradient, equal to `lookup`'s."""
+
+    def encode_with_margins(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """`encode`, and how far each latent may move, at least, before its code changes.
+
+        A stage that cannot tell says infinity; its codes are then as float32 has them.
+
+        Returns:
+            Codes `[B, 1, T]`; distances `[B, T]` in the latents' unit.
+        """
+        return self.encode(latents), latents.new_full((latents.shape[0], latents.shape[2]), torch.inf)
+
+    def settle(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Decide one latent `[D]` in float64.
+
+        Returns:
+            Its code, `[]` int64; what the code stands for, `[D]` float64.
+        """
+        code = self.encode(latent.float()[None, :, None])
+        return code[0, 0, 0], self.decode(code)[0, :, 0].double()
 
     def forward(self, residual: Tensor, used: Tensor) -> StageOutput:
         """Quantize what entered, with the losses of VQ-VAE (arXiv 1711.00937, equation 3).

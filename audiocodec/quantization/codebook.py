@@ -10,7 +10,7 @@ from torch import Tensor
 
 from audiocodec.quantization.base import Stage, StageOutput
 from audiocodec.quantization.gradient import rotate_through
-from audiocodec.quantization.search import half_squares, nearest_codes
+from audiocodec.quantization.search import SCORE_ERROR, half_squares, nearest_codes, nearest_with_margins
 
 
 class CodebookStage(Stage):
@@ -60,6 +60,32 @@ class CodebookStage(Stage):
         """Codes `[B, 1, T]` of `latents [B, D, T]`, without gradient."""
         flat = latents.detach().float().transpose(1, 2).flatten(0, 1)
         return nearest_codes(flat, *self.table()).reshape(latents.shape[0], 1, latents.shape[2])
+
+    def encode_with_margins(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes `[B, 1, T]`, and how far each latent may move before its code changes, `[B, T]`."""
+        flat = latents.detach().float().transpose(1, 2).flatten(0, 1)
+        codes, margins = nearest_with_margins(flat, *self.table())
+        shape = (latents.shape[0], latents.shape[2])
+        return codes.reshape(shape).unsqueeze(1), margins.reshape(shape)
+
+    def settle(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest code `[]` of one float64 latent `[D]`, and its row: all that float32 cannot rule out compared.
+
+        The rows are projected anew in float64: the table itself may be rounded one way or another.
+        """
+        table, halves = self.table()
+        x = latent.float()
+        scores = table @ x - halves
+        slack = 2 * SCORE_ERROR * (x.norm() * (2 * halves.max()).sqrt() + halves.max())
+        near = (scores >= scores.max() - slack).nonzero()[:, 0]
+        rows = self.exact_rows(near)
+        distances = (rows - latent).square().sum(1)
+        chosen = (distances == distances.min()).nonzero()[0, 0]  # of equally near ones the lowest
+        return near[chosen], rows[chosen]
+
+    def exact_rows(self, codes: Tensor) -> Tensor:
+        """Rows `[n, D]` of the effective codebook for `codes [n]`, projected in float64."""
+        return self.project(self.codebook[codes].double())
 
     def decode(self, codes: Tensor) -> Tensor:
         """Latents `[B, D, T]` of `codes [B, 1, T]`."""

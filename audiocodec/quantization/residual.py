@@ -6,6 +6,7 @@ With quantizer dropout some training items use only the first stages, so that on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import chain
 
 import torch
@@ -94,10 +95,29 @@ class ResidualQuantizer(nn.Module):
             residual = residual - stage.decode(codes[-1])
         return torch.cat(codes, 1)
 
+    def encode_with_margins(self, latents: Tensor, num_codebooks: int | None = None) -> tuple[Tensor, Tensor]:
+        """`encode`, and how far each latent may move, at least, before a code of any stage changes, `[B, T]`."""
+        residual, codes, margins = latents.float(), [], []
+        for stage in self._stages()[: num_codebooks or self.num_codebooks]:
+            found, margin = stage.encode_with_margins(residual)
+            codes.append(found)
+            margins.append(margin)
+            residual = residual - stage.decode(found)
+        return torch.cat(codes, 1), torch.stack(margins).amin(0)
+
+    def settle(self, latent: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """Codes `[K]` of one float64 latent `[D]`, every stage decided in float64."""
+        codes = []
+        for stage in self._stages()[: num_codebooks or self.num_codebooks]:
+            code, row = stage.settle(latent)
+            codes.append(code)
+            latent = latent - row
+        return torch.stack(codes)
+
     def decode(self, codes: Tensor) -> Tensor:
-        """Sum of the codes' latents `[B, D, T]`; `codes [B, K, T]` may have fewer than all codebooks."""
+        """Sum of the codes' latents `[B, D, T]`, first stage first; `codes [B, K, T]` may have fewer codebooks."""
         parts = [stage.decode(codes[:, i : i + 1]) for i, stage in zip(range(codes.shape[1]), self._stages())]
-        return torch.stack(parts).sum(0)
+        return reduce(torch.add, parts)
 
     def tables(self) -> list[Tensor]:
         """The latents that each stage's codes stand for, `[V, D]` each."""

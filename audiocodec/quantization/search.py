@@ -12,6 +12,8 @@ from torch import Tensor
 
 FRAME_TILE = 1024
 CODE_TILE = 1024  # 1024 x 1024 float32 scores: 4 MB, and as fast as larger tiles
+SCORE_ERROR = 2.0**-18  # of a float32 score, relative to |x| |c| + |c|^2 / 2: see docs/determinism.md
+MIN_DISTANCE = 1e-30  # guards a division only
 
 
 def half_squares(table: Tensor) -> Tensor:
@@ -30,21 +32,53 @@ def nearest_codes(latents: Tensor, table: Tensor, halves: Tensor) -> Tensor:
     Returns:
         `[N]` int64.
     """
+    return _search(latents, table, halves, runner_up=False)[0]
+
+
+def nearest_with_margins(latents: Tensor, table: Tensor, halves: Tensor) -> tuple[Tensor, Tensor]:
+    """`nearest_codes`, and how far each latent may move before another row is the nearest.
+
+    With distances d1 and d2 to the nearest two rows that is `(d2 - d1) / 2` by the triangle inequality, and
+    `d2 - d1 = 2 (s1 - s2) / (d1 + d2)` of the scores; the rounding of the scores is taken off it.
+
+    Args:
+        latents, table, halves: as for `nearest_codes`.
+
+    Returns:
+        `[N]` int64, and `[N]` float32: a lower bound, below 0 where rounding alone could have decided; infinite where
+        there is one code.
+    """
+    index, first, second = _search(latents, table, halves, runner_up=True)
+    energy = latents.square().sum(1)
+    distances = sum(((energy - 2 * score).clamp(min=0).sqrt() for score in (first, second)), torch.zeros_like(energy))
+    size = energy.sqrt() * (2 * halves[index]).sqrt() + halves[index]
+    return index, (first - second - 2 * SCORE_ERROR * size) / distances.clamp(min=MIN_DISTANCE)
+
+
+def _search(latents: Tensor, table: Tensor, halves: Tensor, runner_up: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Index, best and second best score of each latent `[N]`; without `runner_up` the last is of no use."""
     with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
         scores = table.new_empty(min(FRAME_TILE, len(latents)) * min(CODE_TILE, len(table)))
-        tiles = [_search_tile(x, table, halves, scores) for x in latents.split(FRAME_TILE)]
-        return torch.cat(tiles) if tiles else torch.zeros(0, dtype=torch.int64, device=latents.device)
+        tiles = [_search_tile(x, table, halves, scores, runner_up) for x in latents.split(FRAME_TILE)]
+        index, best, second = zip(*tiles)  # `split` gives one empty tile for no frames
+        return torch.cat(index), torch.cat(best), torch.cat(second)
 
 
-def _search_tile(latents: Tensor, table: Tensor, halves: Tensor, scores: Tensor) -> Tensor:
-    best = torch.full((len(latents),), -torch.inf, device=latents.device)
+def _search_tile(
+    latents: Tensor, table: Tensor, halves: Tensor, scores: Tensor, runner_up: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    best = latents.new_full((len(latents),), -torch.inf)
+    second = best
     index = torch.zeros(len(latents), dtype=torch.int64, device=latents.device)
-    for start in range(0, len(table), CODE_TILE):
+    for start in range(0, len(table) if len(latents) else 0, CODE_TILE):
         rows = table[start : start + CODE_TILE]
         tile = scores[: len(latents) * len(rows)].view(len(latents), len(rows))
         torch.addmm(halves[start : start + CODE_TILE], latents, rows.T, beta=-1, out=tile)
         value, where = tile.max(1)
+        if runner_up:
+            tile.scatter_(1, where[:, None], -torch.inf)
+            second = torch.maximum(torch.maximum(second, torch.minimum(best, value)), tile.amax(1))
         better = value > best
         best = torch.where(better, value, best)
         index = torch.where(better, where + start, index)
-    return index
+    return index, best, second

@@ -9,6 +9,7 @@ the straight-through gradient are those of the stack, `residual`.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.quantization.codebook import CodebookStage
@@ -79,9 +80,13 @@ class SimVQ(CodebookStage):
                 self.map.bias.copy_(bias)
 
     def project(self, rows: Tensor) -> Tensor:
-        """The map of `rows [..., D]`, bent first where there is a bend."""
-        mapped: Tensor = self.map(rows if self.bend is None else rows + self.bend(rows))
-        return mapped
+        """The map of `rows [..., D]`, bent first where there is a bend; in the rows' precision."""
+        return _mapped(self.map, rows if self.bend is None else rows + _bent(self.bend, rows))
+
+    def exact_rows(self, codes: Tensor) -> Tensor:
+        """Rows `[n, D]` of the effective codebook for `codes [n]`, projected in float64."""
+        rows = super().exact_rows(codes)
+        return rows * (codes != 0)[:, None] if self.zero_code else rows
 
     def effective(self) -> Tensor:
         """The codebook `[V, D]` that is searched and decoded with."""
@@ -111,6 +116,18 @@ def _bend(dim: int) -> nn.Sequential:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(nn.Linear(dim, dim), nn.GELU(), last)
+
+
+def _bent(bend: nn.Sequential, rows: Tensor) -> Tensor:
+    first, _, last = bend
+    return _mapped(last, F.gelu(_mapped(first, rows)))
+
+
+def _mapped(layer: nn.Module, rows: Tensor) -> Tensor:
+    """A linear layer of `rows [..., D]` in their precision."""
+    assert isinstance(layer, nn.Linear)
+    bias = None if layer.bias is None else layer.bias.to(rows.dtype)
+    return F.linear(rows, layer.weight.to(rows.dtype), bias)
 
 
 def _draw(size: int, dim: int, distribution: str) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def test_quantizer(tmp_path: Path) -> None:
     assert len(rows) == len(beyond) == 4
     for work in ("search", "step"):
         assert beyond["direct", work] > matrix > beyond["lean", work]
+
+
+@pytest.mark.slow
+def test_soak(tiny_model_path: Path) -> None:
+    done = run([sys.executable, "-m", "benchmarks.soak", "--seconds", "60", "--model", tiny_model_path], CHECKOUT)
+    found = json.loads(done.stdout)
+    assert found["equal_codes"] and found["equal_audio"] and found["grown_mb"] <= 8
+    assert found["frames"] == 60 * 75 and found["chunks"] > 500
 
 
 @pytest.mark.slow

@@ -26,10 +26,18 @@ PIECES = {
 
 
 @cache
-def make(kind: str = "istft", causal: bool = False, codebooks: int = 2, lstm: int = 0) -> Codec:
+def make(
+    kind: str = "istft", causal: bool = False, codebooks: int = 2, lstm: int = 0, activation: str = "elu"
+) -> Codec:
     """A tiny codec with codes spread by a start on noise."""
     encoder = EncoderConfig(
-        strides=(2, 3, 4), base_channels=2, residual_layers=2, last_kernel_size=5, lstm_layers=lstm, convnext_layers=1
+        strides=(2, 3, 4),
+        base_channels=2,
+        residual_layers=2,
+        last_kernel_size=5,
+        lstm_layers=lstm,
+        convnext_layers=1,
+        activation=activation,
     )
     decoder = dataclasses.replace(
         DecoderConfig(dim=12, layers=1, base_channels=2, residual_layers=2, lstm_layers=lstm, kernel_size=3),

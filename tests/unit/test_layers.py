@@ -32,6 +32,8 @@ LAYERS = {
     "metrics": 3,
     "coding": 3,
     "codec": 4,
+    "near_ties": 4,
+    "stream": 4,
     "memory": 4,
     "build": 5,
     "checkpoint": 5,
@@ -60,7 +62,19 @@ OWNERS = {
     "vector_quantize_pytorch": (),
     "sklearn": (),
 }
-WITHOUT_TORCH = ("errors", "files", "config", "tokens", "audio", "data", "coding", "checkpoint", "inference", "onnx", "cli")
+WITHOUT_TORCH = (
+    "errors",
+    "files",
+    "config",
+    "tokens",
+    "audio",
+    "data",
+    "coding",
+    "checkpoint",
+    "inference",
+    "onnx",
+    "cli",
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,49 @@
+"""Convolution and matrix product whose result at a position does not depend on how many positions there are.
+
+torch picks a kernel by the size of the input, and two kernels round differently. For inference in float32 on a CPU the
+choice is made here, always the same: oneDNN. Chunks, batches, streams and any number of threads then give the same bits
+(tested, on the CPUs at hand; no library promises it). Elsewhere, and in training, torch chooses.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> Tensor:
+    """Convolve `x [B, C, S]`, without padding, with `weight [C', C / groups, k]` to `[B, C', S']`."""
+    if not _fixed(x):
+        return F.conv1d(x, weight, bias, stride, 0, dilation, groups)
+    y: Tensor = torch.ops.aten.mkldnn_convolution(
+        x.unsqueeze(2), weight.unsqueeze(2), bias, [0, 0], [1, stride], [1, dilation], groups
+    ).squeeze(2)
+    return y
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Map `x [B, T, D]` by `weight [D', D]` to `[B, T, D']`."""
+    if not _fixed(x):
+        return F.linear(x, weight, bias)
+    rows = x.flatten(0, -2)
+    if len(rows) == 1:  # one row would be a matrix-vector product, another kernel
+        rows = F.pad(rows, (0, 0, 0, 1))
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+    mapped: Tensor = y[: x.shape[:-1].numel()].unflatten(0, x.shape[:-1])
+    return mapped
+
+
+def _fixed(x: Tensor) -> bool:
+    """Whether `x` is for the one kernel: float32 on a CPU, nothing to learn or trace, and not empty."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and x.numel() > 0
+        and not torch.is_grad_enabled()
+        and torch.backends.mkldnn.is_available()
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+    )
