@@ -261,7 +261,8 @@ class Codec(nn.Module, BlockCodec):
     def _codes(self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None) -> Tensor:
         """Codes `[B, K, t]` of the frames `kept` of `padded [B, 1, S]`, whose items end after `frames [B]` frames."""
         ragged = bool((frames * self.hop_length != padded.shape[-1]).any())
-        latents = self.scale.running(self.encoder(padded, frames.to(self.device) if ragged else None))[..., kept]
+        raw = self.encoder(padded, frames.to(self.device)) if ragged else self.encoder(padded)
+        latents = self.scale.running(raw)[..., kept]
         return self._quantized(latents, padded, kept.start, frames.tolist(), num_codebooks)
 
     def _quantized(
