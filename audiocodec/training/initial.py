@@ -136,10 +136,15 @@ class _Slot:
 
     @torch.no_grad()
     def set(self, value: Tensor) -> None:
-        if is_parametrized(self.module, self.name):
-            setattr(self.module, self.name, value.to(self.tensor, copy=True))  # the direction becomes this very tensor
-        else:
+        if not is_parametrized(self.module, self.name):
             self.tensor.copy_(value)
+            return
+        normalised: Any = self.module.get_submodule(f"parametrizations.{self.name}")
+        parts = normalised[0].right_inverse(value.to(self.tensor))  # length and direction
+        for original, part in zip((normalised.original0, normalised.original1), parts):
+            original.copy_(
+                part
+            )  # in place: a tensor put in its stead is none that several processes exchange gradients of
 
 
 def _slots(module: nn.Module) -> dict[str, _Slot]:
