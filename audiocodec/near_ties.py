@@ -21,7 +21,11 @@ from audiocodec.quantization.scale import LatentScale
 
 
 class NearTies:
-    """Decides near-ties of one codec; counts frames seen and frames decided again."""
+    """Decides near-ties of one codec; counts frames seen and frames decided again.
+
+    Attributes:
+        bound: distance that a float32 latent may be off.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class NearTies:
         self._parts = encoder, scale, quantizer
         self._halo, self._hop_length = halo, hop_length
         self._twin: tuple[tuple[int, ...], SEANetEncoder] | None = None
+        self.bound = LATENT_ERROR
         self.frames = self.settled = 0
 
     def encode(
@@ -63,7 +68,7 @@ class NearTies:
         quantizer = self._parts[2]
         codes, margins = quantizer.encode_with_margins(latents, num_codebooks)
         self.frames += margins.numel()
-        for item, near in enumerate((margins < LATENT_ERROR).cpu()):
+        for item, near in enumerate((margins < self.bound).cpu()):
             end = None if frames is None else frames[item]
             found = [first + step for step in near.nonzero()[:, 0].tolist() if end is None or first + step < end]
             for window in windows(found, self._halo, end):
