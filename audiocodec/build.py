@@ -34,7 +34,7 @@ def build_codec(config: Config, norm: bool = True) -> Codec:
     encoder, decoder = _encoder(config, norm), _decoder(config, norm)  # first: with a seed alike for every quantizer
     return Codec(
         encoder,
-        LatentScale(config.quantizer.codebook_dim),
+        LatentScale(config.quantizer.codebook_dim, config.model.latent_scale),
         build_quantizer(config),
         decoder,
         sample_rate=config.sample_rate,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiocodec.config.load import config_from_text, dump_config
 from audiocodec.errors import CheckpointError
+from audiocodec.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +55,7 @@ def resolve(model: str | Path | None = None) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    candidates = [path / MODEL_FILE, *sorted(path.glob(f"checkpoints/step_*/{MODEL_FILE}"), reverse=True)]
+    candidates = [path / MODEL_FILE, *sorted(path.glob(f"checkpoints/step_*[0-9]/{MODEL_FILE}"), reverse=True)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -180,15 +181,11 @@ def write_atomically(path: str | Path, write: Any) -> None:
     Raises:
         CheckpointError: the file cannot be written.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        os.replace(temporary, target)
+        with replacing(path) as temporary:
+            write(temporary)
     except OSError as error:
-        raise CheckpointError(f"{target}: cannot write: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot write: {error}") from error
 
 
 def _frozen_copy(codec: Codec, config: Config) -> Codec:

@@ -36,7 +36,8 @@ def run_cells(module: str, cells: Sequence[Cell], rounds: int) -> list[dict[str,
 
     Args:
         module: name of the benchmark, whose `--cell` is called.
-        cells: what to measure; `threads`, where there is one, is the number of CPU threads.
+        cells: what to measure; `threads`, where there is one, is the number of CPU threads, `environment` what is
+            added to the process's.
         rounds: how often to go over all cells.
 
     Returns:
@@ -54,6 +55,7 @@ def run_cells(module: str, cells: Sequence[Cell], rounds: int) -> list[dict[str,
 def _run_cell(module: str, cell: Cell) -> dict[str, float]:
     threads = str(cell.get("threads", 1))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONPATH": str(CHECKOUT)}
+    environment |= cell.get("environment", {})
     command = [sys.executable, "-m", module, "--cell", json.dumps(dict(cell))]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -68,7 +68,7 @@ def measure(cell: Cell) -> dict[str, float]:
     device = torch.device(cell["device"])
     config = load_config(cell["config"], [*cell["set"], f"quantizer.codebook_size={cell['size']}"])
     torch.manual_seed(config.seed)
-    step = _Step(config, device)
+    step = Step(config, device)
     step.run()  # the first one allocates the optimizers' state
     _wait(device)
     cpu, wall = time.process_time(), time.perf_counter()
@@ -84,7 +84,7 @@ def measure(cell: Cell) -> dict[str, float]:
     }
 
 
-class _Step:
+class Step:
     """Everything a step needs, and the step."""
 
     def __init__(self, config: Config, device: torch.device) -> None:

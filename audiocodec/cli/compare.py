@@ -50,20 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resample-rate", type=batch.positive, default=24_000, metavar="HZ", help="of resample (default: %(default)s)"
     )
-    parser.add_argument("--metrics", type=scoring.metrics_list, metavar="LIST", help=scoring.METRICS_HELP)
-    parser.add_argument(
-        "--by", type=scoring.words_list, default=(), metavar="LIST", help="break scores down by columns"
-    )
-    parser.add_argument("--table", metavar="TSV", help="with --by: table about the utterances (default: utt2spk)")
-    parser.add_argument("--jobs", type=batch.positive, metavar="N", help="processes (default: one per CPU)")
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument("--force", action="store_true", help="overwrite an earlier comparison in OUT")
-    again.add_argument("--resume", action="store_true", help="keep what is coded and scored already")
-    parser.add_argument("--json", action="store_true", help="print the summaries as JSON instead of a table")
-    parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
-    parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="with -m; default: auto")
-    parser.add_argument("--threads", type=batch.positive, metavar="N", help="with -m: CPU threads that code")
+    scoring.add_arguments(parser, "comparison")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import time
 from audiocodec.audio import io
 from audiocodec.cli import batch
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
-from audiocodec.data.manifest import AUDIO_EXTENSIONS
+from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.inference import Progress, encode_file, is_stale
 from audiocodec.tokens.token_file import EXTENSION, TokenFile

@@ -36,24 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", metavar="DIR", help="token files of the estimates: bitrate and codebook use")
     parser.add_argument("--made-by", metavar="MODEL", help="with --tokens: their model: effective dimension, latency")
     parser.add_argument("--timings", nargs="+", default=[], metavar="FILE", help="output of encode and decode --json")
-    parser.add_argument("--metrics", type=scoring.metrics_list, metavar="LIST", help=scoring.METRICS_HELP)
     what.add_argument("--list-metrics", action="store_true", help="say what can be scored, and stop")
-    parser.add_argument(
-        "--by", type=scoring.words_list, default=(), metavar="LIST", help="break scores down by these columns"
-    )
-    parser.add_argument(
-        "--table", metavar="TSV", help="with --by: table about the utterances (default: utt2spk: speaker)"
-    )
-    parser.add_argument("--jobs", type=batch.positive, metavar="N", help="processes that score (default: one per CPU)")
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument("--force", action="store_true", help="overwrite an earlier evaluation in OUT")
-    again.add_argument("--resume", action="store_true", help="keep what is coded and scored already")
+    scoring.add_arguments(parser, "evaluation")
     parser.add_argument("--per-file", action="store_true", help="print a line per utterance before the summary")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of a table")
-    parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
-    parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="with -m; default: auto")
-    parser.add_argument("--threads", type=batch.positive, metavar="N", help="with -m: CPU threads that code")
     parser.add_argument("--num-codebooks", type=batch.positive, metavar="N", help="with -m: only the first N codebooks")
     parser.add_argument(
         "--results-command", default="", metavar="TEXT", help="with --results-md: what the page opens with"

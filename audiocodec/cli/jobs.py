@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiocodec.cli.usage import UsageError
-from audiocodec.data.manifest import audio_file, find_files, is_pipe, read_scp
+from audiocodec.data.corpus import find_files
+from audiocodec.data.manifest import read_scp
+from audiocodec.data.pipes import audio_file, is_pipe
 from audiocodec.errors import AudioCodecError, AudioError, ManifestError
 
 STREAM = "-"

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from audiocodec.data.manifest import TooShort, Utterance, make_folder, split, write_folder
+from audiocodec.data.corpus import TooShort, make_folder, split
+from audiocodec.data.manifest import Utterance, write_folder
 from audiocodec.errors import ManifestError
 
 

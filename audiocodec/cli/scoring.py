@@ -1,4 +1,4 @@
-"""What commands that score have in common: the list of metrics, groups, how many processes, failures, a progress bar."""
+"""What commands that score have in common: options, the list of metrics, groups, failures, a progress bar."""
 
 from __future__ import annotations
 
@@ -9,13 +9,34 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from audiocodec.cli.batch import positive
+
 if TYPE_CHECKING:
     from audiocodec.evaluation.catalogue import Metric
     from audiocodec.evaluation.rows import Row
 
-METRICS_HELP = (
-    "what to score, separated by commas: `pesq,stoi,mel` (default), `all`, or words of evaluate --list-metrics"
-)
+
+def add_arguments(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the options that `evaluate` and `compare` have in common; `what` is the thing that a run leaves in OUT."""
+    parser.add_argument(
+        "--metrics",
+        type=metrics_list,
+        metavar="LIST",
+        help="what to score, separated by commas: `pesq,stoi,mel` (default), `all`, or words of evaluate --list-metrics",
+    )
+    parser.add_argument("--by", type=_words_list, default=(), metavar="LIST", help="break scores down by these columns")
+    parser.add_argument(
+        "--table", metavar="TSV", help="with --by: table about the utterances (default: utt2spk: speaker)"
+    )
+    parser.add_argument("--jobs", type=positive, metavar="N", help="processes (default: one per CPU)")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--force", action="store_true", help=f"overwrite an earlier {what} in OUT")
+    again.add_argument("--resume", action="store_true", help="keep what is coded and scored already")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
+    parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="with -m; default: auto")
+    parser.add_argument("--threads", type=positive, metavar="N", help="with -m: CPU threads that code")
 
 
 def metrics_list(text: str) -> tuple[Metric, ...]:
@@ -29,7 +50,7 @@ def metrics_list(text: str) -> tuple[Metric, ...]:
         raise argparse.ArgumentTypeError(f"{error.args[0]!r} is no metric; there are {words}, and `all`") from None
 
 
-def words_list(text: str) -> tuple[str, ...]:
+def _words_list(text: str) -> tuple[str, ...]:
     """An argument that is words separated by commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 

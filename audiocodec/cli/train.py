@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from audiocodec.checkpoint import write_atomically
+from audiocodec.checkpoint import describe, write_atomically
 from audiocodec.cli.usage import UsageError
 from audiocodec.config.load import dump_config, load_config
 from audiocodec.config.schema import Config
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
     parser.add_argument("--exp", metavar="DIR", help="experiment folder to write (needed unless --dry-run)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in DIR, if any")
+    parser.add_argument("--init-from", metavar="MODEL", help="begin with the weights of MODEL, where they fit")
     parser.add_argument("--max-minutes", type=_minutes, default=math.inf, metavar="M", help="save and stop after M")
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="default: %(default)s")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands that wav.scp holds")
@@ -48,8 +49,11 @@ def run(args: argparse.Namespace) -> int:
     if not config.data.train:
         raise UsageError("train: data.train is not set; give it in the configuration or with --set data.train=FOLDER")
     folder = Path(args.exp)
-    if not args.resume and any((folder / "checkpoints").glob("step_*")):
+    begun = any((folder / "checkpoints").glob("step_*"))
+    if begun and not args.resume:
         raise UsageError(f"train: {folder} holds checkpoints; go on with --resume or choose another --exp")
+    if args.init_from and not begun:
+        describe(args.init_from)  # a wrong name is said before all audio is read
     trainer = _prepare(config, folder, args)
     with _stop_on_signal(trainer) as signals:
         step = trainer.run(args.max_minutes)
@@ -82,7 +86,14 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
     from audiocodec.training.trainer import Trainer
 
     trainer = Trainer(
-        config, folder, dataset, valid, device=args.device, resume=args.resume, allow_pipes=args.allow_pipes
+        config,
+        folder,
+        dataset,
+        valid,
+        device=args.device,
+        resume=args.resume,
+        init_from=args.init_from,
+        allow_pipes=args.allow_pipes,
     )
     if trainer.accelerator.is_main_process:
         write_atomically(folder / "config.yaml", lambda path: path.write_text(dump_config(config)))
@@ -98,9 +109,9 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
 
 
 def _dry_run(config: Config, as_json: bool) -> int:
-    from audiocodec.training.report import describe
+    from audiocodec.training import report
 
-    values = describe(config)
+    values = report.describe(config)
     if as_json:
         print(json.dumps(values))
     else:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from audiocodec.data.manifest import validate
+from audiocodec.data.validation import validate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "model.decoder.kind": ("istft", "seanet"),
     "quantizer.kind": QUANTIZER_KINDS,
     "quantizer.start": ("waterfill", "isotropic", "covariance", "kmeans", "published"),
-    "quantizer.distribution": ("gaussian", "uniform"),
+    "quantizer.distribution": ("gaussian", "uniform", "latents"),
     "quantizer.map": ("linear", "mlp"),
     "quantizer.first_stage": ("same", "vq_lc"),
     "quantizer.stage_start": ("residual", "latents"),

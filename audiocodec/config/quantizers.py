@@ -42,6 +42,8 @@ def check_quantizer(q: QuantizerConfig) -> list[Problem]:
             problems.append(("quantizer.dropout", f"got {q.dropout}, {alone} is none to drop"))
         if q.first_stage != "same":
             problems.append(("quantizer.first_stage", f"got {q.first_stage!r}, {alone} is no stage after it"))
+    if q.distribution == "latents" and q.start not in ("waterfill", "covariance"):
+        problems.append(("quantizer.start", f"got {q.start!r}, but with distribution latents: waterfill or covariance"))
     if not 0 <= q.codebook_decay < 1:
         problems.append(("quantizer.codebook_decay", f"got {q.codebook_decay}, need 0 to below 1"))
     return problems

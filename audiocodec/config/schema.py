@@ -52,6 +52,7 @@ class ModelConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     causal: bool = False
+    latent_scale: bool = True  # latents are centred and brought to unit RMS; False, for comparison: as they come
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class QuantizerConfig:
     codebook_size: int = 4096  # exact: fsq takes products of 5, 6, 7 and 8, lfq powers of two
     codebook_dim: int = 128  # width of the latents and, but for vq_fc, fsq and lfq, of a code
     start: str = "waterfill"  # simvq: waterfill | isotropic | covariance | kmeans | published: how the map starts
-    distribution: str = "gaussian"  # simvq: gaussian | uniform: what the frozen codebook is drawn from
+    distribution: str = (
+        "gaussian"  # simvq: gaussian | uniform | latents (start: waterfill or covariance): of the codebook
+    )
     train_codebook: bool = False  # simvq
     train_map: bool = True  # simvq, vq_lc
     bias: bool = True  # simvq, vq_lc
@@ -136,7 +139,7 @@ class TrainConfig:
     """Optimisation."""
 
     steps: int = 100_000
-    warmup_autoencoder_steps: int = 1000  # unquantised before quantization is switched on
+    warmup_autoencoder_steps: int = 1000  # unquantised before quantization is switched on, unless --init-from brings it
     batch_size: int = 16  # segments per process and micro-batch
     gradient_accumulation: int = 1
     precision: str = "float32"  # float32 | bf16

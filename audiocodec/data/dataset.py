@@ -17,14 +17,14 @@ from typing import TypeVar
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import Utterance, audio_file
+from audiocodec.data.manifest import Utterance, refuse
+from audiocodec.data.pipes import audio_file
 from audiocodec.errors import AudioError, ManifestError
 
 SILENCE_DB = -70.0  # RMS below this has nothing to learn from
 _BLOCK_SAMPLES = 1 << 18
 _MARGIN = 2048  # samples on both sides of a part that is resampled alone: longer than soxr's filter
 _PERMUTATION = (0, 1)  # keeps the shuffle's random stream apart from every (seed, epoch, index) stream
-_SHOWN = 10
 
 _T = TypeVar("_T")
 
@@ -192,7 +192,5 @@ def _gather(
             problems.append(f"{utterance.id}: {error}")
         if progress is not None:
             progress(done, len(utterances))
-    if problems:
-        more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise ManifestError("\n".join(problems[:_SHOWN] + more))
+    refuse(problems)
     return results

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocodec.data.manifest import AUDIO_EXTENSIONS
+from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import ManifestError
 
 ID_COLUMNS = ("id", "path", "file")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import audio_file
+from audiocodec.data.pipes import audio_file
 from audiocodec.errors import AudioError, ManifestError
 from audiocodec.evaluation.anchors.reconstruct import SIZES, read_sizes
 from audiocodec.evaluation.coding import Bitrate, CodedSizes

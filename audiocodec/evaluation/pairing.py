@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocodec.data.manifest import AUDIO_EXTENSIONS, find_files, list_scp
+from audiocodec.data.corpus import AUDIO_EXTENSIONS, find_files
+from audiocodec.data.manifest import list_scp
 from audiocodec.errors import ManifestError
 from audiocodec.tokens.token_file import EXTENSION
 

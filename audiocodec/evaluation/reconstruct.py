@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import audio_file
+from audiocodec.data.pipes import audio_file
 from audiocodec.errors import AudioCodecError, AudioError, ManifestError, TokenFileError
 from audiocodec.evaluation.pairing import Entry
 from audiocodec.inference import decode_file, decoded_length, encode_file, is_stale

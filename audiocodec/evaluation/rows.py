@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO, final
+from typing import Any, TextIO, TypeVar, final
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
+from audiocodec.files import replacing
 
 FINISHED, GROWING, SUMMARY = "rows.jsonl", "rows.jsonl.partial", "summary.json"
+_T = TypeVar("_T")
 _FILES = ("reference", "estimate", "tokens")
 _OWN_KEYS = ("id", "seconds", "failures", "details", "notes", "groups", *_FILES, "reference_hash", "stamp", "again")
 
@@ -68,19 +70,33 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     Raises:
         AudioCodecError: the file cannot be read, or another line is not a row.
     """
+    return read_lines(path, _parse, "row")
+
+
+def read_lines(path: str | os.PathLike[str], parse: Callable[[str], _T], what: str) -> list[_T]:
+    """Read a file that grows by lines; a last line that was cut off while being written is left out.
+
+    Args:
+        path: the file.
+        parse: a line's value; ValueError, TypeError or KeyError where it has none.
+        what: one line is, for messages.
+
+    Raises:
+        AudioCodecError: the file cannot be read, or another line has no value.
+    """
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:
-        raise AudioCodecError(f"{path}: cannot read rows: {error}") from None
-    rows = []
+        raise AudioCodecError(f"{path}: cannot read {what}s: {error}") from None
+    values = []
     for number, line in enumerate(lines, 1):
         try:
             if line:
-                rows.append(_parse(line))
-        except (ValueError, TypeError) as error:
+                values.append(parse(line))
+        except (ValueError, TypeError, KeyError) as error:
             if number < len(lines):
-                raise AudioCodecError(f"{path}:{number}: not a row: {error}") from None
-    return rows
+                raise AudioCodecError(f"{path}:{number}: not a {what}: {error}") from None
+    return values
 
 
 def scored_before(folder: Path) -> dict[str, Row]:
@@ -142,12 +158,8 @@ def write_atomically(path: Path, text: str) -> None:
 
     Names of files need not be text: what has no UTF-8 is written as `\\udcff`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(to_bytes(text))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def to_bytes(text: str) -> bytes:

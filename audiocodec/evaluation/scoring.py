@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import audio_file
+from audiocodec.data.pipes import audio_file
 from audiocodec.errors import AudioError, ManifestError, MetricUndefined
 from audiocodec.evaluation.catalogue import Metric, measures_of
 from audiocodec.evaluation.pairing import Entry

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.codec import Codec
-from audiocodec.data.manifest import audio_file, find_files
+from audiocodec.data.corpus import find_files
+from audiocodec.data.pipes import audio_file
 from audiocodec.errors import FingerprintMismatch, TokenFileError
 from audiocodec.evaluation.pairing import list_audio
 from audiocodec.inference import check_fingerprint, encode_file

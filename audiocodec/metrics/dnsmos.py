@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from audiocodec.audio.io import resample
 from audiocodec.errors import MetricUndefined
-from audiocodec.metrics.pairs import check_pair
+from audiocodec.metrics.pairs import check_pair, need_rate, need_seconds
 
 RATE = 16_000
 MIN_SECONDS = 1.0
@@ -48,10 +48,8 @@ def dnsmos(
         MetricUndefined: the pair has no score; the message says why.
     """
     _, reconstruction = check_pair(reference=reference, estimate=estimate)
-    if sample_rate < RATE:
-        raise MetricUndefined(f"DNSMOS needs {RATE} Hz or more, got {sample_rate} Hz")
-    if len(reconstruction) < MIN_SECONDS * sample_rate:
-        raise MetricUndefined(f"shorter than {MIN_SECONDS} s")
+    need_rate(sample_rate, RATE, "DNSMOS")
+    need_seconds(reconstruction, sample_rate, MIN_SECONDS)
     scores = _model()(np.clip(resample(reconstruction, sample_rate, RATE), -1, 1), RATE, False)
     return {name: float(scores[key]) for key, name in _NAMES.items()}
 

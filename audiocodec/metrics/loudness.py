@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.errors import MetricUndefined
-from audiocodec.metrics.pairs import check_pair
+from audiocodec.metrics.pairs import check_pair, need_rate, need_seconds
 
 MIN_SECONDS = 0.4
 MIN_RATE = 8_000
@@ -68,10 +68,8 @@ def integrated_loudness(wav: npt.NDArray[np.floating], sample_rate: int) -> floa
     """
     from pyloudnorm import Meter
 
-    if sample_rate < MIN_RATE:
-        raise MetricUndefined(f"loudness needs {MIN_RATE} Hz or more, got {sample_rate} Hz")
-    if len(wav) < MIN_SECONDS * sample_rate:
-        raise MetricUndefined(f"shorter than {MIN_SECONDS} s")
+    need_rate(sample_rate, MIN_RATE, "loudness")
+    need_seconds(wav, sample_rate, MIN_SECONDS)
     # BS.1770 leaves an unfinished block out; pyloudnorm would take it for a whole one with silence at its end.
     steps = len(wav) * _STEPS_PER_SECOND // sample_rate
     whole = wav[: -(-steps * sample_rate // _STEPS_PER_SECOND)].astype(np.float64)

@@ -1,7 +1,8 @@
 """What every metric of a pair of signals needs to be true first, checked in one place.
 
 A pair that fails has no score: `MetricUndefined` says why. No metric trims, pads or resamples one signal to fit the
-other, because that hides a codec that loses samples. What only one metric needs is checked in its own module.
+other, because that hides a codec that loses samples. What only one metric needs is checked in its own module; here is
+what several ask for with limits of their own.
 """
 
 from __future__ import annotations
@@ -33,6 +34,26 @@ def check_rates(*, reference: int, estimate: int) -> int:
     if reference != estimate:
         raise MetricUndefined("sample rates differ", f"reference {reference} Hz, estimate {estimate} Hz")
     return reference
+
+
+def need_rate(sample_rate: int, least: int, metric: str) -> None:
+    """Nothing, unless a sample rate is below the least in Hz that a metric, named for the message, is defined for.
+
+    Raises:
+        MetricUndefined: it is.
+    """
+    if sample_rate < least:
+        raise MetricUndefined(f"{metric} needs {least} Hz or more, got {sample_rate} Hz")
+
+
+def need_seconds(wav: npt.NDArray[np.floating], sample_rate: int, least: float) -> None:
+    """Nothing, unless samples [S] last less than the least seconds that a metric is defined for.
+
+    Raises:
+        MetricUndefined: they do.
+    """
+    if len(wav) < least * sample_rate:
+        raise MetricUndefined(f"shorter than {least} s")
 
 
 def check_pair(

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from audiocodec.audio.io import resample
 from audiocodec.errors import MetricUndefined
-from audiocodec.metrics.pairs import FloatArray, check_pair
+from audiocodec.metrics.pairs import FloatArray, check_pair, need_rate, need_seconds
 
 WIDE_RATE, NARROW_RATE = 16_000, 8_000
 MIN_SECONDS = 0.25
@@ -48,19 +48,7 @@ def pesq(*, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.floati
 
 
 def pesq_nb(*, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.floating], sample_rate: int) -> float:
-    """Narrowband PESQ of a reconstruction.
-
-    Args:
-        reference: original samples [S].
-        estimate: reconstructed samples [S].
-        sample_rate: Hz of both, 8000 or more.
-
-    Returns:
-        MOS-LQO, 1.0 (bad) to 4.55.
-
-    Raises:
-        MetricUndefined: the pair has no score; the message says why.
-    """
+    """Narrowband PESQ of a reconstruction, MOS-LQO, 1.0 (bad) to 4.55: as `pesq`, but from 8000 Hz on."""
     return _itu_score(*_at_rate(reference, estimate, sample_rate, NARROW_RATE, "narrowband"), NARROW_RATE, "nb")
 
 
@@ -69,8 +57,7 @@ def _at_rate(
 ) -> tuple[FloatArray, FloatArray]:
     """The pair, checked and resampled to the rate of a scale."""
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
-    if sample_rate < rate:
-        raise MetricUndefined(f"{scale} PESQ needs {rate} Hz or more, got {sample_rate} Hz")
+    need_rate(sample_rate, rate, f"{scale} PESQ")
     # Checked again: all there is may have been above half of `rate`.
     return check_pair(
         reference=resample(original, sample_rate, rate), estimate=resample(reconstruction, sample_rate, rate)
@@ -82,8 +69,7 @@ def _itu_score(original: FloatArray, reconstruction: FloatArray, sample_rate: in
     from pesq import NoUtterancesError, PesqError
     from pesq import pesq as itu_pesq
 
-    if len(original) < MIN_SECONDS * sample_rate:
-        raise MetricUndefined(f"shorter than {MIN_SECONDS} s")
+    need_seconds(original, sample_rate, MIN_SECONDS)
     if len(original) > _NEVER_TOO_MANY * sample_rate and count_phrases(original, sample_rate) > MAX_PHRASES:
         raise MetricUndefined(f"more than {MAX_PHRASES} phrases: the ITU's code is unsafe beyond; cut the file")
     try:

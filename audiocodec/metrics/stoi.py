@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.errors import MetricUndefined
-from audiocodec.metrics.pairs import FloatArray, check_pair
+from audiocodec.metrics.pairs import FloatArray, check_pair, need_seconds
 
 MIN_SECONDS = 0.4  # 30 frames of 256 samples with hop 128 at 10 kHz
 
@@ -44,27 +44,14 @@ def stoi(*, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.floati
 
 
 def estoi(*, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.floating], sample_rate: int) -> float:
-    """Extended STOI of a reconstruction.
-
-    Args:
-        reference: original samples [S].
-        estimate: reconstructed samples [S].
-        sample_rate: Hz of both.
-
-    Returns:
-        About 0 (unintelligible) to 1.
-
-    Raises:
-        MetricUndefined: the pair has no score; the message says why.
-    """
+    """Extended STOI of a reconstruction: arguments, range and errors are those of `stoi`."""
     return _taal_score(*check_pair(reference=reference, estimate=estimate), sample_rate, extended=True)
 
 
 def _taal_score(original: FloatArray, reconstruction: FloatArray, sample_rate: int, *, extended: bool) -> float:
     from pystoi import stoi as taal_stoi
 
-    if len(original) < MIN_SECONDS * sample_rate:
-        raise MetricUndefined(f"shorter than {MIN_SECONDS} s")
+    need_seconds(original, sample_rate, MIN_SECONDS)
     pair = original.astype(np.float64), reconstruction.astype(np.float64)
     with warnings.catch_warnings(), _same_noise():
         warnings.simplefilter("error", RuntimeWarning)

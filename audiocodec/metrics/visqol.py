@@ -24,8 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio.io import resample
-from audiocodec.errors import MetricUndefined
-from audiocodec.metrics.pairs import check_pair
+from audiocodec.metrics.pairs import check_pair, need_rate, need_seconds
 
 if TYPE_CHECKING:
     from visqol import VisqolApi
@@ -49,10 +48,8 @@ def visqol(*, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.floa
         MetricUndefined: the pair has no score; the message says why.
     """
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
-    if sample_rate < RATE:
-        raise MetricUndefined(f"ViSQOL needs {RATE} Hz or more, got {sample_rate} Hz")
-    if len(original) < MIN_SECONDS * sample_rate:
-        raise MetricUndefined(f"shorter than {MIN_SECONDS} s")
+    need_rate(sample_rate, RATE, "ViSQOL")
+    need_seconds(original, sample_rate, MIN_SECONDS)
     original, reconstruction = (resample(x, sample_rate, RATE) for x in (original, reconstruction))
     result = _model().measure_from_arrays(original.astype(np.float64), reconstruction.astype(np.float64), RATE)
     return float(result.moslqo)

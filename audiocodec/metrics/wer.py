@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from audiocodec.audio.io import resample
 from audiocodec.errors import MetricUndefined
-from audiocodec.metrics.pairs import FloatArray, check_pair
+from audiocodec.metrics.pairs import FloatArray, check_pair, need_rate
 
 RATE = 16_000
 
@@ -45,8 +45,7 @@ def word_error_rate(
         MetricUndefined: the pair has no score; the message says why.
     """
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
-    if sample_rate < RATE:
-        raise MetricUndefined(f"word error rate needs {RATE} Hz or more, got {sample_rate} Hz")
+    need_rate(sample_rate, RATE, "word error rate")
     said, heard = (_words(_recognise(resample(wav, sample_rate, RATE))) for wav in (original, reconstruction))
     if not said:
         raise MetricUndefined("no word in the reference transcript")

@@ -31,16 +31,16 @@ class SEANetPlan:
     """
 
     strides: Sequence[int]
-    residual_layers: int = 1
-    dilation_base: int = 2
-    kernel_size: int = 7
-    residual_kernel_size: int = 3
-    last_kernel_size: int = 7
-    compress: int = 2
-    true_skip: bool = False
-    activation: str = "elu"
-    causal: bool = False
-    norm: bool = True
+    residual_layers: int
+    dilation_base: int
+    kernel_size: int
+    residual_kernel_size: int
+    last_kernel_size: int
+    compress: int
+    true_skip: bool
+    activation: str
+    causal: bool
+    norm: bool
 
     def conv(self, channels: int, out: int, kernel_size: int, *, stride: int = 1, dilation: int = 1) -> Conv1d:
         """A convolution of this plan."""

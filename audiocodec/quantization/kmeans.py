@@ -29,9 +29,9 @@ def kmeans(latents: Tensor, count: int, rounds: int = ROUNDS) -> Tensor:
         `[V, D]` float32.
     """
     latents = latents.detach().float()
+    centres = drawn(latents, count)
     if count >= len(latents):
-        return _spread(latents, count)
-    centres = latents[torch.randperm(len(latents))[:count].to(latents.device)]
+        return centres
     for _ in range(rounds):
         nearest = nearest_codes(latents, centres, half_squares(centres))
         sums = torch.zeros_like(centres).index_add_(0, nearest, latents)
@@ -43,8 +43,11 @@ def kmeans(latents: Tensor, count: int, rounds: int = ROUNDS) -> Tensor:
     return centres
 
 
-def _spread(latents: Tensor, count: int) -> Tensor:
-    more = count - len(latents)
-    drawn = latents[torch.randint(len(latents), (more,)).to(latents.device)]
-    noise = torch.randn(more, latents.shape[1]).to(latents.device) * JITTER * latents.std(0, unbiased=False)
-    return torch.cat([latents, drawn + noise])
+def drawn(latents: Tensor, count: int) -> Tensor:
+    """Latents `[count, D]` of `latents [N, D]`, each at most once; where there are too few, all of them, and some again
+    with a little noise."""
+    if count <= len(latents):
+        return latents[torch.randperm(len(latents))[:count].to(latents.device)]
+    again = latents[torch.randint(len(latents), (count - len(latents),)).to(latents.device)]
+    noise = torch.randn(again.shape).to(latents.device) * JITTER * latents.std(0, unbiased=False)
+    return torch.cat([latents, again + noise])

@@ -34,14 +34,16 @@ class ResidualQuantizer(nn.Module):
         self.dropout, self.start_on_residual = dropout, start_on_residual
         self.num_codebooks = len(stages)
         self.codebook_size, self.codebook_dim = stages[0].codebook_size, stages[0].codebook_dim
+        self.start_frames = max(stage.start_frames for stage in stages)
 
     def start(self, latents: Tensor) -> None:
         """Start each stage from `latents [N, D]`, or from the residual of them that it will see."""
-        residual = latents.float()
-        for stage in self._stages():
-            stage.start(residual if self.start_on_residual else latents.float())
-            step = residual.T.unsqueeze(0)
-            residual = residual - stage.decode(stage.encode(step))[0].T
+        entering, stages = latents.float(), self._stages()
+        for i, stage in enumerate(stages):
+            if i > 0 and self.start_on_residual:
+                before = stages[i - 1]
+                entering = entering - before.decode(before.encode(entering.T.unsqueeze(0)))[0].T
+            stage.start(entering)
 
     def forward(self, latents: Tensor, num_codebooks: int | None = None) -> QuantizerOutput:
         """Quantize `latents [B, D, T]` with the first `num_codebooks` stages (all by default)."""

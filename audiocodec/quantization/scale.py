@@ -16,15 +16,17 @@ MIN_RMS = 1e-6
 class LatentScale(nn.Module):
     """Subtract the mean of each dimension and divide by the RMS over all of them.
 
-    Training uses the batch's statistics, with gradient through them, and keeps running ones for inference.
+    Training uses the batch's statistics, with gradient through them, and keeps running ones for inference. Switched
+    off, which is there to be compared with, it passes latents on and its statistics stay those of doing nothing.
     """
 
     mean: Tensor
     rms: Tensor
     batches: Tensor
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, active: bool = True) -> None:
         super().__init__()
+        self.active = active
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("rms", torch.ones(1))
         self.register_buffer("batches", torch.zeros(1))
@@ -33,7 +35,7 @@ class LatentScale(nn.Module):
         """Scale `latents [B, D, T]`; same shape, float32."""
         with torch.autocast(latents.device.type, enabled=False):
             latents = latents.float()
-            if not self.training:
+            if not (self.training and self.active):
                 return self.running(latents)
             mean = latents.mean((0, 2))
             centred = latents - mean[:, None]
@@ -57,6 +59,8 @@ class LatentScale(nn.Module):
     @torch.no_grad()
     def calibrate(self, latents: list[Tensor]) -> None:
         """Set the inference statistics to those of `latents`, raw encoder outputs `[B, D, T]` each."""
+        if not self.active:
+            return
         flat = torch.cat([x.float().transpose(1, 2).flatten(0, 1) for x in latents])
         mean = flat.mean(0)
         self.mean.copy_(mean)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.quantization.codebook import CodebookStage
-from audiocodec.quantization.kmeans import kmeans
-from audiocodec.quantization.start import start_map
+from audiocodec.quantization.kmeans import drawn, kmeans
+from audiocodec.quantization.start import shrinking_map, start_map
 
 
 class SimVQ(CodebookStage):
@@ -39,7 +39,8 @@ class SimVQ(CodebookStage):
             codebook_size: number of codes V.
             codebook_dim: width D of a latent.
             start: of the map, see `quantization.start`.
-            distribution: `gaussian` or `uniform`, standard deviation `codebook_dim ** -0.5` either way.
+            distribution: `gaussian` or `uniform`, standard deviation `codebook_dim ** -0.5` either way, or `latents`,
+                of which so many are kept when the quantizer is started (`start` is then waterfill or covariance).
             train_codebook: let the codebook learn as well (the paper's ablation).
             train_map: let the map learn.
             bias: let the map have an offset.
@@ -48,7 +49,9 @@ class SimVQ(CodebookStage):
             rotation: carry the gradient by the rotation trick.
         """
         super().__init__(codebook_size, codebook_dim, rotation=rotation)
-        self.start_kind, self.zero_code = start, zero_code
+        self.start_kind, self.zero_code, self.of_latents = start, zero_code, distribution == "latents"
+        if self.of_latents:
+            self.start_frames = max(self.start_frames, codebook_size)
         self.codebook = nn.Parameter(_draw(codebook_size, codebook_dim, distribution), requires_grad=train_codebook)
         self.map = nn.Linear(codebook_dim, codebook_dim, bias=bias)
         nn.init.eye_(self.map.weight)
@@ -60,9 +63,17 @@ class SimVQ(CodebookStage):
                 part.requires_grad_(train_map)
 
     def start(self, latents: Tensor) -> None:
-        """Set the map from `latents [N, D]`; the codebook stays as drawn."""
+        """Set the map from `latents [N, D]`; the codebook stays as drawn, or is drawn from them now."""
         with torch.no_grad():
-            weight, bias = start_map(self.start_kind, latents.float(), self.codebook)
+            latents = latents.float()
+            if self.of_latents:
+                self.codebook.copy_(drawn(latents, self.codebook_size).half())
+            if not self.of_latents:
+                weight, bias = start_map(self.start_kind, latents, self.codebook)
+            elif self.start_kind == "waterfill":
+                weight, bias = shrinking_map(latents, self.codebook_size)
+            else:  # covariance: that of the rows already
+                return
             self.map.weight.copy_(weight)
             if self.map.bias is not None:
                 self.map.bias.copy_(bias)

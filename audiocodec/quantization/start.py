@@ -9,11 +9,14 @@ directions that the latents do not use, and adds error instead of removing it.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from audiocodec.quantization.kmeans import kmeans
 
+TINY = 1e-30  # guards a division only
 BISECTIONS = 200  # far more than float64 can resolve
 
 
@@ -72,9 +75,26 @@ def waterfill_map(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
         (weight `[D, D]`, bias `[D]`): `code = weight @ row + bias`.
     """
     mean, variances, directions = principal(latents)
-    code_variances, _ = reverse_water_fill(variances, torch.tensor(float(len(codebook))).log2().item())
+    code_variances, _ = reverse_water_fill(variances, math.log2(len(codebook)))
     weight = directions * code_variances.sqrt() / codebook.double().std()
     return weight.to(codebook.dtype), mean.to(codebook.dtype)
+
+
+def shrinking_map(latents: Tensor, codes: int) -> tuple[Tensor, Tensor]:
+    """Linear map and bias under which latents, as the rows of a codebook, have the water-filled covariance.
+
+    Args:
+        latents: `[N, D]` samples of what will be quantized, of which the rows are some.
+        codes: number of rows V.
+
+    Returns:
+        (weight `[D, D]`, bias `[D]`): `code = weight @ row + bias`.
+    """
+    mean, variances, directions = principal(latents)
+    kept, _ = reverse_water_fill(variances, math.log2(codes))
+    gains = (kept / variances.clamp(min=TINY)).sqrt()
+    weight = directions * gains @ directions.T
+    return weight.to(latents.dtype), (mean - weight @ mean).to(latents.dtype)
 
 
 def isotropic_map(latents: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from audiocodec.data.manifest import is_pipe
+from audiocodec.data.pipes import is_pipe
 from audiocodec.evaluation.catalogue import HIGHER, NEITHER, Measure
 from audiocodec.report.systems import System, measures_used
 

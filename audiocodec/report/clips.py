@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import audio_file
+from audiocodec.data.pipes import audio_file
 from audiocodec.errors import AudioCodecError
 from audiocodec.metrics.pairs import SILENCE_RMS
 from audiocodec.report.systems import System

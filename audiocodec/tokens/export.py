@@ -54,17 +54,8 @@ def write_kaldi_text(items: _Items, target: Path | str | BinaryIO) -> int:
     """Write a Kaldi text archive of integers.
 
     One codebook gives integer vectors (`id 5 7 9`, for `copy-int-vector ark,t:...`); several give one
-    vector per frame (`id 5 1 ; 7 0 ; 9 3 ;`, for `Int32VectorVector` readers).
-
-    Args:
-        items: (utterance id, token file) pairs, read one at a time.
-        target: a path, `-` for stdout, or a binary file object.
-
-    Returns:
-        Number of lines.
-
-    Raises:
-        TokenFileError: an id twice or unfit, or it cannot be written.
+    vector per frame (`id 5 1 ; 7 0 ; 9 3 ;`, for `Int32VectorVector` readers). Arguments, result and errors are those
+    of `write_jsonl`.
     """
     return _write_lines((_kaldi_line(name, tokens) for name, tokens in _named(items)), target)
 

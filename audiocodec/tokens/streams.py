@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from audiocodec.errors import TokenFileError
+from audiocodec.files import replacing
 from audiocodec.tokens import layout
 
 _CHUNK_BYTES = 1 << 20
@@ -92,23 +92,11 @@ def open_target(target: Path | str | BinaryIO) -> Iterator[BinaryIO]:
             with open(target, "wb") as stream:  # a pipe or a device must not be replaced by a file
                 yield stream
         else:
-            with _renamed(os.path.realpath(target)) as stream:  # through a symbolic link, not over it
+            real = os.path.realpath(target)  # through a symbolic link, not over it
+            with replacing(real) as temporary, open(temporary, "xb") as stream:
                 yield stream
     except (OSError, ValueError) as error:
         raise TokenFileError(f"{name}: cannot be written: {_cause(error)}") from error
-
-
-@contextmanager
-def _renamed(path: str) -> Iterator[BinaryIO]:
-    temporary = os.path.join(os.path.dirname(path), f".act-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as stream:
-            yield stream
-        os.replace(temporary, path)
-    except BaseException:  # Ctrl-C too
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
 
 
 def _cause(error: Exception) -> str:

@@ -12,7 +12,6 @@ from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.training.feeder import fixed_batches
 
-START_FRAMES = 40_000  # that the codebooks are fitted to when quantization is switched on
 CALIBRATION_BATCHES = 16
 
 
@@ -29,9 +28,8 @@ def start_quantizer(codec: Codec, dataset: SegmentDataset, config: Config) -> in
         Number of latents used.
     """
     codec.train()
-    scaled = [
-        codec.scale(latents).transpose(1, 2).flatten(0, 1) for latents in _raw(codec, dataset, config, START_FRAMES)
-    ]
+    raw = _raw(codec, dataset, config, codec.quantizer.start_frames)
+    scaled = [codec.scale(latents).transpose(1, 2).flatten(0, 1) for latents in raw]
     codec.quantizer.start(torch.cat(scaled))
     return sum(len(part) for part in scaled)
 

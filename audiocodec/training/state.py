@@ -53,7 +53,8 @@ def save(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        checkpoint.save(average, config, temporary / checkpoint.MODEL_FILE, notes={"step": values["step"]})
+        notes = {name: values[name] for name in ("step", "quantizer_started")}
+        checkpoint.save(average, config, temporary / checkpoint.MODEL_FILE, notes=notes)
         for name, module in modules.items():
             save_file(_contiguous(module.state_dict()), temporary / f"{name}.safetensors")
         tensors = {

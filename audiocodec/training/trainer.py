@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audiocodec import checkpoint
 from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
@@ -29,6 +30,7 @@ from audiocodec.training.alarm import CollapseAlarm
 from audiocodec.training.codebooks import CodebookUpdates
 from audiocodec.training.feeder import Feeder
 from audiocodec.training.guard import Action, Guard
+from audiocodec.training.initial import take_codec, take_discriminators
 from audiocodec.training.latents import calibrate, start_quantizer
 from audiocodec.training.logbook import Logbook
 from audiocodec.training.parts import Parts
@@ -51,6 +53,7 @@ class Trainer:
         *,
         device: str = "auto",
         resume: bool = False,
+        init_from: str | None = None,
         allow_pipes: bool = False,
     ) -> None:
         """Build everything, or restore it.
@@ -62,6 +65,7 @@ class Trainer:
             valid: utterances to validate on.
             device: `cpu`, or `auto` for what Accelerate finds.
             resume: go on from the newest checkpoint, if there is one.
+            init_from: model whose weights a run that is not resumed begins with, where they fit.
             allow_pipes: run commands that stand in place of `valid`'s paths.
 
         Raises:
@@ -83,10 +87,13 @@ class Trainer:
         self.valid = validation.read_utterances(valid, config, allow_pipes) if main else []
         self.step = 0
         self.position = 0
+        self.quantizer_started = False
         self.stop_requested = False
         if resume and (newest := state.latest(self.checkpoints)) is not None:
             self._restore(newest)
             log.info("resumed from %s", newest)
+        elif init_from is not None:
+            self._begin_with(init_from)
 
     @property
     def checkpoints(self) -> Path:
@@ -158,10 +165,11 @@ class Trainer:
     def _take_step(self) -> Values:
         c, t = self.config, self.config.train
         torch.manual_seed((c.seed * 1_000_003 + self.step) * 4096 + self.accelerator.process_index)
-        if self.step == t.warmup_autoencoder_steps:
+        if self.step >= t.warmup_autoencoder_steps and not self.quantizer_started:
             frames = start_quantizer(self.parts.raw_codec, self.dataset, c)
             self.parts.share_quantizer()
             self.parts.ema.copy_quantizer(self.parts.raw_codec)
+            self.quantizer_started = True
             log.info("step %d: quantization on, started from %d latents", self.step, frames)
         self.parts.set_learning_rates(self.step, self.guard.rate_scale)
         adversarial = self.parts.discriminators is not None and self.step >= c.discriminator.start_step
@@ -183,8 +191,7 @@ class Trainer:
         wav = wav.to(self.accelerator.device)
         raw = self.parts.raw_discriminators
         with self.accelerator.autocast():
-            quantize = self.step >= self.config.train.warmup_autoencoder_steps
-            output: CodecOutput = self.parts.codec(wav, quantize=quantize)
+            output: CodecOutput = self.parts.codec(wav, quantize=self.quantizer_started)
             values: Values = {}
             if judge:
                 assert self.parts.discriminators is not None
@@ -261,8 +268,7 @@ class Trainer:
             return
         average = self.parts.ema.average
         calibrate(average, self.dataset, self.config)
-        quantize = self.step > self.config.train.warmup_autoencoder_steps
-        values, examples = validation.validate(average, self.valid, self.steps.spectral, quantize)
+        values, examples = validation.validate(average, self.valid, self.steps.spectral, self.quantizer_started)
         book.scalars(values, self.step, "validation")
         for example in examples:
             if self.step == self.config.train.valid_interval:
@@ -278,6 +284,7 @@ class Trainer:
             values: dict[str, Any] = {
                 "step": self.step,
                 "position": self.position,
+                "quantizer_started": self.quantizer_started,
                 "ema_updates": self.parts.ema.updates,
                 "guard": vars(self.guard),
                 "balancers": balancers,  # of every process
@@ -286,12 +293,28 @@ class Trainer:
             state.prune(self.checkpoints, self.config.train.keep_checkpoints)
         self.accelerator.wait_for_everyone()
 
+    def _begin_with(self, source: str) -> None:
+        """Take over weights, and say which."""
+        path = Path(self.parts.gather(str(checkpoint.resolve(source)))[0])  # an experiment that runs may move on
+        taken, self.quantizer_started = take_codec(self.parts.raw_codec, self.config, path)
+        self.parts.ema.average.load_state_dict(self.parts.raw_codec.state_dict())
+        log.info("begins with the weights of %s", path)
+        reports = {"codec": taken.lines()}
+        if self.parts.discriminators is not None:
+            judges = take_discriminators(self.parts.raw_discriminators, path)
+            reports["discriminators"] = judges.lines() if judges else ["fresh: none come with the model"]
+        for name, lines in reports.items():
+            for line in lines:
+                log.info("%s: %s", name, line)
+        log.info("quantizer: %s", "goes on as it is" if self.quantizer_started else "is started anew")
+
     def _restore(self, folder: Path) -> None:
         values = state.load(folder, self.config, self.parts.modules, self.parts.optimizers)
         t = self.config.train
         thresholds = {"cut_after": t.bad_steps_before_cut, "rollback_after": t.bad_steps_before_rollback}
         try:
             self.step, self.position = values["step"], values["position"]
+            self.quantizer_started = values["quantizer_started"]
             self.parts.ema.updates = values["ema_updates"]
             self.guard = Guard(**values["guard"] | thresholds)
             if self.steps.balancer:

@@ -13,7 +13,8 @@ from torch import Tensor
 from audiocodec.audio import io
 from audiocodec.codec import Codec
 from audiocodec.config.schema import Config
-from audiocodec.data.manifest import Utterance, audio_file
+from audiocodec.data.manifest import Utterance
+from audiocodec.data.pipes import audio_file
 from audiocodec.losses.spectral import SpectralLoss
 
 MAX_SECONDS = 10.0

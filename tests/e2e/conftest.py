@@ -1,4 +1,4 @@
-"""Fixtures of the tests that train."""
+"""Fixtures of the tests that train, and of those that look at a model's tokens."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ import pytest
 
 
 @pytest.fixture
-def fresh_process() -> Iterator[None]:
-    """What a process of its own would have: no accelerator set up before, no log file open afterwards."""
+def one_thread() -> Iterator[None]:
+    """torch on one thread: sums are then rounded as in the processes of a test, which get one thread each."""
     import torch
-    from accelerate.state import AcceleratorState, GradientState
 
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def fresh_process(one_thread: None) -> Iterator[None]:
+    """What a process of its own would have: no accelerator set up before, no log file open afterwards."""
+    from accelerate.state import AcceleratorState, GradientState
+
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    yield
     log = logging.getLogger("audiocodec.train")
     for handler in list(log.handlers):
         log.removeHandler(handler)
@@ -44,3 +51,13 @@ def command(tmp_path: Path, data: Path) -> list[str]:
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     words = ["train", "--config", str(tmp_path / "tiny.yaml"), "--exp", str(tmp_path / "exp"), "--device", "cpu"]
     return [*words, "--set", f"data.train={data}", "--set", f"data.valid={data}"]
+
+
+@pytest.fixture
+def tokens(audio: Path, tiny_model_path: Path) -> Path:
+    """Token files of the audio that a module's fixture `audio` gives."""
+    from audiocodec.cli.main import main
+
+    folder = audio.parent / "tokens"
+    assert main(["encode", str(audio), "-m", str(tiny_model_path), "-d", str(folder), "--quiet"]) == 0
+    return folder

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from workspace import CHECKOUT, run
+from workspace import CHECKOUT, benchmark_table, run
 
 
 def test_inference(tiny_model_path: Path, tmp_path: Path) -> None:
-    rows = _table("inference", tmp_path, "--model", tiny_model_path, "--seconds", "0.5", "--threads", "1", "--no-peer")
+    rows = benchmark_table(
+        "inference", tmp_path, "--model", tiny_model_path, "--seconds", "0.5", "--threads", "1", "--no-peer"
+    )
     assert [(row["codec"], row["direction"]) for row in rows] == [("audiocodec", "encode"), ("audiocodec", "decode")]
     for row in rows:
         assert float(row["CPU s per s"]) > 0
@@ -26,7 +28,7 @@ def test_inference_without_model(tmp_path: Path) -> None:
 def test_quantizer(tmp_path: Path) -> None:
     """Peak memory is measured: the direct form's matrix of distances is in it, and the lean form has none."""
     frames, size = 512, 65_536
-    rows = _table("quantizer", tmp_path, "--sizes", str(size), "--frames", str(frames), "--dim", "8")
+    rows = benchmark_table("quantizer", tmp_path, "--sizes", str(size), "--frames", str(frames), "--dim", "8")
     beyond = {(row["form"], row["work"]): float(row["MB beyond"]) for row in rows}
     matrix = 4 * frames * size / 1e6
     assert len(rows) == len(beyond) == 4
@@ -37,7 +39,7 @@ def test_quantizer(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_training(tmp_path: Path) -> None:
     small = ["--set", "data.segment_seconds=0.1", "--set", "train.batch_size=1", "--steps", "1"]
-    rows = _table("training", tmp_path, "--config", "recipes/conf/mini.yaml", *small, "--sizes", "64", "1024")
+    rows = benchmark_table("training", tmp_path, "--config", "recipes/conf/mini.yaml", *small, "--sizes", "64", "1024")
     assert [row["codebook"] for row in rows] == ["64", "1,024"]
     parameters = [int(row["parameters"].replace(",", "")) for row in rows]
     assert parameters[1] - parameters[0] == (1024 - 64) * 32
@@ -47,7 +49,9 @@ def test_training(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_scoring(tmp_path: Path) -> None:
     audio = CHECKOUT / "egs/mini/codec/local/audio"
-    rows = _table("scoring", tmp_path, "--reference", audio, "--estimate", audio, "--count", "3", "--jobs", "2")
+    rows = benchmark_table(
+        "scoring", tmp_path, "--reference", audio, "--estimate", audio, "--count", "3", "--jobs", "2"
+    )
     assert [(row["form"], row["utterances"], row["processes"]) for row in rows] == [
         ("bare", "3", "2"),
         ("evaluate", "3", "2"),
@@ -62,16 +66,3 @@ def test_scoring(tmp_path: Path) -> None:
 def test_scoring_without_pairs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.scoring", "--reference", tmp_path, "--estimate", tmp_path]
     assert "no audio of the same names" in run(command, CHECKOUT, status=2).stderr
-
-
-def _table(name: str, folder: Path, *arguments: str | Path) -> list[dict[str, str]]:
-    """Run a benchmark once; its rows by column, the same on stdout and in the file."""
-    output = folder / "table.md"
-    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--rounds", "1", "-o", output]
-    text = run(command, CHECKOUT).stdout
-    assert text.strip() == output.read_text().strip()
-    assert f"benchmarks.{name}" in text.split("\n")[2]
-    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
-    header, ruler, *rows = lines
-    assert len(ruler) == len(header)
-    return [dict(zip(header, row, strict=True)) for row in rows]

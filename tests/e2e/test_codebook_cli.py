@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+from workspace import write_noise
 
 from audiocodec.cli.main import main
 from audiocodec.tokens.token_file import TokenFile
@@ -17,19 +17,9 @@ from audiocodec.tokens.token_file import TokenFile
 @pytest.fixture
 def audio(tmp_path: Path) -> Path:
     """Two files of noise, 20 and 30 frames."""
-    (tmp_path / "audio").mkdir()
     for frames in (20, 30):
-        noise = 0.1 * np.random.default_rng(frames).standard_normal(320 * frames)
-        soundfile.write(tmp_path / "audio" / f"{frames}.wav", noise, 24_000)
+        write_noise(tmp_path / "audio" / f"{frames}.wav", frames)
     return tmp_path / "audio"
-
-
-@pytest.fixture
-def tokens(audio: Path, tiny_model_path: Path) -> Path:
-    """Their token files."""
-    folder = audio.parent / "tokens"
-    assert main(["encode", str(audio), "-m", str(tiny_model_path), "-d", str(folder), "--quiet"]) == 0
-    return folder
 
 
 def test_tokens_and_audio_give_the_same_counts(

@@ -26,27 +26,37 @@ def test_options(shell: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_rows_become_tables_once(tmp_path: Path) -> None:
+def test_the_smoke_profile_becomes_tables_once(tmp_path: Path) -> None:
     root = copy_of(tmp_path, "recipes", "egs")
     recipe = root / "egs" / "collapse" / "codec"
-    config = recipe / "conf" / "smoke.yaml"
-    text = config.read_text().replace("steps: 40", "steps: 10").replace("autoencoder_steps: 20", "autoencoder_steps: 5")
-    config.write_text(text)
-    command = ["sh", "run.sh", "--rows", "vq,simvq"]
+    command = ["sh", "run.sh"]
     done = run(command, recipe)
     exp = recipe / "exp" / "smoke"
     page = (exp / "RESULTS.md").read_text()
     assert page == done.stdout
-    assert page.startswith("# Results\n\n```\n./run.sh --rows vq")
-    assert "- every row: 10 steps of 4 x 0.5 s" in page
-    assert [line.split(" | ")[:3] for line in page.splitlines() if line.endswith(" |") and "32 | 1,024" in line] == [
+    assert page.startswith("# Results\n\n```\n./run.sh\n```\n")
+    assert (
+        "- rows of tables 1 to 4: 20 steps of 4 x 0.5 s with the quantizer, from one autoencoder trained for 20;"
+        in page
+    )
+    table_1 = page.partition("## Table 1")[2].partition("## Table 2")[0]
+    assert [line.split(" | ")[:3] for line in table_1.splitlines() if " | 1,0" in line] == [
         ["| VQ", "32", "1,024"],
+        ["| FSQ", "4", "1,000"],
         ["| SimVQ", "32", "1,024"],
     ]
+    assert "| both trained | Gaussian | trained | trained | 1,024 | " in page
     assert "| SimVQ | Gaussian | frozen | trained | 1,024 | " in page
+    changes = (
+        "shift 0.25 hop | shift 0.5 hop | gain -6 dB | gain +6 dB | noise at 40 dB | noise at 30 dB | noise at 20 dB"
+    )
+    assert f"| method | codebook size | {changes} | bits if unknown | n-gram | transformer |" in page
+    for name in ("vq-1024", "simvq-1024"):  # both began with the same encoder
+        log = (exp / name / "train.log").read_text()
+        assert "begins with the weights of exp/smoke/autoencoder/" in log and "quantizer: is started anew" in log
     assert all((exp / name).read_bytes().startswith(b"\x89PNG") for name in ("usage.png", "loss.png"))
 
-    before = {name: fingerprint(exp / name) for name in ("vq-1024", "simvq-1024")}
+    before = {name: fingerprint(exp / name) for name in ("autoencoder", "vq-1024", "simvq-1024")}
     run(command, recipe)
     assert {name: fingerprint(exp / name) for name in before} == before
     assert (exp / "RESULTS.md").read_text() == page

@@ -28,7 +28,7 @@ def test_an_exported_run_is_its_newest_checkpoint(run: Path, data: Path, tmp_pat
     ours, theirs = load(out), load(run / "checkpoints" / "step_00000002")
     assert torch.equal(ours.encode(wav), theirs.encode(wav))
     assert ours.fingerprint == theirs.fingerprint
-    assert describe(out)["notes"] == {"step": 2}
+    assert describe(out)["notes"] == {"step": 2, "quantizer_started": True}
     assert str(data) in describe(run)["config"] and str(data) not in describe(out)["config"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+from workspace import write_noise
 
 from audiocodec.cli.main import main
 
@@ -16,18 +16,8 @@ from audiocodec.cli.main import main
 def audio(tmp_path: Path) -> Path:
     """Two files of noise in folders of their own, 20 and 30 frames."""
     for name, frames in (("a", 20), ("b", 30)):
-        (tmp_path / "audio" / name).mkdir(parents=True)
-        noise = 0.1 * np.random.default_rng(frames).standard_normal(320 * frames)
-        soundfile.write(tmp_path / "audio" / name / "n.wav", noise, 24_000)
+        write_noise(tmp_path / "audio" / name / "n.wav", frames)
     return tmp_path / "audio"
-
-
-@pytest.fixture
-def tokens(audio: Path, tiny_model_path: Path) -> Path:
-    """Their token files."""
-    folder = audio.parent / "tokens"
-    assert main(["encode", str(audio), "-m", str(tiny_model_path), "-d", str(folder), "--quiet"]) == 0
-    return folder
 
 
 def test_both_halves(audio: Path, tokens: Path, tiny_model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_run import config, stopping_at, tensors, trainer
+from training_run import config, on_two_processes, stopping_at, tensors, trainer
 from workspace import fingerprint
 
 from audiocodec.checkpoint import load
@@ -58,19 +56,10 @@ def test_the_final_checkpoint_is_a_model(tmp_path: Path, data: Path) -> None:
     assert codec.decode(codes, 810).shape == (1, 1, 810)
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """torch on one thread: sums are then rounded as in the processes of a test, which get one thread each."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path, data: Path, command: list[str]) -> None:
     """Two ranks see what two accumulated micro-batches see; each normalises latents over its own batch."""
-    _on_two_processes([*command, "--set", "train.steps=2", "--set", "train.lr_warmup_steps=1"])
+    on_two_processes([*command, "--set", "train.steps=2", "--set", "train.lr_warmup_steps=1"])
     log = (tmp_path / "exp" / "train.log").read_text()
     assert log.count("2 process(es)") == 1 and "1 process(es)" not in log
     common = "train.steps=2 train.lr_warmup_steps=1"
@@ -98,7 +87,7 @@ def test_two_processes_resume_as_if_they_had_never_stopped(tmp_path: Path, comma
     folder = options.index("--exp") + 1
 
     def train(name: str, *more: str) -> None:
-        _on_two_processes([*options[:folder], str(tmp_path / name), *options[folder:], *more])
+        on_two_processes([*options[:folder], str(tmp_path / name), *options[folder:], *more])
 
     train("whole", "--set", "train.steps=4")
     train("parts", "--set", "train.steps=2")
@@ -112,14 +101,6 @@ def test_two_processes_resume_as_if_they_had_never_stopped(tmp_path: Path, comma
     assert states[0] == states[1]
     first, second = states[0]["balancers"]  # each process has seen gradients of its own batches
     assert first.keys() == second.keys() and first != second
-
-
-def _on_two_processes(command: list[str]) -> None:
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words += ["-m", "audiocodec.cli.main", *command]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def _apart(

@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 from training_run import config
-from workspace import CHECKOUT
+from workspace import benchmark_table
 
 from audiocodec.training.report import describe
 
-FACTOR = 1.75  # workspaces and gradients of activations come on top of what autograd keeps; 1.4 to 1.55 was seen
-STEP = """
-import sys
-import torch
-from audiocodec.config.load import load_config
-from audiocodec.training.report import describe
-from benchmarks.cells import memory_mb
-from benchmarks.training import _Step
-
-def take_steps(*overrides):
-    step = _Step(load_config("recipes/conf/mini.yaml", overrides), torch.device("cpu"))
-    step.run()
-    step.run()
-
-torch.set_num_threads(1)
-take_steps("train.batch_size=1")  # libraries load what they need
-open("/proc/self/clear_refs", "w").write("5")  # VmHWM back to what is held now
-before = memory_mb("VmRSS")
-take_steps(*sys.argv[1:])
-print(memory_mb("VmHWM") - before)
-print(describe(load_config("recipes/conf/mini.yaml", sys.argv[1:]))["training_memory_estimate_mb"])
-"""
+FACTORS = {"returns": 1.2, "as it is": 1.5}  # 1.01, and 1.25 to 1.41, were seen of this step
 
 
 @pytest.mark.slow
-def test_the_estimate_is_within_its_factor_of_a_real_step() -> None:
-    overrides = ["train.batch_size=24", "discriminator.kinds=[ms_stft]"]
-    done = subprocess.run(
-        [sys.executable, "-c", STEP, *overrides], cwd=CHECKOUT, capture_output=True, text=True, check=True
-    )
-    real, estimate = (float(line) for line in done.stdout.split())
-    assert estimate / FACTOR < real < estimate * FACTOR
+def test_the_estimate_is_within_its_factor_of_a_real_step(tmp_path: Path) -> None:
+    """Tensors are what is announced; what the C library keeps of freed ones depends on the moment."""
+    rows = benchmark_table("memory", tmp_path, "--cases", "stft")
+    assert {row["freed memory"] for row in rows} == FACTORS.keys()
+    for row in rows:
+        peak, estimate, factor = float(row["peak MB"]), float(row["estimate MB"]), FACTORS[row["freed memory"]]
+        assert estimate / factor < peak < estimate * factor, row
 
 
 def test_discriminators_and_batches_are_counted() -> None:

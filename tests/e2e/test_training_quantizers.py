@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training_run import config, stopping_at, tensors, trainer
+from training_run import config, on_two_processes, stopping_at, tensors, trainer
 
 from audiocodec import build
 from audiocodec.cli.main import main
@@ -24,6 +20,8 @@ RESIDUAL = "quantizer.num_codebooks=2 quantizer.dropout=0.5"
 # Overrides, and what of the first stage must move in training; the rest of it must not.
 ROWS = {
     "simvq": ("", {"map.weight", "map.bias"}),
+    "latents": ("quantizer.distribution=latents", {"map.weight", "map.bias"}),
+    "unscaled": ("model.latent_scale=false", {"map.weight", "map.bias"}),
     "mlp": (
         "quantizer.map=mlp",
         {"map.weight", "map.bias", "bend.2.weight", "bend.2.bias", "bend.0.weight", "bend.0.bias"},
@@ -67,6 +65,7 @@ def test_what_learns_learns_and_what_is_frozen_stays(name: str, tmp_path: Path, 
         "quantizer.kind=vq",
         "quantizer.kind=fsq quantizer.codebook_size=25 quantizer.num_codebooks=2",
         "quantizer.kind=vq_lc quantizer.map=mlp",
+        f"{RESIDUAL} quantizer.distribution=latents quantizer.start=covariance model.latent_scale=false",
     ],
 )
 @pytest.mark.parametrize("warmup", [1, 2])
@@ -105,26 +104,12 @@ def test_a_bad_step_leaves_a_moving_codebook_where_it_was(
     torch.testing.assert_close(counts.sum(), 0.9 * before["stages.0.counts"].sum() + 0.1 * frames)
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """torch on one thread, as in the processes of a test."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_move_a_codebook_as_one_with_twice_the_batch(
     tmp_path: Path, data: Path, command: list[str]
 ) -> None:
     overrides = f"{EMA} quantizer.replace_below=0.2 train.steps=3"
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words += ["-m", "audiocodec.cli.main", *command]
-    words += [word for override in overrides.split() for word in ("--set", override)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    on_two_processes([*command, *(word for override in overrides.split() for word in ("--set", override))])
     assert "2 process(es)" in (tmp_path / "exp" / "train.log").read_text()
     trainer(config(f"{overrides} train.gradient_accumulation=2"), tmp_path / "one", data).run()
     trainer(config(overrides), tmp_path / "half", data).run()

@@ -37,6 +37,7 @@ def norm(module: torch.nn.Module) -> float:
 
 def test_discriminators_get_the_gradient_of_their_own_loss_alone(tmp_path: Path, data: Path) -> None:
     run = ready(f"{START} {BOTH}", tmp_path, data)
+    run.quantizer_started = True  # as it will be in a step: the codec below quantizes, too
     wav, _ = run.feeder.next()
     judges = run.parts.raw_discriminators
     run._micro_step(wav, adversarial=True, judge=True)

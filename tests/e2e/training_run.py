@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,9 @@ from safetensors.numpy import load_file
 
 from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
+from audiocodec.data.corpus import make_folder
 from audiocodec.data.dataset import SegmentDataset
-from audiocodec.data.manifest import make_folder, read_folder
+from audiocodec.data.manifest import read_folder
 from audiocodec.training.trainer import Trainer
 
 RATE = 8000
@@ -66,11 +70,19 @@ def config(overrides: str = "") -> Config:
         return load_config(Path(folder) / path, overrides.split())
 
 
-def trainer(made: Config, folder: Path, data: Path, *, resume: bool = False, kind: type[Trainer] = Trainer) -> Trainer:
+def trainer(
+    made: Config,
+    folder: Path,
+    data: Path,
+    *,
+    resume: bool = False,
+    init_from: str | None = None,
+    kind: type[Trainer] = Trainer,
+) -> Trainer:
     """A trainer on the CPU, as `audiocodec train` makes it."""
     utterances = read_folder(str(data))
     dataset = SegmentDataset(utterances, made.sample_rate, made.segment_samples, made.seed)
-    return kind(made, folder, dataset, utterances, device="cpu", resume=resume)
+    return kind(made, folder, dataset, utterances, device="cpu", resume=resume, init_from=init_from)
 
 
 def stopping_at(step: int) -> type[Trainer]:
@@ -90,3 +102,12 @@ def tensors(folder: Path, step: int) -> dict[str, np.ndarray]:
     files = sorted((folder / "checkpoints" / f"step_{step:08d}").glob("*.safetensors"))
     assert files, f"no checkpoint of step {step} in {folder}"
     return {f"{path.stem}/{name}": tensor for path in files for name, tensor in load_file(path).items()}
+
+
+def on_two_processes(command: list[str]) -> None:
+    """The command line in two processes that train together, on one thread each."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words += ["-m", "audiocodec.cli.main", *command]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

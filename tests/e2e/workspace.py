@@ -9,6 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
 CHECKOUT = Path(__file__).parents[2]
 
 # What is made by running things; a copy holds what a fresh clone holds.
@@ -59,6 +62,25 @@ def run(
     if status is not None:
         assert done.returncode == status, f"{command}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def benchmark_table(name: str, folder: Path, *arguments: str | Path) -> list[dict[str, str]]:
+    """Run a benchmark once; its rows by column, the same on stdout and in the file."""
+    output = folder / "table.md"
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--rounds", "1", "-o", output]
+    text = run(command, CHECKOUT).stdout
+    assert text.strip() == output.read_text().strip()
+    assert f"benchmarks.{name}" in text.split("\n")[2]
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    header, ruler, *rows = lines
+    assert len(ruler) == len(header)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def write_noise(path: Path, frames: int) -> None:
+    """A file of noise, so many frames of the model `tiny_model_path` (24 kHz, hop 320); its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.1 * np.random.default_rng(frames).standard_normal(320 * frames), 24_000)
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[int, int, bytes]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import librosa
 import numpy as np
 import pesq as itu
@@ -14,8 +16,8 @@ from speech_pair import degraded_pair
 from audiocodec.dsp.mel import LogMel, filterbank
 from audiocodec.dsp.stft import magnitude
 from audiocodec.metrics.mel_distance import mel_distance
-from audiocodec.metrics.pesq import pesq
-from audiocodec.metrics.stoi import stoi
+from audiocodec.metrics.pesq import pesq, pesq_nb
+from audiocodec.metrics.stoi import estoi, stoi
 
 
 @pytest.fixture(scope="module", params=[16_000, 24_000])
@@ -23,21 +25,34 @@ def pair(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray, int]:
     return degraded_pair(request.param)
 
 
-def test_pesq(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
-    clean, degraded, rate = pair
-    at_16k = [soxr.resample(x, rate, 16_000) if rate != 16_000 else x for x in (clean, degraded)]
-    there, back = itu.pesq(16_000, *at_16k, "wb"), itu.pesq(16_000, *at_16k[::-1], "wb")
+@pytest.mark.parametrize(
+    ("metric", "own_rate", "mode", "rate"),
+    [
+        (pesq, 16_000, "wb", 16_000),
+        (pesq, 16_000, "wb", 24_000),
+        (pesq_nb, 8000, "nb", 8000),
+        (pesq_nb, 8000, "nb", 16_000),
+        (pesq_nb, 8000, "nb", 24_000),
+    ],
+)
+def test_pesq(metric: Callable[..., float], own_rate: int, mode: str, rate: int) -> None:
+    clean, degraded, _ = degraded_pair(rate)
+    resampled = [soxr.resample(x, rate, own_rate) if rate != own_rate else x for x in (clean, degraded)]
+    there, back = itu.pesq(own_rate, *resampled, mode), itu.pesq(own_rate, *resampled[::-1], mode)
     assert abs(there - back) > 0.05
     # The same soxr, but not told to give exactly ceil(S * to / from) samples: the last few samples may differ.
-    assert pesq(reference=clean, estimate=degraded, sample_rate=rate) == pytest.approx(there, abs=2e-3)
+    assert metric(reference=clean, estimate=degraded, sample_rate=rate) == pytest.approx(there, abs=2e-3)
 
 
-def test_stoi(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
-    clean, degraded, rate = pair
-    there, back = pystoi.stoi(clean, degraded, rate), pystoi.stoi(degraded, clean, rate)
+@pytest.mark.parametrize("rate", [8000, 16_000, 24_000])
+@pytest.mark.parametrize(("metric", "extended"), [(stoi, False), (estoi, True)])
+def test_stoi(metric: Callable[..., float], extended: bool, rate: int) -> None:
+    clean, degraded, _ = degraded_pair(rate)
+    there, back = (pystoi.stoi(*x, rate, extended) for x in ((clean, degraded), (degraded, clean)))
     assert abs(there - back) > 1e-3
-    # float64 here, float32 there
-    assert stoi(reference=clean, estimate=degraded, sample_rate=rate) == pytest.approx(there, abs=1e-6)
+    assert abs(there - pystoi.stoi(clean, degraded, rate, not extended)) > 1e-2
+    # float64 here, float32 there; the package adds noise of 1e-16 to the extended one
+    assert metric(reference=clean, estimate=degraded, sample_rate=rate) == pytest.approx(there, abs=1e-6)
 
 
 def test_mel_distance(pair: tuple[np.ndarray, np.ndarray, int]) -> None:

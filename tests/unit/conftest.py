@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from data_folders import write_data_folder
 from report_folders import write_evaluations
 
 
@@ -14,3 +15,9 @@ def evaluations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("evaluations")
     write_evaluations(root)
     return root
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path) -> Path:
+    """A sound data folder of three utterances; its audio stands beside it, in `audio/`."""
+    return write_data_folder(tmp_path)

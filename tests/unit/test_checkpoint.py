@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from audiocodec.build import build_codec
-from audiocodec.checkpoint import describe, load, load_state, save
+from audiocodec.checkpoint import describe, load, load_state, resolve, save
 from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import AudioCodecError, CheckpointError
@@ -112,6 +112,13 @@ def test_all_that_does_not_fit_is_reported_at_once(tiny_model_path: Path) -> Non
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere: no such model"):
         load(tmp_path / "nowhere")
+
+
+def test_a_checkpoint_that_a_killed_process_was_writing_does_not_count(tmp_path: Path, tiny_model_path: Path) -> None:
+    for name in ("step_00000004", "step_00000010", "step_00000010.tmp", "step_00000011.tmp"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        (tmp_path / "checkpoints" / name / "model.safetensors").write_bytes(tiny_model_path.read_bytes())
+    assert resolve(tmp_path).parent.name == "step_00000010"
 
 
 def test_describing_needs_no_torch(tiny_model_path: Path) -> None:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(RECIPE / "local"))
 
 from collapse.outcomes import Outcome
 from collapse.rows import Row, Run, StudyError, choose, read_rows
-from collapse.tables import page, table_1, table_2, table_3
+from collapse.tables import page, table_1, table_2, table_3, table_4, table_5
 from collapse.training import Data, Trainer, finished
 
 VQ = Row("vq", "VQ", (1, 2), (1024, 8192), ("quantizer.kind=vq",))
@@ -35,6 +35,11 @@ def _use(*figures: tuple[float, float]) -> list[dict[str, Any]]:
     return [{"usage": usage, "perplexity": perplexity, "frames": 4096} for usage, perplexity in figures]
 
 
+def _probe(changed: list[float], bits: list[list[float]] | None = None) -> dict[str, Any]:
+    known = {"predictability": {"ngram": bits, "transformer": [float(len(bits))] * len(bits)}} if bits else {}
+    return {"stability": [{"name": "shift 0.25 hop", "changed": changed, "frames": 10}], **known}
+
+
 def _outcomes() -> list[Outcome]:
     def quantizer(**keys: Any) -> QuantizerConfig:
         return QuantizerConfig(codebook_dim=32, **keys)
@@ -44,12 +49,21 @@ def _outcomes() -> list[Outcome]:
     both = quantizer(codebook_size=1024, train_codebook=True, distribution="uniform")
     two = quantizer(codebook_size=1024, num_codebooks=2)
     return [
-        Outcome(Run(VQ, 1024), vq, _measures(1.2345, 0.5, 9.876), _use((0.0625, 12.4)), [2.34]),
+        Outcome(Run(VQ, 1024), vq, _measures(1.2345, 0.5, 9.876), _use((0.0625, 12.4)), [2.34], probe=_probe([0.125])),
         Outcome(Run(VQ, 8192), reason="8192 | too many"),
-        Outcome(Run(FSQ, 8192), fsq, _measures(None, 0.7, 7.0, failed=5), _use((0.25, 1500.0)), [4.0]),
-        Outcome(Run(SIMVQ, 1024), simvq, _measures(2.0, 0.75, 5.0, failed=2), _use((1.0, 1001.6)), [30.04]),
-        Outcome(Run(RESIDUAL, 1024), two, _measures(2.5, 0.8, 4.0), _use((1.0, 900.0), (0.75, 700.0)), [9.0, 11.0]),
-        Outcome(Run(BOTH, 1024), both, _measures(1.5, 0.6, 6.0), _use((0.5, 400.0)), [8.0]),
+        Outcome(Run(FSQ, 8192), fsq, _measures(None, 0.7, 7.0, 5), _use((0.25, 1500.0)), [4.0], probe=_probe([0.25])),
+        Outcome(
+            Run(SIMVQ, 1024), simvq, _measures(2.0, 0.75, 5.0, 2), _use((1.0, 1001.6)), [30.04], probe=_probe([0.5])
+        ),
+        Outcome(
+            Run(RESIDUAL, 1024),
+            two,
+            _measures(2.5, 0.8, 4.0),
+            _use((1.0, 900.0), (0.75, 700.0)),
+            [9.0, 11.0],
+            probe=_probe([0.5, 1.0], [[8.0, 7.0, 7.5], [9.0, 9.5, 10.0]]),
+        ),
+        Outcome(Run(BOTH, 1024), both, _measures(1.5, 0.6, 6.0), _use((0.5, 400.0)), [8.0], probe=_probe([0.0])),
     ]
 
 
@@ -81,6 +95,25 @@ def test_table_3() -> None:
         | SimVQ | Gaussian | frozen | trained | 1,024 | 100.0 | 1,002 | 30.0 | 2.000, 2 failed | 0.750 | 5.00 |
         | both trained | uniform | trained | trained | 1,024 | 50.0 | 400 | 8.0 | 1.500 | 0.600 | 6.00 |
         | both trained |  |  |  | 8,192 | could not run: no memory |  |  |  |  |  |""")
+
+
+def test_table_4() -> None:
+    assert table_4([_outcomes()[0], _outcomes()[4]]) == textwrap.dedent("""\
+        | method | codebook size | shift 0.25 hop | bits if unknown | n-gram | transformer |
+        |---|---|---|---|---|---|
+        | VQ | 1,024 | 12.5 | 10.00 | - | - |
+        | residual SimVQ | 2 x 1,024 | 75.0 | 10.00 | 8.00 | 2.00 |""")
+
+
+def test_table_5() -> None:
+    two = QuantizerConfig(codebook_dim=32, codebook_size=1024, num_codebooks=2)
+    use, measures = _use((1.0, 900.0), (0.75, 700.0)), _measures(2.5, 0.8, 4.0)
+    done = Outcome(Run(RESIDUAL, 1024), two, measures, use, errors=[0.5, 0.2504], different=[0.25, 0.5])
+    assert table_5([done, Outcome(Run(SIMVQ, 1024), reason="no")]) == textwrap.dedent("""\
+        | row | usage, % | different codes per frame | relative error after each stage | PESQ | STOI | mel distance, dB |
+        |---|---|---|---|---|---|---|
+        | residual SimVQ | 100.0 / 75.0 | 0.25 / 0.50 | 0.500 / 0.250 | 2.500 | 0.800 | 4.00 |
+        | SimVQ | could not run: no |  |  |  |  |  |""")
 
 
 def test_the_page_opens_with_the_command_and_says_what_was_counted() -> None:
@@ -144,7 +177,7 @@ STAND_IN = """\
 echo "$1" >>"$CALLS"
 if [ "$1" = "$FAILS" ]; then
     touch "$FOLDER/half"
-    printf '%s\\n' 'audiocodec: folder: note' "audiocodec: two things:" "  wrong"
+    printf '%s\\n' 'audiocodec: folder: note' "audiocodec: two things:" "  wrong"  >&2
     kill -s "${SIGNAL:-0}" $$
     exit 2
 fi
@@ -162,7 +195,7 @@ def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
     monkeypatch.setenv("FOLDER", str(tmp_path / "exp" / "vq-1024"))
-    (tmp_path / "base.yaml").write_text("seed: 1\n")
+    (tmp_path / "base.yaml").write_text("train: {steps: 9, warmup_autoencoder_steps: 4}\n")
     data = Data(*(tmp_path / name for name in ("train", "dev", "test", "test")))
     return Trainer(tmp_path / "base.yaml", tmp_path / "exp", data, jobs=1)
 
@@ -171,18 +204,20 @@ def test_a_finished_row_is_not_done_again(trainer: Trainer, tmp_path: Path) -> N
     run, calls = Run(VQ, 1024), tmp_path / "calls"
     assert trainer.run(run) and finished(tmp_path / "exp" / "vq-1024")
     assert trainer.run(run)
-    assert calls.read_text().split() == ["train", "evaluate"]
-    (tmp_path / "base.yaml").write_text("seed: 2\n")  # but with another configuration it is
+    assert calls.read_text().split() == ["train", "evaluate", "probe"]
+    (tmp_path / "base.yaml").write_text(
+        "train: {steps: 9, warmup_autoencoder_steps: 5}\n"
+    )  # but with another configuration it is
     (tmp_path / "exp" / "vq-1024" / "old").touch()
     assert trainer.run(run)
-    assert calls.read_text().split() == ["train", "evaluate"] * 2
+    assert calls.read_text().split() == ["train", "evaluate", "probe"] * 2
     assert not (tmp_path / "exp" / "vq-1024" / "old").exists()
 
 
 def test_other_data_to_count_codes_in_is_coded_too(trainer: Trainer, tmp_path: Path) -> None:
     trainer.data = Data(*(tmp_path / name for name in ("train", "dev", "test", "train")))
     assert trainer.run(Run(VQ, 1024))
-    assert (tmp_path / "calls").read_text().split() == ["train", "evaluate", "encode"]
+    assert (tmp_path / "calls").read_text().split() == ["train", "evaluate", "encode", "probe"]
 
 
 @pytest.mark.parametrize(("signal", "reason"), [("0", "two things: wrong"), ("KILL", "train was killed by signal 9")])
@@ -197,5 +232,25 @@ def test_a_row_that_failed_says_why_and_goes_on(
     monkeypatch.setenv("FAILS", "")
     assert trainer.run(Run(VQ, 1024))
     assert not (folder / "failed").exists() and (folder / "half").exists()  # what it had done is still there
-    assert (tmp_path / "calls").read_text().split() == ["train", "train", "evaluate"]
-    assert " --resume" in (folder / "command").read_text().splitlines()[-2]
+    assert (tmp_path / "calls").read_text().split() == ["train", "train", "evaluate", "probe"]
+    assert " --resume" in (folder / "command").read_text().splitlines()[-3]
+
+
+def test_every_row_begins_with_one_autoencoder(trainer: Trainer, tmp_path: Path) -> None:
+    assert trainer.autoencoder() and trainer.autoencoder()
+    assert trainer.run(Run(VQ, 1024))
+    assert (tmp_path / "calls").read_text().split() == ["train", "train", "evaluate", "probe"]
+    first, row = ((tmp_path / "exp" / name / "command").read_text() for name in ("autoencoder", "vq-1024"))
+    assert "--set train.steps=4" in first and "--init-from" not in first
+    train = row.splitlines()[-3]
+    assert f"--init-from {tmp_path}/exp/autoencoder" in train
+    assert "--set train.steps=5 --set train.warmup_autoencoder_steps=0" in train  # the other 5 of the 9
+
+
+def test_a_row_that_says_how_long_it_warms_up_trains_its_own(trainer: Trainer, tmp_path: Path) -> None:
+    own = Row("own", "own", (5,), (1024,), ("train.steps=7", "train.warmup_autoencoder_steps=3"))
+    (tmp_path / "exp" / "own-1024" / "eval").mkdir(parents=True)
+    (tmp_path / "exp" / "own-1024" / "eval" / "summary.json").touch()
+    assert trainer.run(Run(own, 1024))
+    train = (tmp_path / "exp" / "own-1024" / "command").read_text().splitlines()[-3]
+    assert "--set train.steps=7 --set train.warmup_autoencoder_steps=3" in train and "--init-from" not in train

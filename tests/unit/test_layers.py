@@ -15,11 +15,15 @@ PACKAGE = Path(__file__).parents[2] / "audiocodec"
 # own layer. `inference` stands below the two that use it, training and evaluation.
 LAYERS = {
     "errors": 0,
+    "files": 0,
     "config": 1,
     "tokens": 1,
     "audio": 1,
     "tokens.export": 2,
+    "data.pipes": 2,
     "data.manifest": 2,
+    "data.corpus": 2,
+    "data.validation": 2,
     "dsp": 2,
     "data": 3,
     "nn": 3,
@@ -53,7 +57,7 @@ OWNERS = {
     "vector_quantize_pytorch": (),
     "sklearn": (),
 }
-WITHOUT_TORCH = ("errors", "config", "tokens", "audio", "data.manifest", "checkpoint", "cli")
+WITHOUT_TORCH = ("errors", "files", "config", "tokens", "audio", "data", "checkpoint", "cli")
 
 
 @dataclass(frozen=True)

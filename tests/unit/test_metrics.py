@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from metric_audio import RATE, clips, noisy, words
 
-from audiocodec.audio import io
 from audiocodec.dsp.mel import LogMel
 from audiocodec.errors import MetricUndefined
 from audiocodec.metrics.codebook import CodeCounter, codebook_use
 from audiocodec.metrics.mel_distance import mel_distance, noise_floor
 from audiocodec.metrics.pairs import check_pair, check_rates
 from audiocodec.metrics.pesq import count_phrases, pesq
-from audiocodec.metrics.stoi import stoi
+from audiocodec.metrics.stoi import estoi, stoi
 
 Metric = Callable[..., float]
-RATE = 16_000
-AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
 
 
 @pytest.fixture(scope="module")
 def speech() -> np.ndarray:
     """Three seconds of real speech at 16 kHz."""
-    wav, rate = io.read(min(AUDIO.rglob("*.flac")))
-    assert rate == RATE
-    return wav[0, RATE : 4 * RATE]
-
-
-def noisy(wav: np.ndarray, snr_db: float) -> np.ndarray:
-    noise = np.random.default_rng(7).normal(size=len(wav))
-    noise *= np.sqrt(np.mean(wav**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
-    return (wav + noise).astype(np.float32)
-
-
-def words(count: int) -> np.ndarray:
-    """Bursts of 300 ms between pauses of 300 ms."""
-    t = np.arange(int(0.3 * RATE)) / RATE
-    burst = 0.3 * np.sin(2 * np.pi * 200 * t) * np.hanning(len(t))
-    return np.tile(np.concatenate([burst, np.zeros(len(t))]), count).astype(np.float32)
+    return clips()[0][RATE : 4 * RATE]
 
 
 def test_silence_ends_above_one_step_of_16_bits() -> None:
@@ -106,13 +88,14 @@ def test_pesq_refuses_what_overruns_the_tables_of_its_c_code() -> None:
 # --- STOI
 
 
-def test_stoi_of_too_little_speech_is_undefined(speech: np.ndarray) -> None:
+@pytest.mark.parametrize("metric", [stoi, estoi])
+def test_stoi_of_too_little_speech_is_undefined(metric: Metric, speech: np.ndarray) -> None:
     with pytest.raises(MetricUndefined, match="shorter than 0.4 s"):
-        stoi(reference=speech[:6399], estimate=speech[:6399], sample_rate=RATE)
+        metric(reference=speech[:6399], estimate=speech[:6399], sample_rate=RATE)
     mostly_silent = np.zeros_like(speech)
     mostly_silent[:4000] = speech[RATE : RATE + 4000]
     with pytest.raises(MetricUndefined, match="less than 0.4 s of speech"):
-        stoi(reference=mostly_silent, estimate=speech, sample_rate=RATE)
+        metric(reference=mostly_silent, estimate=speech, sample_rate=RATE)
 
 
 # --- mel distance

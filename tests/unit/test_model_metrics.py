@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from metric_audio import AUDIO, RATE, Wav, clips, incomparable, noisy
 
 from audiocodec.audio import io
 from audiocodec.errors import MetricUndefined
@@ -25,28 +26,18 @@ from audiocodec.metrics.speaker import speaker_similarity
 from audiocodec.metrics.visqol import visqol
 from audiocodec.metrics.wer import count_errors, word_error_rate
 
-Wav = npt.NDArray[np.float32]
-RATE = 16_000
-AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
 COMPUTE = [pitch, speaker_similarity, dnsmos, visqol, word_error_rate]
 WORDS = ("pitch", "speaker", "dnsmos", "visqol", "wer")
 
 
-@pytest.fixture(scope="module")
-def clips() -> list[Wav]:
-    """All clips, 4 to 6 s of four voices at 16 kHz."""
-    return [io.read(path)[0][0] for path in sorted(AUDIO.rglob("*.flac"))]
+@pytest.fixture(scope="module", name="clips")
+def all_clips() -> list[Wav]:
+    return clips()
 
 
 @pytest.fixture(scope="module")
 def speech(clips: list[Wav]) -> Wav:
     return clips[2]
-
-
-def noisy(wav: Wav, snr_db: float) -> Wav:
-    noise = np.random.default_rng(7).normal(size=len(wav))
-    noise *= np.sqrt(np.mean(wav**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
-    return (wav + noise).astype(np.float32)
 
 
 def measures(compute: Callable[..., Any], reference: Wav, estimate: Wav) -> list[float]:
@@ -112,18 +103,8 @@ def test_more_noise_makes_more_word_errors(clips: list[Wav]) -> None:
 
 @pytest.mark.parametrize("compute", COMPUTE)
 def test_what_cannot_be_compared_has_no_score(compute: Callable[..., Any], speech: Wav) -> None:
-    nan, zeros = speech.copy(), np.zeros_like(speech)
-    nan[5] = np.nan
-    bad = {
-        "estimate is silent": (speech, zeros),
-        "reference is silent": (zeros, speech),
-        "estimate holds NaN": (speech, nan),
-        "lengths differ": (speech, speech[:-1]),
-        "reference has no samples": (speech[:0], speech[:0]),
-        "reference is silent ": (speech[8000:8001], speech[8000:8001]),  # one sample
-    }
-    for reason, (reference, estimate) in bad.items():
-        with pytest.raises(MetricUndefined, match=reason.strip()):
+    for reason, reference, estimate in incomparable(speech):
+        with pytest.raises(MetricUndefined, match=reason):
             compute(reference=reference, estimate=estimate, sample_rate=RATE)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
-from audiocodec.quantization.simvq import SimVQ
+from audiocodec.quantization.simvq import ClusteredSimVQ, SimVQ
 from audiocodec.quantization.start import reverse_water_fill
 
 
@@ -251,6 +251,50 @@ def test_a_drawn_codebook_is_exact_in_float16(distribution: str) -> None:
     assert float(codebook.std()) == pytest.approx(0.25, rel=0.02)
 
 
+@pytest.mark.parametrize("start", ["covariance", "waterfill"])
+@pytest.mark.parametrize("size", [64, 300, 400])
+def test_a_codebook_of_latents_holds_different_ones_exact_in_float16(size: int, start: str) -> None:
+    latents, stage = correlated(300, 6), SimVQ(size, 6, distribution="latents", start=start)
+    stage.start(latents)
+    rows = stage.codebook
+    assert torch.equal(rows.half().float(), rows)
+    held, drawn = ({tuple(row) for row in table.half().tolist()} for table in (latents, rows))
+    assert len(drawn) == size  # none twice
+    assert len(drawn & held) == min(size, 300)  # all there are, where there are too few
+    if size > 300:  # and the others lie near one
+        away = torch.cdist(rows[300:], latents).min(1).values.square().mean() / 6
+        assert 0 < float(away) < 0.05 * float(latents.var(0).mean())
+    if start == "covariance":
+        assert torch.equal(stage.table()[0], rows)
+
+
+def test_a_large_codebook_of_latents_asks_for_as_many_of_them() -> None:
+    for distribution, frames in (("latents", 50_000), ("gaussian", 40_000)):
+        stages = [SimVQ(16, 2), SimVQ(50_000, 2, distribution=distribution)]
+        assert ResidualQuantizer(stages).start_frames == frames
+    assert SimVQ(16, 2, distribution="latents").start_frames == 40_000
+
+
+def test_codebooks_of_latents_hold_what_each_stage_will_see() -> None:
+    latents = correlated(200, 5)
+    stages = [ClusteredSimVQ(8, 5, distribution="latents"), SimVQ(20, 5, distribution="latents", start="covariance")]
+    ResidualQuantizer(stages).start(latents)
+    centres, x = stages[0].codebook.double().numpy(), latents.double().numpy()
+    nearest = ((x[:, None] - centres) ** 2).sum(2).argmin(1)
+    left = x - centres[nearest]
+    assert (left**2).mean() < 0.5 * x.var(0).mean()  # clusters, which latents drawn at random are not
+    assert _furthest(stages[1], left) < 1e-3 < _furthest(stages[1], x)  # float16
+    alike = [SimVQ(20, 5, distribution="latents") for _ in range(2)]
+    ResidualQuantizer(alike, start_on_residual=False).start(latents)
+    assert max(_furthest(stage, x) for stage in alike) < 1e-3
+
+
+def _furthest(stage: SimVQ, vectors: np.ndarray) -> float:
+    """How far a row is from all of `vectors [N, D]`, at most."""
+    rows = stage.codebook.detach().double().numpy()
+    return float(np.abs(rows[:, None] - vectors).max(2).min(1).max())
+
+
 def test_scaled_latents_are_centred_and_of_unit_rms() -> None:
     scale, latents = LatentScale(5), 3 * torch.randn(4, 5, 60) + torch.arange(5.0)[:, None]
     out = scale.train()(latents)
@@ -260,6 +304,18 @@ def test_scaled_latents_are_centred_and_of_unit_rms() -> None:
     fitted = LatentScale(5)
     fitted.calibrate([latents[:2], latents[2:]])
     torch.testing.assert_close(fitted.eval()(latents), out)
+
+
+def test_a_scale_that_is_switched_off_passes_latents_on() -> None:
+    scale, latents = LatentScale(5, active=False), 3 * torch.randn(4, 5, 60) + 2
+    latents.requires_grad_()
+    before = {name: tensor.clone() for name, tensor in scale.state_dict().items()}
+    for out in (scale.train()(latents), scale.eval()(latents), scale.running(latents)):
+        assert torch.equal(out, latents)
+    (3 * scale.train()(latents)).sum().backward()
+    assert torch.equal(latents.grad, torch.full_like(latents, 3.0))
+    scale.calibrate([latents.detach()])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in scale.state_dict().items())
 
 
 def test_shrinking_the_encoder_changes_nothing() -> None:

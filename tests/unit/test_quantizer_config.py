@@ -85,6 +85,14 @@ def test_sizes_with_levels_are_all_products_of_5_to_8_and_no_others() -> None:
             "{first_stage: vq_lc}",
             "quantizer.first_stage: got 'vq_lc', but num_codebooks is 1: there is no stage after it",
         ),
+        (
+            "{distribution: latents, start: isotropic}",
+            "quantizer.start: got 'isotropic', but with distribution latents: waterfill or covariance",
+        ),
+        (
+            "{distribution: latent}",
+            "quantizer.distribution: got 'latent', need one of gaussian, uniform, latents",
+        ),
         ("{codebook_size: 262145}", "quantizer.codebook_size: got 262145, need 2 to 262144"),
     ],
 )

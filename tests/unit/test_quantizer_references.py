@@ -22,6 +22,7 @@ from audiocodec.quantization.kmeans import kmeans
 from audiocodec.quantization.lfq import LFQ, entropy_loss
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.simvq import ClusteredSimVQ, SimVQ
+from audiocodec.quantization.start import shrinking_map
 from audiocodec.quantization.vq import EMAVQ, VQ, KMeans
 from audiocodec.quantization.vq_fc import FactorisedVQ
 from audiocodec.training.codebooks import CodebookUpdates
@@ -447,6 +448,39 @@ def test_starts_give_the_codebook_the_covariance_they_promise(kind: str, share: 
         assert float(stage.map.weight.detach().abs().max()) <= 0.5
     if kind != "published":
         torch.testing.assert_close(stage.table()[0].mean(0), torch.full((4,), 2.0), rtol=0, atol=0.4)
+
+
+@pytest.mark.parametrize(("codes", "count"), [(4, 3000), (64, 64), (3000, 3000)])
+def test_a_codebook_of_latents_shrinks_to_the_water_filled_covariance(codes: int, count: int) -> None:
+    """Variances less the water level along the latents' own directions; the level by its closed form, in numpy."""
+    latents = torch.randn(count, 5) * torch.tensor([3.0, 1.0, 0.5, 0.2, 0.05]) @ torch.randn(5, 5) + 2
+    x = latents.double().numpy()
+    variances, directions = np.linalg.eigh(np.cov(x.T, bias=True))
+    for wet in range(1, 6):  # directions above the water: log2(level) = mean log2(variance) - 2 R / wet
+        level = 2 ** (np.log2(variances[-wet:]).mean() - 2 * np.log2(codes) / wet)
+        if wet == 5 or level >= variances[-wet - 1]:
+            break
+    expected = directions * np.maximum(variances - level, 0) @ directions.T
+    weight, bias = (tensor.double().numpy() for tensor in shrinking_map(latents, codes))
+    mapped = x @ weight.T + bias
+    np.testing.assert_allclose(np.cov(mapped.T, bias=True), expected, atol=1e-5 * variances[-1])
+    np.testing.assert_allclose(mapped.mean(0), x.mean(0), atol=1e-4)
+    np.testing.assert_allclose(weight, weight.T, atol=1e-6)  # towards the mean, without a turn
+    if codes == count:  # as many codes as latents: all of them, and so the codebook has that covariance
+        stage = SimVQ(codes, 5, distribution="latents")
+        stage.start(latents)
+        table = stage.table()[0].double().numpy()
+        np.testing.assert_allclose(np.cov(table.T, bias=True), expected, atol=1e-3 * variances[-1])
+
+
+def test_a_zero_code_among_latents_costs_one_of_them() -> None:
+    latents = 3 + torch.randn(300, 5)
+    stage = SimVQ(30, 5, distribution="latents", start="covariance", zero_code=True)
+    stage.start(latents)
+    table = stage.table()[0]
+    assert not table[0].any() and torch.equal(table[1:], stage.codebook[1:])
+    assert float(torch.cdist(stage.codebook, latents).min(1).values.max()) < 0.01
+    assert stage.encode(torch.full((1, 5, 1), 0.01)).item() == 0
 
 
 def test_stages_may_all_start_at_the_latents_scale() -> None:

@@ -22,6 +22,8 @@ ROWS = {
     "simvq": "kind: simvq, codebook_size: 64",
     "simvq_mlp": "kind: simvq, codebook_size: 64, map: mlp",
     "simvq_zero": "kind: simvq, codebook_size: 64, zero_code: true",
+    "simvq_latents": "kind: simvq, codebook_size: 64, distribution: latents",
+    "simvq_latents_zero": "kind: simvq, codebook_size: 64, distribution: latents, start: covariance, zero_code: true",
     "simvq_rotation": "kind: simvq, codebook_size: 64, gradient: rotation",
     "simvq_published": "kind: simvq, codebook_size: 64, start: published",
     "vq": "kind: vq, codebook_size: 64",
@@ -37,6 +39,7 @@ ROWS = {
     "vq_ema_residual": "kind: vq_ema, codebook_size: 16, num_codebooks: 3",
     "fsq_residual": "kind: fsq, codebook_size: 25, num_codebooks: 3",
     "simvq_residual": "kind: simvq, codebook_size: 16, num_codebooks: 3",
+    "simvq_latents_residual": "kind: simvq, codebook_size: 16, num_codebooks: 3, distribution: latents",
     "simvq_one_scale": "kind: simvq, codebook_size: 16, num_codebooks: 3, stage_start: latents",
     "semantic_first": "kind: simvq, codebook_size: 16, num_codebooks: 3, first_stage: vq_lc",
 }

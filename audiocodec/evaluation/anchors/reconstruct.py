@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import audio_file
+from audiocodec.data.pipes import audio_file
 from audiocodec.errors import AudioCodecError, AudioError
 from audiocodec.evaluation.anchors.anchor import Anchor
 from audiocodec.evaluation.coding import Bitrate, CodedSizes
 from audiocodec.evaluation.pairing import Entry
 from audiocodec.evaluation.reconstruct import WAVS
+from audiocodec.evaluation.rows import read_lines
 from audiocodec.evaluation.workers import Lost, run_all
+from audiocodec.files import replacing
 
 CODED, SIZES = "coded", "sizes.jsonl"
 
@@ -121,20 +123,7 @@ def read_sizes(path: str | os.PathLike[str]) -> dict[str, Size]:
     Raises:
         AudioCodecError: the file cannot be read, or another line is not a size.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
-        raise AudioCodecError(f"{path}: cannot read sizes: {error}") from None
-    sizes = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            if line:
-                size = _parse(line)
-                sizes[size.id] = size
-        except (ValueError, TypeError, KeyError) as error:
-            if number < len(lines):
-                raise AudioCodecError(f"{path}:{number}: not a size: {error}") from None
-    return sizes
+    return {size.id: size for size in read_lines(path, _parse, "size")}
 
 
 def _parse(line: str) -> Size:
@@ -178,20 +167,12 @@ def _code(task: _Task) -> Size | Lost:
         started = time.perf_counter()
         done = task.anchor.code(wav, rate)
         wall = time.perf_counter() - started
-        _write(coded, done.data)
+        with replacing(coded) as temporary:
+            temporary.write_bytes(done.data)
         io.write(entry.estimate, done.wav, rate)
     except (AudioCodecError, OSError, MemoryError) as error:
         return Lost((str(error) or type(error).__name__).removeprefix(f"{entry.reference}: "))
     return Size(entry.id, 8 * len(done.data), done.payload_bits, rate, len(wav), task.codec, stamp, wall)
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _is_finished(task: _Task, earlier: dict[str, Size]) -> bool:

@@ -133,9 +133,14 @@ def _ours(kind: type[Ours], plan: dict[str, Any], causal: bool, lstm: int, act: 
     layers = SEANetPlan(
         strides=plan["strides"],
         residual_layers=plan["residual"],
-        true_skip=plan["true_skip"],
+        dilation_base=2,
+        kernel_size=7,
+        residual_kernel_size=3,
+        last_kernel_size=7,
         compress=plan["compress"],
+        true_skip=plan["true_skip"],
         activation=act,
         causal=causal,
+        norm=True,
     )
     return kind(layers, plan["base"], LATENT_DIM, lstm_layers=lstm).double()

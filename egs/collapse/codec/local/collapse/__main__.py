@@ -13,7 +13,7 @@ from collapse.outcomes import Outcome, read_outcomes
 from collapse.plots import draw
 from collapse.rows import Run, StudyError, choose, read_rows
 from collapse.tables import page
-from collapse.training import EVAL, Data, Trainer
+from collapse.training import AUTOENCODER, EVAL, FAILED, Data, Trainer
 
 INTERRUPTED = 130
 
@@ -32,6 +32,10 @@ def main() -> int:
     data = Data(args.train_data, args.dev_data, args.test_data, args.usage_data)
     trainer = Trainer(Path("conf") / f"{args.profile}.yaml", exp, data, args.jobs)
     try:
+        if not trainer.autoencoder() and not trainer.stopping:
+            reason = (exp / AUTOENCODER / FAILED).read_text(encoding="utf-8")
+            print(f"run.sh: the autoencoder could not be trained: {reason}", file=sys.stderr)
+            return 1
         well = _train(trainer, runs, args.jobs)
     except KeyboardInterrupt:
         print("run.sh: stopped; the same command goes on", file=sys.stderr)
@@ -72,13 +76,13 @@ def _facts(outcomes: list[Outcome], exp: Path, data: Data) -> list[str]:
     from audiocodec.evaluation.results import read_summary
 
     facts = []
-    done = [exp / outcome.run.name for outcome in outcomes if not outcome.reason]
+    done = [exp / o.run.name for o in outcomes if not o.reason and not o.run.row.from_scratch]
     if done:
         config = load_config(done[0] / "config.yaml")
-        t = config.train
+        t, warmup = config.train, load_config(exp / AUTOENCODER / "config.yaml").train.steps
         facts.append(
-            f"every row: {t.steps:,} steps of {t.batch_size} x {config.data.segment_seconds:g} s, quantization on from step "
-            f"{t.warmup_autoencoder_steps:,}, {config.frame_rate:g} frames a second, seed {config.seed}"
+            f"rows of tables 1 to 4: {t.steps:,} steps of {t.batch_size} x {config.data.segment_seconds:g} s with the quantizer, from one "
+            f"autoencoder trained for {warmup:,}; {config.frame_rate:g} frames a second, seed {config.seed}"
         )
         versions = [read_summary(folder / EVAL)["versions"] for folder in done]
         for name in ("commit", "torch", "machine"):

@@ -14,7 +14,7 @@ from audiocodec.config.schema import QuantizerConfig
 from audiocodec.evaluation.coding import TokenSet
 from audiocodec.evaluation.results import read_summary
 from collapse.rows import Row, Run
-from collapse.training import EVAL, FAILED, USAGE, finished
+from collapse.training import EVAL, FAILED, PROBE, USAGE, finished
 
 Curve = list[tuple[int, float]]
 
@@ -28,7 +28,10 @@ class Outcome:
         quantizer: its configuration; None when that was refused.
         measures: `pesq`, `stoi`, `mel_distance` as in an evaluation's summary.
         use: of each codebook: `usage`, `perplexity`, `frames`.
-        effective: effective dimension of what each stage puts out, in the last training batches.
+        effective, errors, different: of each stage in the last training batches: effective dimension of what it puts
+            out, relative error after it, different codes per frame of a batch.
+        probe: what `audiocodec probe` printed: `stability` and, where there was something to learn from,
+            `predictability`.
         reason: why there are no results; empty when there are.
     """
 
@@ -37,6 +40,9 @@ class Outcome:
     measures: dict[str, Any] = field(default_factory=dict)
     use: Sequence[dict[str, Any]] = ()
     effective: Sequence[float] = ()
+    errors: Sequence[float] = ()
+    different: Sequence[float] = ()
+    probe: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
 
     @property
@@ -56,14 +62,12 @@ def read_outcomes(rows: Sequence[Row], exp: Path) -> list[Outcome]:
     return found
 
 
-def read_curve(folder: Path, tag: str) -> Curve:
-    """A scalar of a run against steps; empty when it has none."""
+def read_curves(folder: Path) -> dict[str, Curve]:
+    """Scalars of a run against steps, by tag."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
-    if tag not in events.Tags()["scalars"]:
-        return []
-    return [(event.step, event.value) for event in events.Scalars(tag)]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def _read(run: Run, folder: Path) -> Outcome | None:
@@ -74,9 +78,14 @@ def _read(run: Run, folder: Path) -> Outcome | None:
     if not finished(folder) or quantizer is None:
         return None
     summary = read_summary(folder / EVAL)
-    tags = (f"codebook/{stage}/effective_dimension_codes" for stage in range(quantizer.num_codebooks))
-    effective = [curve[-1][1] for tag in tags if (curve := read_curve(folder, tag))]
-    return Outcome(run, quantizer, summary["measures"], _use(folder, summary), effective)
+    curves = read_curves(folder)
+    stages = range(quantizer.num_codebooks)
+    last = {
+        name: [curve[-1][1] for k in stages if (curve := curves.get(f"codebook/{k}/{name}"))]
+        for name in ("effective_dimension_codes", "relative_error", "different_per_frame")
+    }
+    probe = json.loads((folder / PROBE).read_text(encoding="utf-8"))
+    return Outcome(run, quantizer, summary["measures"], _use(folder, summary), *last.values(), probe)
 
 
 def _use(folder: Path, summary: dict[str, Any]) -> list[dict[str, Any]]:

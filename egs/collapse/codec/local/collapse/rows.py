@@ -33,6 +33,11 @@ class Row:
     sizes: tuple[int, ...]
     overrides: tuple[str, ...]
 
+    @property
+    def from_scratch(self) -> bool:
+        """Whether it trains an encoder and decoder of its own: it says for how long without a quantizer."""
+        return any(word.startswith("train.warmup_autoencoder_steps=") for word in self.overrides)
+
 
 @dataclass(frozen=True)
 class Run:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import log2
+from statistics import fmean
 from typing import Any
 
 from collapse.outcomes import Outcome
@@ -16,6 +18,15 @@ One codebook unless the size says more; of several, each stage from the first to
 among the {frames} frames that were counted{ceiling}. Effective dimension: participation ratio of what a stage puts out, in the
 last training batches. Scores: means over {utterances} utterances. FSQ takes products of levels: 1,000, 8,000 and 64,000 stand for
 1,024, 8,192 and 65,536."""
+
+PROBED = """\
+Share of the tokens that change, in %, when the audio is shifted by part of a hop, made softer or louder, or given white noise,
+and bits per token under an n-gram (the best of orders 1 to 3) and a small transformer; of several codebooks, the mean.
+`audiocodec probe` says more. `-`: not measured."""
+
+STARTED = """\
+Each row trains an encoder and decoder of its own from the first step, for fewer steps than the rows above. Different codes and
+errors: in the last training batches."""
 
 
 def page(command: str, facts: Sequence[str], outcomes: Sequence[Outcome], plots: Sequence[str]) -> str:
@@ -38,6 +49,12 @@ def page(command: str, facts: Sequence[str], outcomes: Sequence[Outcome], plots:
         table_2([o for o in outcomes if 2 in o.run.row.tables]),
         "## Table 3: what is trained",
         table_3([o for o in outcomes if 3 in o.run.row.tables]),
+        "## Table 4: stability and predictability of the tokens",
+        PROBED,
+        table_4([o for o in outcomes if not o.reason and 5 not in o.run.row.tables]),
+        "## Table 5: how residual SimVQ is started",
+        STARTED,
+        table_5([o for o in outcomes if 5 in o.run.row.tables]),
         _notes([o for o in outcomes if not o.reason]),
         *(f"![{name.partition('.')[0]} against steps]({name})" for name in plots),
     ]
@@ -52,7 +69,7 @@ def table_1(outcomes: Sequence[Outcome]) -> str:
         else [o.run.row.label, _dimension(o), _size(o), *_failed(o, 6)]
         for o in outcomes
     ]
-    return _table(["method", "latent dimension", "codebook size", *_USE, *_SCORES], lines)
+    return markdown(["method", "latent dimension", "codebook size", *_USE, *_SCORES], lines)
 
 
 def table_2(outcomes: Sequence[Outcome]) -> str:
@@ -61,7 +78,7 @@ def table_2(outcomes: Sequence[Outcome]) -> str:
     labels = dict.fromkeys(o.run.row.label for o in outcomes)
     cells = {(o.run.row.label, o.run.size): _sweep(o) for o in outcomes}
     lines = [[label, *(cells.get((label, size), "") for size in sizes)] for label in labels]
-    return _table(["method", *(f"{size:,}" for size in sizes)], lines)
+    return markdown(["method", *(f"{size:,}" for size in sizes)], lines)
 
 
 def table_3(outcomes: Sequence[Outcome]) -> str:
@@ -80,7 +97,43 @@ def table_3(outcomes: Sequence[Outcome]) -> str:
         )
         rest = _failed(o, 6) if o.reason else [*_use(o), *_scores(o)]
         lines.append([o.run.row.label, *how, _size(o), *rest])
-    return _table(["row", "drawn from", "codebook", "W", "codebook size", *_USE, *_SCORES], lines)
+    return markdown(["row", "drawn from", "codebook", "W", "codebook size", *_USE, *_SCORES], lines)
+
+
+def table_4(outcomes: Sequence[Outcome]) -> str:
+    """How many tokens change when the audio hardly does, and how well they can be guessed."""
+    changes = list(dict.fromkeys(change["name"] for o in outcomes for change in o.probe["stability"]))
+    head = ["method", "codebook size", *changes, "bits if unknown", "n-gram", "transformer"]
+    return markdown(head, [[o.run.row.label, _size(o), *_changed(o, changes), *_bits(o)] for o in outcomes])
+
+
+def table_5(outcomes: Sequence[Outcome]) -> str:
+    """What residual SimVQ needs to start well, from the first step on."""
+    head = ["row", "usage, %", "different codes per frame", "relative error after each stage", *_SCORES]
+    lines = [
+        [o.run.row.label, *_failed(o, 6)]
+        if o.reason
+        else [o.run.row.label, _use(o)[0], _joined(o.different, ".2f"), _joined(o.errors, ".3f"), *_scores(o)]
+        for o in outcomes
+    ]
+    return markdown(head, lines)
+
+
+def _joined(values: Sequence[float], form: str) -> str:
+    return " / ".join(format(value, form) for value in values)
+
+
+def _changed(o: Outcome, changes: Sequence[str]) -> list[str]:
+    shares = {change["name"]: _percent(fmean(change["changed"])) for change in o.probe["stability"]}
+    return [shares.get(name, "-") for name in changes]
+
+
+def _bits(o: Outcome) -> list[str]:
+    assert o.quantizer is not None
+    known = o.probe.get("predictability", {"ngram": [], "transformer": None})
+    ngram = f"{fmean(min(bits) for bits in known['ngram']):.2f}" if known["ngram"] else "-"
+    transformer = f"{fmean(known['transformer']):.2f}" if known["transformer"] else "-"
+    return [f"{log2(o.quantizer.codebook_size):.2f}", ngram, transformer]
 
 
 def _notes(done: Sequence[Outcome]) -> str:
@@ -108,7 +161,7 @@ def _size(o: Outcome) -> str:
 def _use(o: Outcome) -> list[str]:
     usage = " / ".join(_percent(use["usage"]) for use in o.use)
     perplexity = " / ".join(f"{use['perplexity']:,.0f}" for use in o.use)
-    return [usage, perplexity, " / ".join(f"{value:.1f}" for value in o.effective)]
+    return [usage, perplexity, _joined(o.effective, ".1f")]
 
 
 def _scores(o: Outcome) -> list[str]:
@@ -136,7 +189,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """Markdown; nothing when there are no lines."""
     rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
     return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows]) if rows else ""
