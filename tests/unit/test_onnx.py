@@ -87,7 +87,7 @@ def assert_same_tokens(ours: np.ndarray, theirs: np.ndarray, codec: Codec, wav: 
     frames = np.flatnonzero((ours != theirs).any(0))
     assert len(frames) <= 0.001 * ours.shape[1]
     with torch.inference_mode():
-        latents = codec._latents(codec._pad(torch.from_numpy(wav)[None, None]))[..., frames]
+        latents = codec.scale.running(codec.encoder(codec._pad(torch.from_numpy(wav)[None, None])))[..., frames]
     distances = [(latents - codec.quantizer.decode(torch.from_numpy(codes[None, :, frames]))).norm(dim=1)
                  for codes in (ours, theirs)]  # fmt: skip
     torch.testing.assert_close(*distances, rtol=0, atol=NEAR)
