@@ -5,7 +5,8 @@
 # make clean           remove what the targets above wrote, except the environments and anyone's exp/
 # make distclean       ... and the environments
 #
-# PYTHON=python3.12 chooses the interpreter; PIP_ARGS goes to every pip install; PYTEST_ARGS to pytest.
+# PYTHON=python3.12 chooses the interpreter; PIP_ARGS goes to every pip install; PYTEST_ARGS to pytest; JOBS says how
+# many processes run the tests, a few GB each; 0 is for pytest's --pdb.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,6 +17,7 @@ VENV ?= .venv
 BASELINES_VENV ?= .venv-baselines
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
@@ -47,8 +49,10 @@ demo: $(VENV)/.ready
 	$(BIN)/audiocodec decode demo_out/tokens -d demo_out/wav
 	$(BIN)/audiocodec evaluate --reference $(DEMO_AUDIO) --estimate demo_out/wav --tokens demo_out/tokens -d demo_out/scores --per-file
 
+# A file's tests stay together, because they share fixtures; each process has a core, and so one thread.
+test: export OMP_NUM_THREADS := 1
 test: lint
-	$(BIN)/python -m pytest -rs -m 'not baselines' --ignore=tests/parity/baselines $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -rs -n $(JOBS) --dist loadfile -m 'not baselines' --ignore=tests/parity/baselines $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

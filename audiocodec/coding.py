@@ -86,14 +86,14 @@ class BlockCodec:
         return len(self.codebook_sizes)
 
     def encode_blocks(
-        self, blocks: Iterable[FloatArray], num_codebooks: int | None = None, chunk_seconds: float = CHUNK_SECONDS
+        self, blocks: Iterable[FloatArray], num_codebooks: int | None = None, chunk_seconds: float | None = None
     ) -> Iterator[CodeArray]:
         """Encode a stream of mono blocks `[n]` at the codec's rate in bounded memory.
 
         Args:
             blocks: consecutive pieces of one signal, any sizes.
             num_codebooks: use only the first so many codebooks.
-            chunk_seconds: of audio coded at once; changes nothing but speed and memory.
+            chunk_seconds: of audio coded at once, `CHUNK_SECONDS` by default; changes nothing but speed and memory.
 
         Yields:
             int32 codes `[K, t]`; together those of `encode` on the whole signal.
@@ -102,7 +102,7 @@ class BlockCodec:
             AudioError: samples that are integers or not finite.
         """
         self._check_codebooks(num_codebooks)
-        chunk = self._chunk_frames(chunk_seconds) * self.hop_length
+        chunk = self._chunk_frames(chunk_seconds or CHUNK_SECONDS) * self.hop_length
         left, right = (n * self.hop_length for n in self.encoder_halo)
         pending = np.zeros(0, np.float32)  # left context, the chunk to encode, right context
         context = 0  # samples of `pending` that are left context

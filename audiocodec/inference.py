@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.coding import CHUNK_SECONDS, BlockCodec
+from audiocodec.coding import BlockCodec
 from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
@@ -26,7 +26,7 @@ def encode_file(
     num_codebooks: int | None = None,
     normalize: bool = True,
     progress: Progress | None = None,
-    chunk_seconds: float = CHUNK_SECONDS,
+    chunk_seconds: float | None = None,
 ) -> TokenFile:
     """Encode an audio file of any rate and channel count; it is downmixed and resampled to the codec's rate.
 

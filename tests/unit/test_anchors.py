@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.signal
 
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, AudioError
@@ -63,6 +62,8 @@ def test_classical_codecs_have_no_lag(anchor: Anchor) -> None:
 
     A vocoder keeps no waveform, so Codec2 by energy over 10 ms: to 4 ms, where 20 or 30 were taken out.
     """
+    import scipy.signal  # not above: every worker process imports this module for `Halving`
+
     needs(anchor)
     correlations = []
     for path in CLIPS:

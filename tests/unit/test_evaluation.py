@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, ManifestError, TokenFileError
@@ -450,6 +449,8 @@ def test_leaving_early_ends_the_workers() -> None:
 
 
 def test_the_interval_is_that_of_an_independent_bootstrap() -> None:
+    import scipy.stats  # not above: every worker process imports this module for the functions it calls
+
     values = np.random.default_rng(5).gamma(2.0, 0.5, 60) + 1  # skewed, like PESQ
     low, high = bootstrap_interval(values.tolist()) or (0, 0)
     other = scipy.stats.bootstrap(
