@@ -14,6 +14,7 @@ from itertools import chain
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiocodec.nn.conv import downsampling_context
 from audiocodec.nn.seanet import SEANetEncoder
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
@@ -83,8 +84,20 @@ class NearTies:
         # A stream need not have all of the last frame yet; the latent does not depend on the part that is missing.
         window = F.pad(window, (0, (high - low) * self._hop_length - window.shape[-1]))
         scale = self._parts[1]
-        latent: Tensor = self._encoder()(window)[0, :, frame - low]
+        latent = self._one_frame(window, frame - low)
         return (latent - scale.mean.double()) / scale.rms.double()
+
+    def _one_frame(self, window: Tensor, frame: int) -> Tensor:
+        """Raw latent `[D]` of one frame of `window [1, 1, S]`; at the frame rate, each layer sees what it still needs."""
+        x, layers = window, list(self._encoder().layers)
+        for i, layer in enumerate(layers):
+            x = layer(x)
+            if x.shape[-1] * self._hop_length == window.shape[-1]:
+                left, right = downsampling_context(part for rest in layers[i + 1 :] for part in rest.modules())
+                low = max(0, frame - left)
+                x, frame = x[..., low : frame + right + 1], frame - low
+                window = window[..., : x.shape[-1] * self._hop_length]
+        return x[0, :, frame]
 
     def _encoder(self) -> SEANetEncoder:
         """The encoder in float64, kept until a weight changes."""
