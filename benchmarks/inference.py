@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from audiocodec.errors import AudioCodecError
+from audiocodec.memory import keep_freed
 from benchmarks.cells import Cell, add_arguments, memory_mb, neighbour, publish, report, run_cells, timed
 from benchmarks.coders import PEER_KBPS, SIZES, make_work
 
@@ -60,6 +61,8 @@ def measure(cell: Cell) -> dict[str, float]:
         `cpu` and `wall` seconds per second of audio, `loaded` and `peak` memory in MB.
     """
     torch.set_num_threads(cell["threads"])
+    if cell["codec"] != "encodec":
+        keep_freed()  # as the command does
     batch = cell.get("batch", 1)
     work_of = make_work(cell["codec"], cell["direction"], batch, cell.get("model"))
     work_of(min(1.0, cell["seconds"]))()  # the first call allocates and plans

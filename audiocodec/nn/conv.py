@@ -55,11 +55,8 @@ class Conv1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `x [B, C, S]` to `[B, C', S // stride]`."""
-        return self.convolve(self.pad(x))
-
-    def pad(self, x: Tensor) -> Tensor:
-        """`x [B, C, S]` with its zeros, a new tensor but where there are none."""
-        return F.pad(x, (self.pad_left, self.pad_right)) if self.pad_left or self.pad_right else x
+        padded = self.pad_left or self.pad_right  # torch would copy to pad with nothing
+        return self.convolve(F.pad(x, (self.pad_left, self.pad_right)) if padded else x)
 
     def convolve(self, padded: Tensor) -> Tensor:
         """Convolve what has its padding, or the neighbours in its place."""

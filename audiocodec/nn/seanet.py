@@ -92,8 +92,9 @@ class ResidualUnit(nn.Module):
             y: Tensor = self.shortcut(x) + self.block(x)
             return y
         first, wide, *rest = self.block
-        z = _run(rest, wide.convolve(_activate(first, F.pad(x, (wide.pad_left, wide.pad_right)))))
-        return z.add_(self.shortcut(x))
+        assert isinstance(wide, Conv1d)
+        padded = F.pad(x, (wide.pad_left, wide.pad_right))  # a copy, whatever the padding
+        return _run(rest, wide.convolve(_activate(first, padded))).add_(self.shortcut(x))
 
 
 class SkipLSTM(nn.Module):
