@@ -28,4 +28,5 @@ def test_freed_memory_is_kept_only_when_asked() -> None:
         how: int(subprocess.run([sys.executable, "-c", SCRIPT, how], stdout=subprocess.PIPE, check=True).stdout)
         for how in ("keep", "default")
     }
-    assert kept["keep"] > 60_000 > 10_000 > kept["default"]  # of 65,536 kB
+    assert kept["keep"] > 60_000  # of 65,536 kB
+    assert kept["default"] < 10_000
