@@ -49,7 +49,8 @@ def run_cells(module: str, cells: Sequence[Cell], rounds: int) -> list[dict[str,
         for cell, values in zip(cells, results):
             values.append(_run_cell(module, cell))
             shown = " ".join(f"{name}={value}" for name, value in cell.items())
-            print(f"round {number + 1} of {rounds}: {shown}", file=sys.stderr, flush=True)
+            found = " ".join(f"{name} {value:.4g}" for name, value in values[-1].items())
+            print(f"round {number + 1} of {rounds}: {shown}: {found}", file=sys.stderr, flush=True)
     return [{name: statistics.median(v[name] for v in values) for name in values[0]} for values in results]
 
 
