@@ -1,13 +1,17 @@
-"""How much memory is free, where the system says so."""
+"""How much memory is free, where the system says so, and keeping what was freed for the next allocation."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from pathlib import Path
 
 import torch
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+KEPT_BYTES = 2**29  # more than coding a piece of audio ever frees at once
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -21,6 +25,19 @@ def free_bytes(device: torch.device) -> int | None:
         return None
     known = [free for free in (_of_machine(), _of_container()) if free is not None]
     return min(known, default=None)
+
+
+def keep_freed() -> None:
+    """Have the C library of this process keep freed memory; for a program of its own, not for a library.
+
+    Each layer's output at the full rate is tens of megabytes, and glibc gives so much back to the system as soon as it
+    is freed: the next layer faults the same pages in again, which took a third of the encoder's time. The peak does
+    not change. Other C libraries are left as they are.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        if mallopt(M_MMAP_THRESHOLD, KEPT_BYTES):  # 0 where an old glibc refuses: then its own rule is the better one
+            mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def _of_machine() -> int | None:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audiocodec.bounds import LATENT_ERROR, Window, windows
+from audiocodec.nn.conv import downsampling_context
 from audiocodec.nn.seanet import SEANetEncoder
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
@@ -84,8 +85,22 @@ class NearTies:
         size = (window.high - window.low) * self._hop_length
         samples = F.pad(samples, (0, size - samples.shape[-1]))
         scale = self._parts[1]
-        latents: Tensor = self._encoder()(samples)[0].T[[frame - window.low for frame in window.frames]]
-        return (latents - scale.mean.double()) / scale.rms.double()
+        frames = [frame - window.low for frame in window.frames]
+        latents = self._span(samples, frames[0], frames[-1])[:, [frame - frames[0] for frame in frames]]
+        return (latents.T - scale.mean.double()) / scale.rms.double()
+
+    def _span(self, samples: Tensor, first: int, last: int) -> Tensor:
+        """Raw latents `[D, n]` of the frames `first` to `last` of `samples [1, 1, S]`; at the frame rate, each layer
+        sees what they still need."""
+        x, layers, total = samples, list(self._encoder().layers), samples.shape[-1] // self._hop_length
+        for i, layer in enumerate(layers):
+            x = layer(x)
+            if x.shape[-1] == total:
+                left, right = downsampling_context(part for rest in layers[i + 1 :] for part in rest.modules())
+                low = max(0, first - left)
+                x = x[..., low : last + right + 1]
+                first, last, total = first - low, last - low, x.shape[-1]
+        return x[0, :, first : last + 1]
 
     def _encoder(self) -> SEANetEncoder:
         """The encoder in float64, kept until a weight changes."""

@@ -7,6 +7,7 @@ Rounds go over all cells before any is repeated: a machine that slows down slows
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -14,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def run_cells(module: str, cells: Sequence[Cell], rounds: int) -> list[dict[str,
         for cell, values in zip(cells, results):
             values.append(_run_cell(module, cell))
             shown = " ".join(f"{name}={value}" for name, value in cell.items())
-            print(f"round {number + 1} of {rounds}: {shown}", file=sys.stderr, flush=True)
+            found = " ".join(f"{name} {value:.4g}" for name, value in values[-1].items())
+            print(f"round {number + 1} of {rounds}: {shown}: {found}", file=sys.stderr, flush=True)
     return [{name: statistics.median(v[name] for v in values) for name in values[0]} for values in results]
 
 
@@ -71,6 +73,20 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
         work()
         calls += 1
     return (time.process_time() - cpu) / calls, (time.perf_counter() - wall) / calls
+
+
+@contextlib.contextmanager
+def neighbour() -> Iterator[None]:
+    """Leave this process the first two of its CPUs, with a process that never rests on the second of them."""
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    os.sched_setaffinity(0, cpus)
+    busy = f"import os; os.sched_setaffinity(0, [{cpus[-1]}])\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", busy])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def memory_mb(field: str) -> float:

@@ -1,29 +1,29 @@
 """Real-time factor and peak memory of encoding and decoding, beside EnCodec where it is installed.
 
-Both go the way their users go: our codec in blocks (what `audiocodec encode` and `decode` do), EnCodec with its own
-`encode` and `decode` of the whole signal. The audio is noise and the codes to decode are random: neither codec's work
-depends on the values.
+Each goes the way its users go, see `coders`. `--codecs` measures other sizes than the shipped model's, with random
+weights; what the figures are to be, `goals` says.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from audiocodec.errors import AudioCodecError
-from benchmarks.cells import Cell, add_arguments, memory_mb, publish, report, run_cells, timed
+from audiocodec.memory import keep_freed
+from benchmarks.cells import Cell, add_arguments, memory_mb, neighbour, publish, report, run_cells, timed
+from benchmarks.coders import PEER_KBPS, SIZES, make_work
 
 SECONDS = (1.0, 10.0, 60.0, 600.0)
 PEER_MAX_SECONDS = 60.0  # EnCodec holds the whole signal's activations
-PEER_KBPS = 6.0
-LEVEL = 10 ** (-24 / 20)
+OURS = ("audiocodec", *SIZES)
 HEADER = ("codec", "direction", "audio s", "threads", "CPU s per s", "wall s per s", "loaded MB", "peak MB")
 
 
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--model", help="model file or folder (default: the one in the package)")
     parser.add_argument("--seconds", type=float, nargs="+", default=SECONDS, help="lengths of audio (%(default)s)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (%(default)s)")
+    parser.add_argument("--codecs", choices=OURS, nargs="+", default=["audiocodec"], help="ours (%(default)s)")
     parser.add_argument("--no-peer", action="store_true", help="leave EnCodec out even where it is installed")
     add_arguments(parser, rounds=3)
     args = parser.parse_args()
@@ -44,7 +45,7 @@ def main() -> None:
         notes = _notes(args.model, peer)
     except AudioCodecError as error:
         parser.error(str(error))
-    cells = list(_cells(args.model, args.seconds, args.threads, peer))
+    cells = list(_cells(args.model, args.codecs + ["encodec"] * peer, args.seconds, args.threads))
     results = run_cells("benchmarks.inference", cells, args.rounds)
     publish(report("Speed and memory of inference", notes, HEADER, _rows(cells, results)), args.output)
 
@@ -53,76 +54,38 @@ def measure(cell: Cell) -> dict[str, float]:
     """One cell in this process.
 
     Args:
-        cell: `codec` (audiocodec | encodec), `direction` (encode | decode), `seconds`, `threads`, `model`.
+        cell: `codec`, `direction` (encode | decode), `seconds`, `threads`, `model`; `batch` where it is not 1, and
+            `neighbour`: only two CPUs may be used, and a busy process has one of them.
 
     Returns:
         `cpu` and `wall` seconds per second of audio, `loaded` and `peak` memory in MB.
     """
     torch.set_num_threads(cell["threads"])
-    prepare = _prepare_ours if cell["codec"] == "audiocodec" else _prepare_encodec
-    make_work = prepare(cell["direction"], cell["model"])
-    make_work(min(1.0, cell["seconds"]))()  # the first call allocates and plans
+    if cell["codec"] != "encodec":
+        keep_freed()  # as the command does
+    batch = cell.get("batch", 1)
+    work_of = make_work(cell["codec"], cell["direction"], batch, cell.get("model"))
+    work_of(min(1.0, cell["seconds"]))()  # the first call allocates and plans
     loaded = memory_mb("VmHWM")
-    cpu, wall = timed(make_work(cell["seconds"]))
+    with neighbour() if cell.get("neighbour") else contextlib.nullcontext():
+        cpu, wall = timed(work_of(cell["seconds"]))
     return {
-        "cpu": cpu / cell["seconds"],
-        "wall": wall / cell["seconds"],
+        "cpu": cpu / (batch * cell["seconds"]),
+        "wall": wall / (batch * cell["seconds"]),
         "loaded": loaded,
         "peak": memory_mb("VmHWM"),
     }
 
 
-def _prepare_ours(direction: str, model: str | None) -> Callable[[float], Callable[[], object]]:
-    """Load the codec; returns what makes a piece of work of so many seconds."""
-    import audiocodec
-
-    codec = audiocodec.load(model)
-    rng = np.random.default_rng(1)
-    block = LEVEL * rng.standard_normal(codec.sample_rate, dtype=np.float32)
-
-    def blocks(samples: int) -> Iterator[np.ndarray]:
-        for start in range(0, samples, len(block)):
-            yield block[: samples - start]
-
-    def encode(seconds: float) -> Callable[[], object]:
-        samples = round(seconds * codec.sample_rate)
-        return lambda: [codes.shape for codes in codec.encode_blocks(blocks(samples))]
-
-    def decode(seconds: float) -> Callable[[], object]:
-        samples = round(seconds * codec.sample_rate)
-        frames = -(-samples // codec.hop_length)
-        codes = rng.integers(0, codec.codebook_sizes[0], (codec.num_codebooks, frames), dtype=np.int32)
-        return lambda: [len(wav) for wav in codec.decode_blocks(codes, samples)]
-
-    return encode if direction == "encode" else decode
-
-
-def _prepare_encodec(direction: str, _: str | None) -> Callable[[float], Callable[[], object]]:
-    """The same of EnCodec's 24 kHz model with random weights."""
-    from encodec import EncodecModel
-
-    model = EncodecModel.encodec_model_24khz(pretrained=False).eval()
-    model.set_target_bandwidth(PEER_KBPS)
-    codebooks = round(1000 * PEER_KBPS / (model.frame_rate * model.bits_per_codebook))
-
-    def encode(seconds: float) -> Callable[[], object]:
-        wav = LEVEL * torch.randn(1, 1, round(seconds * model.sample_rate))
-        return torch.inference_mode()(lambda: model.encode(wav))
-
-    def decode(seconds: float) -> Callable[[], object]:
-        codes = torch.randint(0, 2**model.bits_per_codebook, (1, codebooks, round(seconds * model.frame_rate)))
-        return torch.inference_mode()(lambda: model.decode([(codes, None)]))
-
-    return encode if direction == "encode" else decode
-
-
-def _cells(model: str | None, lengths: list[float], threads: list[int], peer: bool) -> Iterator[dict[str, Any]]:
-    """All cells, the two codecs next to each other."""
+def _cells(
+    model: str | None, codecs: Sequence[str], lengths: list[float], threads: list[int]
+) -> Iterator[dict[str, Any]]:
+    """All cells, the codecs next to each other."""
     for direction in ("encode", "decode"):
         for seconds in lengths:
             for count in threads:
-                for codec in ("audiocodec", "encodec"):
-                    if codec == "audiocodec" or (peer and seconds <= PEER_MAX_SECONDS):
+                for codec in codecs:
+                    if codec != "encodec" or seconds <= PEER_MAX_SECONDS:
                         yield {
                             "codec": codec,
                             "direction": direction,

@@ -2,6 +2,12 @@
 
 The steps are the trainer's own (`training.steps`), with its optimizers and its average of the weights, on noise instead
 of speech: quantized, and against the discriminators if the configuration ever gets to them. One micro-batch a step.
+
+`--reference` adds a stand-in for the training of the SimVQ repository (https://github.com/youngsheen/SimVQ): its encoder
+(SEANet-512 with LSTM) and its decoder's size (12 ConvNeXt blocks of 768, without the attention block) against
+multi-period and multi-scale STFT discriminators at every step, with one mel loss, in our code. Of what that repository
+trains, it leaves out the attention, a second multi-period and a multi-band discriminator and the unused SEANet decoder,
+all of which take time; a multi-scale STFT discriminator stands where that repository has a multi-resolution one.
 """
 
 from __future__ import annotations
@@ -25,7 +31,18 @@ from benchmarks.cells import Cell, add_arguments, memory_mb, publish, report, ru
 CONFIG = Path(__file__).parents[1] / "recipes/conf/speech_24k_small.yaml"
 SIZES = (1024, 4096, 16_384, 65_536, 262_144)
 LEVEL = 10 ** (-24 / 20)
-HEADER = ("codebook", "parameters", "CPU s", "wall s", "steps/s", "peak MB")
+REFERENCE = (
+    "quantizer.codebook_dim=512",
+    "model.encoder.lstm_layers=2",
+    "model.decoder.dim=768",
+    "model.decoder.layers=12",
+    "discriminator.kinds=[ms_stft,mpd]",
+    "discriminator.start_step=0",
+    "loss.stft=0",
+    "loss.mel_windows=[1024]",
+    "loss.mel_bands=[100]",
+)
+HEADER = ("model", "codebook", "parameters", "CPU s", "wall s", "steps/s", "peak MB")
 
 
 def main() -> None:
@@ -34,6 +51,7 @@ def main() -> None:
     parser.add_argument("--config", default=str(CONFIG), help="YAML configuration (default: that of the shipped model)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="codebook sizes (%(default)s)")
+    parser.add_argument("--reference", action="store_true", help="add the stand-in, with the first of the sizes")
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="steps to average over (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="%(default)s")
@@ -45,9 +63,17 @@ def main() -> None:
     shared = {"config": str(Path(args.config).resolve()), "set": args.set, "steps": args.steps}
     shared |= {"threads": args.threads, "device": args.device}
     cells: list[dict[str, Any]] = [{"size": size, **shared} for size in args.sizes]
+    if args.reference:
+        cells.append({**cells[0], "set": [*args.set, *REFERENCE]})
     results = run_cells("benchmarks.training", cells, args.rounds)
     rows = [
-        [f"{c['size']:,}", f"{r['parameters']:,.0f}", f"{r['cpu']:.2f}", f"{r['wall']:.2f}"]
+        [
+            "configuration" if c["set"] == args.set else "reference",
+            f"{c['size']:,}",
+            f"{r['parameters']:,.0f}",
+            f"{r['cpu']:.2f}",
+            f"{r['wall']:.2f}",
+        ]
         + [f"{1 / r['wall']:.2f}", f"{r['peak']:.0f}"]
         for c, r in zip(cells, results)
     ]

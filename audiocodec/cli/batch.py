@@ -94,6 +94,7 @@ class Model:
         import torch
 
         from audiocodec import checkpoint
+        from audiocodec.memory import keep_freed
 
         device = self._args.device
         if device == "cuda" and not torch.cuda.is_available():
@@ -102,6 +103,7 @@ class Model:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if self._args.threads is not None:
             torch.set_num_threads(self._args.threads)
+        keep_freed()
         if not self._args.quiet:
             print(f"audiocodec: model {self.path} on {device}", file=sys.stderr)
         return checkpoint.load(self.path, device)

@@ -80,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(words: list[str]) -> argparse.Namespace:
     _limit_numpy(words)
+    if "OMP_WAIT_POLICY" not in os.environ:  # threads that spin while they wait pay for a core that others use
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded
     parser = argparse.ArgumentParser(
         prog="audiocodec",
         description="Discrete speech tokens: audio to SimVQ codes and back.",

@@ -55,7 +55,8 @@ class Conv1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `x [B, C, S]` to `[B, C', S // stride]`."""
-        return self.convolve(F.pad(x, (self.pad_left, self.pad_right)))
+        padded = self.pad_left or self.pad_right  # torch would copy to pad with nothing
+        return self.convolve(F.pad(x, (self.pad_left, self.pad_right)) if padded else x)
 
     def convolve(self, padded: Tensor) -> Tensor:
         """Convolve what has its padding, or the neighbours in its place."""

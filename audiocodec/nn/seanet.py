@@ -7,19 +7,22 @@ Beyond EnCodec: ConvNeXt blocks at the frame rate, where they are cheap, in plac
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
 from audiocodec.nn.convnext import ConvNeXtBlock
 
+SLOPE = 0.1  # of the leaky activation, below zero
+
 
 def activation(name: str) -> nn.Module:
     """The pointwise non-linearity called `name` (`elu` or `leaky_relu`)."""
-    return nn.ELU() if name == "elu" else nn.LeakyReLU(0.1)
+    return nn.ELU() if name == "elu" else nn.LeakyReLU(SLOPE)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,22 @@ class SEANetPlan:
         return [ResidualUnit(channels, self.dilation_base**i, self) for i in range(self.residual_layers)]
 
 
+def _run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """`x` through `layers`; without gradient, activations are written over their input, which must be nobody else's.
+
+    At the full rate a layer's output is tens of megabytes: what is never allocated is never faulted in.
+    """
+    in_place = not torch.is_grad_enabled()
+    for layer in layers:
+        x = _activate(layer, x) if in_place and isinstance(layer, nn.ELU | nn.LeakyReLU) else layer(x)
+    return x
+
+
+def _activate(layer: nn.Module, x: Tensor) -> Tensor:
+    """An activation, over its input."""
+    return F.elu_(x) if isinstance(layer, nn.ELU) else F.leaky_relu_(x, SLOPE)
+
+
 class ResidualUnit(nn.Module):
     """Dilated convolution to a narrower width, 1x1 back, plus a skip path."""
 
@@ -69,8 +88,13 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x [B, C, S]` to the same shape."""
-        y: Tensor = self.shortcut(x) + self.block(x)
-        return y
+        if torch.is_grad_enabled():
+            y: Tensor = self.shortcut(x) + self.block(x)
+            return y
+        first, wide, *rest = self.block
+        assert isinstance(wide, Conv1d)
+        padded = F.pad(x, (wide.pad_left, wide.pad_right))  # a copy, whatever the padding
+        return _run(rest, wide.convolve(_activate(first, padded))).add_(self.shortcut(x))
 
 
 class SkipLSTM(nn.Module):
@@ -124,8 +148,7 @@ class SEANetEncoder(nn.Module):
                 is, so that each item's latents are those of the item alone; the others mean nothing. None: all.
         """
         if frames is None:
-            latents: Tensor = self.layers(wav)
-            return latents
+            return _run(self.layers, wav)
         x, total = wav, wav.shape[-1] // self.hop_length
         for layer in self.layers:
             y: Tensor = layer(x)
@@ -160,5 +183,4 @@ class SEANetDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Decode `latents [B, D, T]` to `[B, 1, T * hop_length]`."""
-        wav: Tensor = self.layers(latents)
-        return wav
+        return _run(self.layers, latents)

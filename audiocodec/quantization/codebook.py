@@ -11,7 +11,7 @@ from torch import Tensor
 from audiocodec.bounds import SCORE_ERROR
 from audiocodec.quantization.base import Stage, StageOutput
 from audiocodec.quantization.gradient import rotate_through
-from audiocodec.quantization.search import half_squares, nearest_codes, nearest_with_margins
+from audiocodec.quantization.search import FRAME_TILE, half_squares, nearest_codes, nearest_with_margins
 
 
 class CodebookStage(Stage):
@@ -59,15 +59,16 @@ class CodebookStage(Stage):
 
     def encode(self, latents: Tensor) -> Tensor:
         """Codes `[B, 1, T]` of `latents [B, D, T]`, without gradient."""
-        flat = latents.detach().float().transpose(1, 2).flatten(0, 1)
-        return nearest_codes(flat, *self.table()).reshape(latents.shape[0], 1, latents.shape[2])
+        table = self.table()
+        parts = [nearest_codes(_rows(x), *table).reshape(len(x), 1, -1) for x in latents.split(FRAME_TILE, -1)]
+        return torch.cat(parts, -1)
 
     def encode_with_margins(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Codes `[B, 1, T]`, and how far each latent may move before its code changes, `[B, T]`."""
-        flat = latents.detach().float().transpose(1, 2).flatten(0, 1)
-        codes, margins = nearest_with_margins(flat, *self.table())
-        shape = (latents.shape[0], latents.shape[2])
-        return codes.reshape(shape).unsqueeze(1), margins.reshape(shape)
+        table = self.table()
+        parts = [nearest_with_margins(_rows(x), *table) for x in latents.split(FRAME_TILE, -1)]
+        codes, margins = (torch.cat([v.reshape(len(latents), -1) for v in values], -1) for values in zip(*parts))
+        return codes.unsqueeze(1), margins
 
     def settle(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest code `[]` of one float64 latent `[D]`, and its row: all that float32 cannot rule out compared.
@@ -95,3 +96,8 @@ class CodebookStage(Stage):
     def carry(self, residual: Tensor, output: StageOutput) -> Tensor:
         """The chosen codes with the gradient of a rotation, or straight through."""
         return rotate_through(residual, output.chosen) if self.rotation else super().carry(residual, output)
+
+
+def _rows(latents: Tensor) -> Tensor:
+    """`[B, D, T]` as rows `[B * T, D]`, a copy: made of a few frames at a time, so that memory does not grow with T."""
+    return latents.detach().float().transpose(1, 2).flatten(0, 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from itertools import chain
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -89,20 +89,21 @@ class ResidualQuantizer(nn.Module):
 
     def encode(self, latents: Tensor, num_codebooks: int | None = None) -> Tensor:
         """Codes `[B, K, T]` of `latents [B, D, T]`."""
-        residual, codes = latents.float(), []
-        for stage in self._stages()[: num_codebooks or self.num_codebooks]:
+        residual, stages = latents.float(), self._stages()[: num_codebooks or self.num_codebooks]
+        codes = [stages[0].encode(residual)]
+        for before, stage in pairwise(stages):  # what the last one leaves nobody needs
+            residual = residual - before.decode(codes[-1])
             codes.append(stage.encode(residual))
-            residual = residual - stage.decode(codes[-1])
         return torch.cat(codes, 1)
 
     def encode_with_margins(self, latents: Tensor, num_codebooks: int | None = None) -> tuple[Tensor, Tensor]:
         """`encode`, and how far each latent may move, at least, before a code of any stage changes, `[B, T]`."""
-        residual, codes, margins = latents.float(), [], []
-        for stage in self._stages()[: num_codebooks or self.num_codebooks]:
-            found, margin = stage.encode_with_margins(residual)
-            codes.append(found)
-            margins.append(margin)
-            residual = residual - stage.decode(found)
+        residual, stages = latents.float(), self._stages()[: num_codebooks or self.num_codebooks]
+        found = [stages[0].encode_with_margins(residual)]
+        for before, stage in pairwise(stages):
+            residual = residual - before.decode(found[-1][0])
+            found.append(stage.encode_with_margins(residual))
+        codes, margins = zip(*found)
         return torch.cat(codes, 1), torch.stack(margins).amin(0)
 
     def settle(self, latent: Tensor, num_codebooks: int | None = None) -> Tensor:

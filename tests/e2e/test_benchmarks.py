@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def test_near_ties(tiny_model_path: Path, tmp_path: Path) -> None:
     assert decided[:2] == decided[3:5] == ["0", "0"] and decided[2] == decided[5] != "0"
 
 
+@pytest.mark.slow
+def test_inference_of_other_sizes(tmp_path: Path) -> None:
+    """The sizes with random weights run, too; a batch and a busy neighbour are only for goals."""
+    few = ["--codecs", "seanet", "istft", "--seconds", "0.2", "--threads", "1", "--no-peer"]
+    rows = benchmark_table("inference", tmp_path, *few)
+    assert [row["codec"] for row in rows] == ["seanet", "istft"] * 2
+
+
 def test_inference_without_model(tmp_path: Path) -> None:
     done = run([sys.executable, "-m", "benchmarks.inference", "--model", tmp_path / "none"], CHECKOUT, status=2)
     assert "no such model" in done.stderr
@@ -38,12 +47,15 @@ def test_inference_without_model(tmp_path: Path) -> None:
 def test_quantizer(tmp_path: Path) -> None:
     """Peak memory is measured: the direct form's matrix of distances is in it, and the lean form has none."""
     frames, size = 512, 65_536
-    rows = benchmark_table("quantizer", tmp_path, "--sizes", str(size), "--frames", str(frames), "--dim", "8")
+    shape = ["--sizes", str(size), "--frames", str(frames), "--dim", "8"]
+    rows = benchmark_table("quantizer", tmp_path, *shape, "--forms", "lean", "direct", "published")
     beyond = {(row["form"], row["work"]): float(row["MB beyond"]) for row in rows}
     matrix = 4 * frames * size / 1e6
-    assert len(rows) == len(beyond) == 4
+    assert len(rows) == len(beyond) == 5
     for work in ("search", "step"):
         assert beyond["direct", work] > matrix > beyond["lean", work]
+    assert beyond["published", "search"] > matrix
+    assert {row["wrong"] for row in rows} == {"0", "-"}  # all forms find the same codes
 
 
 @pytest.mark.slow
@@ -57,11 +69,35 @@ def test_soak(tiny_model_path: Path) -> None:
 @pytest.mark.slow
 def test_training(tmp_path: Path) -> None:
     small = ["--set", "data.segment_seconds=0.1", "--set", "train.batch_size=1", "--steps", "1"]
-    rows = benchmark_table("training", tmp_path, "--config", "recipes/conf/mini.yaml", *small, "--sizes", "64", "1024")
+    words = ["--config", "recipes/conf/mini.yaml", *small, "--sizes", "64", "1024", "--reference"]
+    *rows, reference = benchmark_table("training", tmp_path, *words)
     assert [row["codebook"] for row in rows] == ["64", "1,024"]
+    assert (reference["model"], reference["codebook"]) == ("reference", "64")
     parameters = [int(row["parameters"].replace(",", "")) for row in rows]
     assert parameters[1] - parameters[0] == (1024 - 64) * 32
     assert all(float(row["wall s"]) >= 0 and float(row["peak MB"]) > 50 for row in rows)
+
+
+@pytest.mark.slow
+def test_goals(tmp_path: Path) -> None:
+    rows = benchmark_table("goals", tmp_path, "shipped", "memory", "--long", "12")
+    assert [row["goal"].split()[0] for row in rows] == ["shipped", "encode", "decode"]
+    for row in rows:
+        assert row["reached"] == ("yes" if float(row["figure"]) <= float(row["limit"].removeprefix("<= ")) else "no")
+
+
+@pytest.mark.slow
+def test_the_decoder_that_is_measured_is_exact() -> None:
+    cell = json.dumps({"benchmark": "exactness", "codec": "seanet"})
+    done = run([sys.executable, "-m", "benchmarks.goals", "--cell", cell], CHECKOUT)
+    assert 0 < json.loads(done.stdout)["error"] < 1e-5
+
+
+def test_goals_are_listed() -> None:
+    listed = run([sys.executable, "-m", "benchmarks.goals", "--list", "threads"], CHECKOUT).stdout
+    assert listed.count("threads: ") == 4 and '"neighbour": true' in listed
+    done = run([sys.executable, "-m", "benchmarks.goals", "none"], CHECKOUT, status=2)
+    assert "no such goal: none" in done.stderr
 
 
 @pytest.mark.slow
@@ -89,6 +125,9 @@ def test_scoring_without_pairs(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_cli(tmp_path: Path) -> None:
     rows = benchmark_table("cli", tmp_path, "--seconds", "0.5")
+    classical = [row for row in rows if row["command"] in ("opusenc", "c2enc")]
+    assert len(classical) == sum(shutil.which(name) is not None for name in ("opusenc", "c2enc"))
+    rows = [row for row in rows if row not in classical]
     runtimes = [f"audiocodec --runtime {runtime}" for runtime in ("onnx", "torch")]
     assert [(r["command"], r["direction"]) for r in rows] == [(n, d) for d in ("encode", "decode") for n in runtimes]
     light, heavy = (float(row["peak MB"]) for row in rows[:2])
