@@ -73,17 +73,16 @@ class LoudnessLoss(nn.Module):
             added = ((power + ADDED_OFFSET) / (wanted_power + ADDED_OFFSET)).pow(ADDED_POWER)
             added = torch.where(added < ADDED_FROM, 0.0, added.clamp(max=ADDED_TO))
             spread = (self.width * len(self.bands)) ** 0.5
-            symmetric = (audible.square().sum(1) + MIN_SQUARE).sqrt() * spread - MIN_SQUARE**0.5 * spread
+            symmetric = ((audible.square().sum(1) + MIN_SQUARE).sqrt() - MIN_SQUARE**0.5) * spread
             asymmetric = (audible * added).sum(1)
-            frames = SYMMETRIC * symmetric.clamp(max=MAX_DISTURBANCE) + ASYMMETRIC * asymmetric.clamp(
-                max=MAX_DISTURBANCE
-            )
-            return frames.mean()
+            parts = SYMMETRIC * symmetric.clamp(max=MAX_DISTURBANCE), ASYMMETRIC * asymmetric.clamp(max=MAX_DISTURBANCE)
+            return (parts[0] + parts[1]).mean()
 
     def powers(self, wav: Tensor) -> Tensor:
         """Power `[B, bands, T]` in each band of `wav [B, 1, S]`; 1 is 0 dB SPL."""
         spectrum = magnitude(wav.squeeze(1), self.n_fft, self.n_fft // 2)
-        return self.bands @ spectrum.square() * self.gain
+        powers: Tensor = self.bands @ spectrum.square() * self.gain
+        return powers
 
     def loudness(self, powers: Tensor) -> Tensor:
         """Sones per Bark of `powers [B, bands, T]`."""
