@@ -75,8 +75,8 @@ class LoudnessLoss(nn.Module):
             spread = (self.width * len(self.bands)) ** 0.5
             symmetric = ((audible.square().sum(1) + MIN_SQUARE).sqrt() - MIN_SQUARE**0.5) * spread
             asymmetric = (audible * added).sum(1)
-            parts = SYMMETRIC * symmetric.clamp(max=MAX_DISTURBANCE), ASYMMETRIC * asymmetric.clamp(max=MAX_DISTURBANCE)
-            return (parts[0] + parts[1]).mean()
+            differences = (SYMMETRIC, symmetric), (ASYMMETRIC, asymmetric)
+            return torch.stack([weight * each.clamp(max=MAX_DISTURBANCE).mean() for weight, each in differences]).sum()
 
     def powers(self, wav: Tensor) -> Tensor:
         """Power `[B, bands, T]` in each band of `wav [B, 1, S]`; 1 is 0 dB SPL."""
