@@ -5,7 +5,8 @@ Chunks, and the checks of what comes in, are those of every runtime (`coding`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -243,6 +244,16 @@ class Codec(nn.Module, BlockCodec):
     def has_lstm(self) -> bool:
         """Whether a recurrent layer makes the receptive field unbounded."""
         return any(isinstance(layer, nn.LSTM) for layer in self.modules())
+
+    @contextmanager
+    def other_threads(self) -> Iterator[None]:
+        """For a while, another number of torch's CPU threads than now: one, or two where it is one."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(2 if before == 1 else 1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
         with torch.inference_mode():

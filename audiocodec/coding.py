@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from numbers import Integral
 
 import numpy as np
@@ -69,6 +70,10 @@ class BlockCodec:
     @abstractmethod
     def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
         """Audio `[t * hop_length]` of `codes [K, t]`, which may be anything yet."""
+
+    @abstractmethod
+    def other_threads(self) -> AbstractContextManager[None]:
+        """For a while, another number of CPU threads in the networks than now: one, or two where it is one."""
 
     @property
     def frame_rate(self) -> float:

@@ -2,8 +2,8 @@
 
 Kernels, chunks, threads and machines round differently, so a latent that lies nearly as close to a second code could get
 either. A search gives each frame its margin: how far the latent can move before its code changes. Where that is less
-than the error a float32 encoder was seen to make, the frame's latent is computed anew in float64, always from the same
-samples (its receptive field), and the nearest code among the candidates is chosen in float64.
+than the error a float32 encoder was seen to make, the frame's latent is computed anew in float64 from its receptive
+field, and the nearest code among the candidates is chosen in float64. `onnx.near_ties` does the same without torch.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from itertools import chain
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiocodec.bounds import LATENT_ERROR, Window, windows
 from audiocodec.nn.seanet import SEANetEncoder
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
 
-# Distance by which a float32 latent of unit RMS per dimension may be off: see docs/determinism.md for what was measured.
-LATENT_ERROR = 1e-3
-
 
 class NearTies:
-    """Decides near-ties of one codec; counts frames seen and frames decided again."""
+    """Decides near-ties of one codec; counts frames seen and frames decided again.
+
+    Attributes:
+        bound: distance that a float32 latent may be off.
+    """
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class NearTies:
         self._parts = encoder, scale, quantizer
         self._halo, self._hop_length = halo, hop_length
         self._twin: tuple[tuple[int, ...], SEANetEncoder] | None = None
+        self.bound = LATENT_ERROR
         self.frames = self.settled = 0
 
     def encode(
@@ -65,26 +68,24 @@ class NearTies:
         quantizer = self._parts[2]
         codes, margins = quantizer.encode_with_margins(latents, num_codebooks)
         self.frames += margins.numel()
-        for item, step in (margins < LATENT_ERROR).nonzero().tolist():
-            if frames is None or first + step < frames[item]:
-                end = None if frames is None else frames[item]
-                latent = self._exact_latent(wav[item : item + 1], first + step, end)
-                codes[item, :, step] = quantizer.settle(latent, num_codebooks)
-                self.settled += 1
+        for item, near in enumerate((margins < self.bound).cpu()):
+            end = None if frames is None else frames[item]
+            found = [first + step for step in near.nonzero()[:, 0].tolist() if end is None or first + step < end]
+            for window in windows(found, self._halo, end):
+                for frame, latent in zip(window.frames, self._exact_latents(wav[item : item + 1], window)):
+                    codes[item, :, frame - first] = quantizer.settle(latent, num_codebooks)
+            self.settled += len(found)
         return codes
 
-    def _exact_latent(self, wav: Tensor, frame: int, end: int | None) -> Tensor:
-        """The scaled latent `[D]` of one frame in float64."""
-        left, right = self._halo
-        low, high = max(0, frame - left), frame + right + 1
-        if end is not None:
-            high = min(high, end)
-        window = wav[..., low * self._hop_length : high * self._hop_length].double()
-        # A stream need not have all of the last frame yet; the latent does not depend on the part that is missing.
-        window = F.pad(window, (0, (high - low) * self._hop_length - window.shape[-1]))
+    def _exact_latents(self, wav: Tensor, window: Window) -> Tensor:
+        """The scaled latents `[n, D]` of a window's frames in float64."""
+        samples = wav[..., window.low * self._hop_length : window.high * self._hop_length].double()
+        # A stream need not have all of the last frame yet; the latents do not depend on the part that is missing.
+        size = (window.high - window.low) * self._hop_length
+        samples = F.pad(samples, (0, size - samples.shape[-1]))
         scale = self._parts[1]
-        latent: Tensor = self._encoder()(window)[0, :, frame - low]
-        return (latent - scale.mean.double()) / scale.rms.double()
+        latents: Tensor = self._encoder()(samples)[0].T[[frame - window.low for frame in window.frames]]
+        return (latents - scale.mean.double()) / scale.rms.double()
 
     def _encoder(self) -> SEANetEncoder:
         """The encoder in float64, kept until a weight changes."""

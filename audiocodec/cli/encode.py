@@ -68,14 +68,8 @@ def _verify(codec: BlockCodec, path: str, tokens: TokenFile, source: str) -> Non
     Raises:
         AudioError: other tokens came out.
     """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2 if threads == 1 else 1)
-    try:
+    with codec.other_threads():
         again = encode_file(codec, path, len(tokens.codes), chunk_seconds=VERIFY_CHUNK_SECONDS)
-    finally:
-        torch.set_num_threads(threads)
     different = int((again.codes != tokens.codes).any(0).sum())
     if different:
         raise AudioError(f"{source}: {different} of {tokens.codes.shape[1]} frames got other codes when encoded again")

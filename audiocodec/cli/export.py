@@ -62,6 +62,8 @@ def _write_onnx(args: argparse.Namespace, config: Config, notes: dict[str, Any])
     from audiocodec.onnx import folder, model
 
     made = model.read(args.model, "int8" if args.int8 else "float32")
+    if args.int8 and not made.encoder.int8_layers + made.decoder.int8_layers:
+        raise UsageError(f"{args.model} has no linear layers, which is what --int8 computes in 8 bits; leave it out")
     agreement = _agreement(args.model, made, args.int8) if args.int8 else None
     folder.write(made, config, args.onnx, notes, agreement)
     size = sum(entry.stat().st_size for entry in os.scandir(args.onnx))

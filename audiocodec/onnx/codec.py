@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from audiocodec.coding import BlockCodec, CodeArray, FloatArray, check_audio_sha
 from audiocodec.errors import AudioError, CheckpointError, TokenFileError
 
 if TYPE_CHECKING:
+    from audiocodec.onnx.near_ties import NearTies
     from audiocodec.onnx.parts import OnnxModel
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -58,6 +61,11 @@ class OnnxCodec(BlockCodec):
     def has_lstm(self) -> bool:
         """Whether a recurrent layer makes the receptive field unbounded."""
         return self._model.has_lstm
+
+    @property
+    def near_ties(self) -> NearTies | None:
+        """What decides frames that float32 cannot; None: nothing does."""
+        return self._model.near_ties
 
     def encode(
         self, wav: npt.ArrayLike, sample_rate: int | None = None, num_codebooks: int | None = None
@@ -106,11 +114,24 @@ class OnnxCodec(BlockCodec):
         length = batch.shape[-1] * self.hop_length if num_samples is None else num_samples
         return np.stack([np.concatenate([*self.decode_blocks(item, length), _NOTHING])[None] for item in batch])
 
+    @contextmanager
+    def other_threads(self) -> Iterator[None]:
+        """For a while, sessions on another number of threads than now: one, or two where it is one."""
+        before = self._threads, self._sessions
+        self._threads, self._sessions = 2 if (self._threads or os.cpu_count()) == 1 else 1, {}
+        try:
+            yield
+        finally:
+            self._threads, self._sessions = before
+
     def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
         first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
         padded = np.pad(piece, (0, -len(piece) % self.hop_length))
         latents = self._run("encoder", padded[None, None])[0, :, first:last]
-        return self._model.quantizer.encode(latents, num_codebooks).astype(np.int32)
+        near_ties, quantizer = self._model.near_ties, self._model.quantizer
+        if near_ties is None:
+            return quantizer.encode(latents, num_codebooks).astype(np.int32)
+        return near_ties.encode(quantizer, latents, padded, first, num_codebooks).astype(np.int32)
 
     def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
         if codes.dtype.kind not in "iu":

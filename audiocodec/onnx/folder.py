@@ -1,11 +1,14 @@
-"""The folder that `audiocodec export --onnx` writes: `encoder.onnx`, `decoder.onnx`, `quantizer.npz`, `model.json`.
+"""The folder that `audiocodec export --onnx` writes: `encoder.onnx`, `decoder.onnx`, `quantizer.npz`, `model.json`, and
+`exact.npz` where near-ties can be decided.
 
 `docs/onnx.md` says what each holds, for programs that read them without this package.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -13,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from audiocodec import checkpoint
 from audiocodec.config.plain import config_to_json
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
+from audiocodec.onnx.graph import FloatArray
 from audiocodec.onnx.networks import Network
 from audiocodec.onnx.parts import OnnxModel
 from audiocodec.onnx.quantizers import Quantizer
@@ -25,6 +30,7 @@ from audiocodec.onnx.quantizers import Quantizer
 FORMAT = "audiocodec-onnx-1"
 DESCRIPTION = "model.json"
 ENCODER, DECODER, QUANTIZER = "encoder.onnx", "decoder.onnx", "quantizer.npz"
+EXACT = "exact.npz"
 
 
 def is_folder(model: str | Path | None) -> bool:
@@ -72,8 +78,12 @@ def write(
     os.makedirs(target, exist_ok=True)
     checkpoint.write_atomically(target / ENCODER, lambda path: path.write_bytes(model.encoder.file))
     checkpoint.write_atomically(target / DECODER, lambda path: path.write_bytes(model.decoder.file))
-    arrays = model.quantizer.arrays()
-    checkpoint.write_atomically(target / QUANTIZER, lambda path: _save_arrays(path, arrays))
+    arrays = {QUANTIZER: model.quantizer.arrays(), EXACT: _exact_arrays(model)}
+    if not arrays[EXACT]:
+        del arrays[EXACT]
+        (target / EXACT).unlink(missing_ok=True)  # an export's that was there before
+    for name, values in arrays.items():
+        checkpoint.write_atomically(target / name, functools.partial(_save_arrays, arrays=values))
     said = {
         "format": FORMAT,
         "fingerprint": model.fingerprint.hex(),
@@ -82,7 +92,7 @@ def write(
         "halo": {"encoder": model.encoder.halo, "decoder": model.decoder.halo},
         "config": json.loads(config_to_json(config)),
         "notes": dict(notes),
-        "files": {name: _sha256((target / name).read_bytes()) for name in (ENCODER, DECODER, QUANTIZER)},
+        "files": {name: _sha256((target / name).read_bytes()) for name in (ENCODER, DECODER, *arrays)},
     }
     said["digest"] = _digest(said)
     text = json.dumps(said, indent=1) + "\n"
@@ -101,11 +111,32 @@ def read(folder: str | Path) -> OnnxModel:
         Network(_checked(Path(folder) / name, described), tuple(described["halo"][part]))
         for name, part in ((ENCODER, "encoder"), (DECODER, "decoder"))
     )
-    _checked(Path(folder) / QUANTIZER, described)
-    with np.load(Path(folder) / QUANTIZER, allow_pickle=False) as arrays:
-        quantizer = Quantizer(config, dict(arrays))
+    tables = _arrays(Path(folder) / QUANTIZER, described)
+    exact = _arrays(Path(folder) / EXACT, described) if EXACT in described["files"] else None
+    quantizer = Quantizer(config, {**tables, **(exact or {})})
     fingerprint = bytes.fromhex(described["fingerprint"])
-    return OnnxModel(config, fingerprint, lambda: encoder, lambda: decoder, lambda: quantizer, described["precision"])
+    return OnnxModel(
+        config, fingerprint, lambda: encoder, lambda: decoder, lambda: quantizer, described["precision"], exact
+    )
+
+
+def _exact_arrays(model: OnnxModel) -> dict[str, npt.NDArray[np.floating[Any]]]:
+    """What deciding near-ties takes, in 16 bits where these hold it; nothing where they are not decided."""
+    of_quantizer = model.quantizer.exact_arrays()
+    if model.near_ties is None or of_quantizer is None:
+        return {}
+    return {name: _smallest(array) for name, array in {**model.near_ties.weights, **of_quantizer}.items()}
+
+
+def _smallest(array: FloatArray) -> npt.NDArray[np.floating[Any]]:
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), array) else array
+
+
+def _arrays(path: Path, described: Mapping[str, Any]) -> dict[str, FloatArray]:
+    with np.load(io.BytesIO(_checked(path, described)), allow_pickle=False) as arrays:
+        return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def _save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

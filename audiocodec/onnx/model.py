@@ -69,4 +69,5 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
         part(lambda: networks.decoder(config, weights, precision)),
         part(lambda: Quantizer(config, weights)),
         precision,
+        weights,
     )

@@ -24,6 +24,7 @@ class Network(NamedTuple):
 
     file: bytes
     halo: tuple[int, int]
+    int8_layers: int = 0  # linear layers that became 8 bits
 
 
 def encoder(config: Config, weights: Weights, precision: str = "float32") -> Network:
@@ -37,11 +38,15 @@ def encoder(config: Config, weights: Weights, precision: str = "float32") -> Net
     Raises:
         KeyError: a weight is missing.
     """
-    e, graph, layers = (
-        config.model.encoder,
-        Layers(weights, causal=config.model.causal, int8=precision == "int8"),
-        count(),
-    )
+    graph = Layers(weights, causal=config.model.causal, int8=precision == "int8")
+    last = scaled_latents(config, graph)
+    latents = ("latents", (1, config.quantizer.codebook_dim, "frames"))
+    return _network(config, graph, ("wav", (1, 1, "samples")), latents, last)
+
+
+def scaled_latents(config: Config, graph: Layers) -> str:
+    """Build the encoder on the value `wav [1, 1, S]`; returns the value `[1, D, T]`."""
+    e, layers = config.model.encoder, count()
     x = graph.op("Unsqueeze", "wav", graph.ints(2))
     x = graph.conv(x, f"encoder.layers.{next(layers)}")
     for stride in e.strides:
@@ -56,10 +61,13 @@ def encoder(config: Config, weights: Weights, precision: str = "float32") -> Net
     next(layers)
     x = graph.conv(graph.activation(x, e.activation), f"encoder.layers.{next(layers)}")
     x = graph.op("Squeeze", x, graph.ints(2))
-    x = graph.op("Sub", x, graph.constant(weights["scale.mean"][:, None], "scale.mean"))
-    x = graph.op("Div", x, graph.weight("scale.rms"))
-    latents = ("latents", (1, config.quantizer.codebook_dim, "frames"))
-    return _network(config, graph, ("wav", (1, 1, "samples")), latents, x)
+    x = graph.op("Sub", x, graph.constant(graph.weights["scale.mean"][:, None], "scale.mean"))
+    return graph.op("Div", x, graph.weight("scale.rms"))
+
+
+def halo_of(config: Config, graph: Layers) -> tuple[int, int]:
+    """Frames (before, after) that a frame depends on through the layers of a graph."""
+    return -(-graph.left // config.hop_length), -(-graph.right // config.hop_length)
 
 
 def decoder(config: Config, weights: Weights, precision: str = "float32") -> Network:
@@ -74,10 +82,8 @@ def decoder(config: Config, weights: Weights, precision: str = "float32") -> Net
 def _network(
     config: Config, graph: Layers, source: tuple[str, tuple[int | str, ...]], result: tuple[str, tuple[int | str, ...]], x: str
 ) -> Network:  # fmt: skip
-    hop = config.hop_length
-    return Network(
-        graph.file(f"{config.name} {source[0]}", source, result, x), (-(-graph.left // hop), -(-graph.right // hop))
-    )
+    file = graph.file(f"{config.name} {source[0]}", source, result, x)
+    return Network(file, halo_of(config, graph), graph.int8_layers)
 
 
 def _seanet(config: Config, graph: Layers, x: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from audiocodec.config.schema import Config
+from audiocodec.onnx.graph import FloatArray
+from audiocodec.onnx.near_ties import NearTies
 from audiocodec.onnx.networks import Network
 from audiocodec.onnx.quantizers import Quantizer
 
@@ -16,6 +18,8 @@ class OnnxModel:
     Attributes:
         sample_rate, hop_length, level_db, codebook_sizes, fingerprint, has_lstm: as in `coding.BlockCodec`.
         precision: `float32` or `int8`.
+        near_ties: decides what float32 cannot; None where no bound holds (8 bits), frames cannot be looked at by themselves
+            (LSTM), or what it takes is not at hand.
     """
 
     def __init__(
@@ -26,13 +30,25 @@ class OnnxModel:
         decoder: Callable[[], Network],
         quantizer: Callable[[], Quantizer],
         precision: str = "float32",
+        exact: Mapping[str, FloatArray] | None = None,
     ) -> None:
-        """Keep the makers of the parts."""
+        """Keep the makers of the parts.
+
+        Args:
+            config: of the model.
+            fingerprint: of the model file.
+            encoder, decoder, quantizer: make them.
+            precision: `float32` or `int8`.
+            exact: weights of the encoder and of the scale, that near-ties can be decided with; None: they are not at hand.
+        """
         d, q = config.model.decoder, config.quantizer
         self.sample_rate, self.hop_length, self.level_db = config.sample_rate, config.hop_length, config.data.level_db
         self.codebook_sizes = (q.codebook_size,) * q.num_codebooks
         self.has_lstm = bool(config.model.encoder.lstm_layers or (d.kind == "seanet" and d.lstm_layers))
         self.fingerprint, self.precision = fingerprint, precision
+        self.near_ties: NearTies | None = None
+        if exact is not None and precision == "float32" and not self.has_lstm:
+            self.near_ties = NearTies(config, exact)
         self._make_encoder, self._make_decoder, self._make_quantizer = encoder, decoder, quantizer
 
     @cached_property

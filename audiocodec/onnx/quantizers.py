@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from audiocodec.config.levels import fsq_levels
 from audiocodec.config.schema import Config
-from audiocodec.onnx.search import FloatArray, IntArray, half_squares, nearest_codes
+from audiocodec.onnx.search import FloatArray, IntArray
+from audiocodec.onnx.special import DoubleArray
+from audiocodec.onnx.table import Stage, Table, Weights, linear, table_of
 
 MIN_NORM = 1e-12  # guards a division only, as torch.nn.functional.normalize does
 FSQ_MARGIN = 1e-3  # that of `quantization.fsq`
-
-Weights = Mapping[str, FloatArray]
 
 
 class Quantizer:
@@ -39,11 +38,12 @@ class Quantizer:
 
     def arrays(self) -> dict[str, FloatArray]:
         """What another `Quantizer` of this configuration can be made of: tables as they are searched."""
-        return {
-            f"quantizer.stages.{i}.{name}": array
-            for i, s in enumerate(self.stages)
-            for name, array in s.arrays().items()
-        }
+        return _named(stage.arrays() for stage in self.stages)
+
+    def exact_arrays(self) -> dict[str, FloatArray] | None:
+        """What that needs beside them to settle near-ties as this one does; None: there is a stage that cannot."""
+        parts = [stage.exact_arrays() for stage in self.stages]
+        return None if None in parts else _named(part for part in parts if part is not None)
 
     def encode(self, latents: FloatArray, num_codebooks: int | None = None) -> IntArray:
         """Codes `[K, T]` of `latents [D, T]`."""
@@ -53,43 +53,29 @@ class Quantizer:
             residual = residual - stage.decode(codes[-1])
         return np.stack(codes)
 
+    def encode_with_margins(self, latents: FloatArray, num_codebooks: int | None = None) -> tuple[IntArray, FloatArray]:
+        """`encode`, and how far each latent may move, at least, before a code of any stage changes, `[T]`."""
+        residual, codes, margins = np.ascontiguousarray(latents.T), [], []
+        for stage in self.stages[:num_codebooks]:
+            found, margin = stage.encode_with_margins(residual)
+            codes.append(found)
+            margins.append(margin)
+            residual = residual - stage.decode(found)
+        return np.stack(codes), np.min(margins, axis=0)
+
+    def settle(self, latent: DoubleArray, num_codebooks: int | None = None) -> list[int]:
+        """Codes of one float64 latent `[D]`, every stage decided in float64."""
+        codes = []
+        for stage in self.stages[:num_codebooks]:
+            code, row = stage.settle(latent)
+            codes.append(code)
+            latent = latent - row
+        return codes
+
     def decode(self, codes: npt.NDArray[np.integer]) -> FloatArray:
         """Sum of the codes' latents, `[D, T]`; `codes [K, T]` may have fewer than all codebooks."""
         parts = [stage.decode(row) for stage, row in zip(self.stages, codes)]
         return np.ascontiguousarray(np.sum(parts, axis=0, dtype=np.float32).T)
-
-
-class Stage(ABC):
-    """One codebook."""
-
-    @abstractmethod
-    def encode(self, latents: FloatArray) -> IntArray:
-        """Codes `[T]` of `latents [T, D]`."""
-
-    @abstractmethod
-    def decode(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        """Latents `[T, D]` of `codes [T]`."""
-
-    @abstractmethod
-    def arrays(self) -> Weights:
-        """What it is made of."""
-
-
-class Table(Stage):
-    """The nearest row of a table `[V, D]`."""
-
-    def __init__(self, table: FloatArray) -> None:
-        self.table, self.halves = table, half_squares(table)
-
-    def encode(self, latents: FloatArray) -> IntArray:
-        return nearest_codes(latents, self.table, self.halves)
-
-    def decode(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        latents: FloatArray = self.table[codes]
-        return latents
-
-    def arrays(self) -> Weights:
-        return {"table": self.table}
 
 
 class Projected(Stage):
@@ -99,10 +85,10 @@ class Projected(Stage):
         self.weights = weights
 
     def encode(self, latents: FloatArray) -> IntArray:
-        return self.choose(_linear(latents, self.weights, "down"))
+        return self.choose(linear(latents, self.weights, "down"))
 
     def decode(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        return _linear(self.values(codes), self.weights, "up")
+        return linear(self.values(codes), self.weights, "up")
 
     def arrays(self) -> Weights:
         return self.weights
@@ -176,45 +162,17 @@ def _stage(config: Config, kind: str, weights: Weights) -> Stage:
         return FSQ(weights, fsq_levels(config.quantizer.codebook_size) or ())
     if kind == "lfq":
         return LFQ(weights)
-    return Table(_effective(config, kind, weights))
+    return table_of(config, kind, weights)
 
 
-def _effective(config: Config, kind: str, weights: Weights) -> FloatArray:
-    """The table that is searched: the codebook, for SimVQ and its relative bent and mapped."""
-    if "table" in weights:
-        return weights["table"]
-    rows = weights["codebook"]
-    if kind not in ("simvq", "vq_lc"):
-        return rows
-    if config.quantizer.map == "mlp":
-        rows = rows + _linear(_gelu(_linear(rows, weights, "bend.0")), weights, "bend.2")
-    table = _linear(rows, weights, "map")
-    if config.quantizer.zero_code and kind == "simvq":
-        table[0] = 0
-    return table
+def _named(stages: Iterable[Weights]) -> dict[str, FloatArray]:
+    return {f"quantizer.stages.{i}.{name}": array for i, part in enumerate(stages) for name, array in part.items()}
 
 
 def _below(weights: Weights, prefix: str) -> dict[str, FloatArray]:
     return {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
 
 
-def _linear(x: FloatArray, weights: Weights, name: str) -> FloatArray:
-    y: FloatArray = x @ weights[f"{name}.weight"].T
-    return y + weights[f"{name}.bias"] if f"{name}.bias" in weights else y
-
-
 def _unit(x: FloatArray) -> FloatArray:
     unit: FloatArray = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), np.float32(MIN_NORM))
     return unit
-
-
-def _gelu(x: FloatArray) -> FloatArray:
-    y: FloatArray = (x / 2 * (1 + _erf(x.astype(np.float64) / math.sqrt(2)))).astype(np.float32)
-    return y
-
-
-def _erf(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """To 1.5e-7 (Abramowitz and Stegun, 7.1.26): numpy has no error function."""
-    t = 1 / (1 + 0.3275911 * np.abs(x))
-    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    return np.sign(x) * (1 - series * np.exp(-np.square(x)))

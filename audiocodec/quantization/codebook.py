@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiocodec.bounds import SCORE_ERROR
 from audiocodec.quantization.base import Stage, StageOutput
 from audiocodec.quantization.gradient import rotate_through
-from audiocodec.quantization.search import SCORE_ERROR, half_squares, nearest_codes, nearest_with_margins
+from audiocodec.quantization.search import half_squares, nearest_codes, nearest_with_margins
 
 
 class CodebookStage(Stage):

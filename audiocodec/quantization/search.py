@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audiocodec.bounds import MIN_DISTANCE, SCORE_ERROR
+
 FRAME_TILE = 1024
 CODE_TILE = 1024  # 1024 x 1024 float32 scores: 4 MB, and as fast as larger tiles
-SCORE_ERROR = 2.0**-18  # of a float32 score, relative to |x| |c| + |c|^2 / 2: see docs/determinism.md
-MIN_DISTANCE = 1e-30  # guards a division only
 
 
 def half_squares(table: Tensor) -> Tensor:

@@ -20,6 +20,15 @@ def test_inference(tiny_model_path: Path, tmp_path: Path) -> None:
         assert float(row["peak MB"]) >= float(row["loaded MB"]) > 50  # torch alone is more
 
 
+def test_near_ties(tiny_model_path: Path, tmp_path: Path) -> None:
+    rows = benchmark_table("near_ties", tmp_path, "--model", tiny_model_path, "--seconds", "2")
+    assert [(row["runtime"], row["rule"]) for row in rows] == [
+        (runtime, rule) for runtime in ("torch", "onnx") for rule in ("neither", "margins", "decided")
+    ]
+    decided = [row["decided again"] for row in rows]
+    assert decided[:2] == decided[3:5] == ["0", "0"] and decided[2] == decided[5] != "0"
+
+
 def test_inference_without_model(tmp_path: Path) -> None:
     done = run([sys.executable, "-m", "benchmarks.inference", "--model", tmp_path / "none"], CHECKOUT, status=2)
     assert "no such model" in done.stderr

@@ -12,7 +12,11 @@ import soundfile
 from light import make_light_environment
 from workspace import CHECKOUT, run
 
+from audiocodec import checkpoint
+from audiocodec.build import build_codec
 from audiocodec.cli.main import main
+from audiocodec.config.schema import Config, DecoderConfig, EncoderConfig, ModelConfig, QuantizerConfig
+from audiocodec.onnx import codec
 from audiocodec.tokens.token_file import TokenFile
 
 AUDIO = CHECKOUT / "egs/mini/codec/local/audio"
@@ -59,7 +63,7 @@ def test_without_torch_the_tokens_are_those_of_torch(coded: Path) -> None:
             "hop_length",
         ):
             assert getattr(ours, name) == getattr(theirs, name), name
-    assert total > 4000 and same >= 0.999 * total
+    assert total > 4000 and same == total
 
 
 def test_without_torch_the_audio_is_that_of_torch(coded: Path) -> None:
@@ -102,6 +106,14 @@ def test_without_torch_other_verbs_work(light: list[str | Path], coded: Path, tm
     assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 12
 
 
+def test_without_torch_tokens_are_verified(light: list[str | Path], coded: Path, tmp_path: Path) -> None:
+    done = run([*light, "encode", SPEECH, "-o", "a.act", "--verify"], tmp_path)
+    assert "verified, " in done.stderr and "frames twice the same" in done.stderr
+    assert (tmp_path / "a.act").read_bytes() == (coded / "onnx" / SPEECH.relative_to(AUDIO)).with_suffix(
+        ".act"
+    ).read_bytes()
+
+
 def test_with_neither_runtime_it_says_what_to_install(tmp_path: Path) -> None:
     python = make_light_environment(tmp_path / "bare", extra="")
     done = run([python, "-m", "audiocodec.cli.main", "encode", SPEECH, "-o", "a.act"], tmp_path, 2)
@@ -121,12 +133,37 @@ def test_runtime_onnx_is_taken_when_asked_for(
     assert (tmp_path / "auto.act").read_bytes() == (tmp_path / "torch.act").read_bytes()
 
 
+def test_runtime_onnx_verifies_on_another_number_of_threads(
+    tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make, run = [], codec.make_session, codec.OnnxCodec._run
+
+    def make_session(file: bytes, device: str, threads: int | None) -> object:
+        made.append(threads)
+        return make(file, device, threads)
+
+    def differently(self: codec.OnnxCodec, part: str, array: np.ndarray) -> np.ndarray:
+        return run(self, part, array) * (1 if self._threads == 2 else -1)
+
+    monkeypatch.setattr(codec, "make_session", make_session)
+    words = ["encode", str(SPEECH), "-m", str(tiny_model_path), "--runtime", "onnx", "--verify", "--device", "cpu"]
+    for threads, other in ((2, 1), (1, 2)):
+        made.clear()
+        assert main([*words, "-o", str(tmp_path / f"{threads}.act"), "--threads", str(threads)]) == 0
+        assert "frames twice the same" in capsys.readouterr().err
+        assert made == [threads, other]
+    monkeypatch.setattr(codec.OnnxCodec, "_run", differently)
+    assert main([*words, "-o", str(tmp_path / "c.act"), "--threads", "2"]) == 1
+    assert "frames got other codes when encoded again" in capsys.readouterr().err
+    assert not (tmp_path / "c.act").exists()
+
+
 def test_an_exported_folder_is_a_model(
     tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = tmp_path / "exported"
     assert main(["export", str(tiny_model_path), "--onnx", str(made)]) == 0
-    assert sorted(os.listdir(made)) == ["decoder.onnx", "encoder.onnx", "model.json", "quantizer.npz"]
+    assert sorted(os.listdir(made)) == ["decoder.onnx", "encoder.onnx", "exact.npz", "model.json", "quantizer.npz"]
     tokens, out = str(tmp_path / "a.act"), str(tmp_path / "a.wav")
     assert main(["encode", str(SPEECH), "-m", str(made), "-o", tokens]) == 0
     assert main(["decode", tokens, "-m", str(tiny_model_path), "-o", out]) == 0  # the same codec to its tokens
@@ -150,3 +187,15 @@ def test_an_int8_export_states_its_agreement(
     assert stated == {"files": 1, "codes": exact.size, "equal": float((rough == exact).mean())}
     assert main(["export", str(tiny_model_path), "--onnx", str(tmp_path / "c"), "--int8", "none.wav"]) == 1
     assert not (tmp_path / "c").exists()
+
+
+def test_a_model_without_linear_layers_has_no_int8_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = EncoderConfig(strides=(4, 5), base_channels=2)
+    network = ModelConfig(encoder=encoder, decoder=DecoderConfig(kind="seanet", base_channels=2))
+    config = Config(sample_rate=2400, model=network, quantizer=QuantizerConfig(codebook_size=16, codebook_dim=6))
+    checkpoint.save(build_codec(config), config, tmp_path / "m.safetensors")
+    words = ["export", str(tmp_path / "m.safetensors"), "--onnx", str(tmp_path / "made")]
+    assert main([*words, "--int8", str(SPEECH)]) == 2
+    assert "has no linear layers, which is what --int8 computes in 8 bits" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+    assert main(words) == 0

@@ -14,8 +14,8 @@ from test_codec import HOP, make, noise
 from test_streaming import sizes, stream_encode
 
 import audiocodec
-from audiocodec import near_ties
 from audiocodec.audio.resampling import resample
+from audiocodec.bounds import LATENT_ERROR
 from audiocodec.codec import Codec
 from audiocodec.errors import AudioError
 from audiocodec.quantization.search import half_squares, nearest_codes, nearest_with_margins
@@ -69,7 +69,7 @@ def test_the_bound_covers_what_float32_does_to_speech() -> None:
             padded = codec._pad(torch.from_numpy(wav)[None, None])
             error = (codec.encoder(padded).double() - exact(padded.double())) / codec.scale.rms.double()
             worst = max(worst, float(error.norm(dim=1).max()))
-    assert 1e-5 < worst < near_ties.LATENT_ERROR
+    assert 1e-5 < worst < LATENT_ERROR
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_errors_within_the_bound_change_no_code() -> None:
     def wrong(x: torch.Tensor, frames: torch.Tensor | None = None) -> torch.Tensor:
         latents = exact(x, frames)
         error = torch.randn(latents.shape, generator=generator)
-        return latents + error / error.norm(dim=1, keepdim=True) * 0.9 * near_ties.LATENT_ERROR * codec.scale.rms
+        return latents + error / error.norm(dim=1, keepdim=True) * 0.9 * LATENT_ERROR * codec.scale.rms
 
     codec.encoder.forward = wrong  # type: ignore[method-assign]
     twin = copy.deepcopy(make(codebooks=3).encoder).double()

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "audiocodec"
 # Longest prefix counts. A file imports lower layers and its own folder; only for types it may also name another room of its
 # own layer. `inference` stands below the two that use it, training and evaluation.
 LAYERS = {
+    "bounds": 0,
     "errors": 0,
     "files": 0,
     "config": 1,
@@ -63,6 +64,7 @@ OWNERS = {
     "sklearn": (),
 }
 WITHOUT_TORCH = (
+    "bounds",
     "errors",
     "files",
     "config",
