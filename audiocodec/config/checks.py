@@ -76,6 +76,7 @@ _MINIMUMS: dict[str, float] = {
     "loss.mel": 0,
     "loss.stft": 0,
     "loss.waveform": 0,
+    "loss.loudness": 0,
     "loss.adversarial": 0,
     "loss.feature_matching": 0,
     "loss.codebook": 0,

@@ -91,11 +91,12 @@ class QuantizerConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the generator's losses; 0 leaves one out of the training (mel, stft, waveform: out of the work, too)."""
+    """Weights of the generator's losses; 0 leaves one out of the training (mel, stft, waveform, loudness: out of the work, too)."""
 
     mel: float = 15.0
     stft: float = 1.0
     waveform: float = 0.0
+    loudness: float = 0.0  # of the Bark-band loudness of PESQ's model of hearing, up to 8 kHz
     adversarial: float = 1.0
     feature_matching: float = 2.0
     codebook: float = 1.0

@@ -29,11 +29,9 @@ from audiocodec.training.steps import DiscriminatorBundle
 
 DISCRIMINATORS_FILE = "discriminators.safetensors"
 SHOWN = 8  # names in a line of the report
-# What a code means hangs on these, with the weights: the latents that come in, and what becomes of a codebook.
-_OF_CODES = ("model.encoder", "model.latent_scale") + tuple(
-    f"quantizer.{key}"
-    for key in ("kind", "codebook_size", "codebook_dim", "bias", "map", "zero_code", "first_stage", "low_dim")
-)
+# What a code means hangs on these, with the weights: the latents that come in, the rows, and what becomes of them.
+_OF_ROWS = "kind", "codebook_size", "codebook_dim", "distribution", "bias", "map", "zero_code", "first_stage", "low_dim"
+_OF_CODES = ("model.encoder", "model.latent_scale", *(f"quantizer.{key}" for key in _OF_ROWS))
 
 
 @dataclass

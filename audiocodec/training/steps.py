@@ -11,11 +11,12 @@ from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config
 from audiocodec.losses.adversarial import adversarial_loss, discriminator_loss, feature_matching_loss
 from audiocodec.losses.balancer import Balancer
+from audiocodec.losses.loudness import LoudnessLoss
 from audiocodec.losses.spectral import SpectralLoss
 from audiocodec.nn.discriminator import Judgement
 
 Backward = Callable[..., None]
-WAVEFORM_LOSSES = ("mel", "stft", "waveform", "adversarial", "feature_matching")
+WAVEFORM_LOSSES = ("mel", "stft", "waveform", "loudness", "adversarial", "feature_matching")
 
 
 class Steps:
@@ -38,6 +39,7 @@ class Steps:
             mel_floor=loss.mel_floor,
             stft_floor=loss.stft_floor,
         ).to(device)
+        self.loudness = LoudnessLoss(config.sample_rate, config.data.level_db).to(device)
         waveform_weights = {name: self.weights[name] for name in WAVEFORM_LOSSES}
         self.balancer = Balancer(waveform_weights) if loss.balancer else None
 
@@ -87,6 +89,8 @@ class Steps:
         losses: dict[str, Tensor] = dict(self.spectral(reference=wav, estimate=estimate))
         if self.weights["waveform"]:
             losses["waveform"] = (estimate - wav).abs().mean()
+        if self.weights["loudness"]:
+            losses["loudness"] = self.loudness(reference=wav, estimate=estimate)
         if output.quantizer is not None:
             losses["codebook"] = output.quantizer.codebook_loss
             losses["commitment"] = output.quantizer.commitment_loss

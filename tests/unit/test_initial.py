@@ -150,13 +150,13 @@ ANEW = {  # keys of what a code means, with another value
     "quantizer.kind": "vq",
     "quantizer.codebook_size": "17",
     "quantizer.codebook_dim": "5",
+    "quantizer.distribution": "latents",
     "quantizer.bias": "false",
     "quantizer.map": "mlp",
     "quantizer.zero_code": "true",
 }
 GOES_ON = {  # keys of how it is started and trained
     "quantizer.start": "isotropic",
-    "quantizer.distribution": "uniform",
     "quantizer.train_codebook": "true",
     "quantizer.train_map": "false",
     "quantizer.gradient": "rotation",
