@@ -74,11 +74,17 @@ def _search_tile(
         rows = table[start : start + CODE_TILE]
         tile = scores[: len(latents) * len(rows)].view(len(latents), len(rows))
         torch.addmm(halves[start : start + CODE_TILE], latents, rows.T, beta=-1, out=tile)
-        value, where = tile.max(1)
-        if runner_up:
-            tile.scatter_(1, where[:, None], -torch.inf)
-            second = torch.maximum(torch.maximum(second, torch.minimum(best, value)), tile.amax(1))
+        value = tile.amax(1)
+        second = torch.maximum(second, torch.minimum(best, value))
         better = value > best
         best = torch.where(better, value, best)
-        index = torch.where(better, where + start, index)
+        # Where in a tile the largest score is takes twice as long as how large it is, and few frames need it: later
+        # tiles seldom hold a better code. On a GPU the choice of frames would cost more than it saves.
+        chosen = better.nonzero()[:, 0] if latents.device.type == "cpu" else slice(None)
+        part = tile[chosen]
+        where = part.argmax(1)
+        index[chosen] = torch.where(better[chosen], where + start, index[chosen])
+        if runner_up:
+            part.scatter_(1, where[:, None], -torch.inf)
+            second[chosen] = torch.maximum(second[chosen], part.amax(1))
     return index, best, second
