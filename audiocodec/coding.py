@@ -102,7 +102,8 @@ class BlockCodec:
             AudioError: samples that are integers or not finite.
         """
         self._check_codebooks(num_codebooks)
-        chunk = self._chunk_frames(chunk_seconds or CHUNK_SECONDS) * self.hop_length
+        seconds = CHUNK_SECONDS if chunk_seconds is None else chunk_seconds
+        chunk = self._chunk_frames(seconds) * self.hop_length
         left, right = (n * self.hop_length for n in self.encoder_halo)
         pending = np.zeros(0, np.float32)  # left context, the chunk to encode, right context
         context = 0  # samples of `pending` that are left context

@@ -25,11 +25,18 @@ CHECKOUT = Path(__file__).parents[1]
 MEASURE_SECONDS = 0.5  # short work is repeated until it has lasted so long
 
 
-def add_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
-    """Declare the options that every benchmark has."""
+def arguments(
+    parser: argparse.ArgumentParser, rounds: int, measure: Callable[[Cell], Mapping[str, float]]
+) -> argparse.Namespace:
+    """Declare the options that every benchmark has, and parse all; a call for one cell prints what `measure` finds and ends."""
     parser.add_argument("--rounds", type=int, default=rounds, metavar="N", help="median of N (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table to FILE as well")
     parser.add_argument("--cell", help=argparse.SUPPRESS)  # JSON: measure this in this process and print the result
+    args = parser.parse_args()
+    if args.cell:
+        print(json.dumps(measure(json.loads(args.cell))))
+        sys.exit(0)
+    return args
 
 
 def run_cells(module: str, cells: Sequence[Cell], rounds: int) -> list[dict[str, float]]:

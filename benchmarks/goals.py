@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.cells import Cell, add_arguments, publish, report, run_cells
+from benchmarks.cells import Cell, arguments, publish, report, run_cells
 
 RECIPE = str(Path(__file__).parents[1] / "recipes/conf/simvq_24k.yaml")
 HEADER = ("goal", "figure", "limit", "reached", "measured")
@@ -61,11 +61,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="training steps to average over (%(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the training steps (%(default)s)")
     parser.add_argument("--list", action="store_true", help="show the goals and end")
-    add_arguments(parser, rounds=3)
-    args = parser.parse_args()
-    if args.cell:
-        print(json.dumps(measure(json.loads(args.cell))))
-        return
+    args = arguments(parser, 3, measure)
     if unknown := set(args.groups) - set(groups):
         parser.error(f"no such goal: {', '.join(sorted(unknown))}")
     goals = [g for g in all_goals(args.long, args.batch_size, args.steps, args.device) if not args.groups or g.group in args.groups]  # fmt: skip

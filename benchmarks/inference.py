@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.memory import keep_freed
-from benchmarks.cells import Cell, add_arguments, memory_mb, neighbour, publish, report, run_cells, timed
+from benchmarks.cells import Cell, arguments, memory_mb, neighbour, publish, report, run_cells, timed
 from benchmarks.coders import PEER_KBPS, SIZES, make_work
 
 SECONDS = (1.0, 10.0, 60.0, 600.0)
@@ -35,11 +34,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (%(default)s)")
     parser.add_argument("--codecs", choices=OURS, nargs="+", default=["audiocodec"], help="ours (%(default)s)")
     parser.add_argument("--no-peer", action="store_true", help="leave EnCodec out even where it is installed")
-    add_arguments(parser, rounds=3)
-    args = parser.parse_args()
-    if args.cell:
-        print(json.dumps(measure(json.loads(args.cell))))
-        return
+    args = arguments(parser, 3, measure)
     peer = not args.no_peer and find_spec("encodec") is not None
     try:
         notes = _notes(args.model, peer)

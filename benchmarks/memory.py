@@ -8,7 +8,6 @@ which glibc otherwise raises to 32 MB by itself). The estimate is of the tensors
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 
 from audiocodec.config.load import load_config
 from audiocodec.training.report import describe
-from benchmarks.cells import Cell, add_arguments, memory_mb, publish, report, run_cells
+from benchmarks.cells import Cell, arguments, memory_mb, publish, report, run_cells
 from benchmarks.training import Step
 
 CONFIG = Path(__file__).parents[1] / "recipes/conf/mini.yaml"
@@ -51,11 +50,7 @@ def main() -> None:
     """Measure all cases, or the one that was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--cases", choices=CASES, nargs="+", default=list(CASES), help="default: all")
-    add_arguments(parser, rounds=1)
-    args = parser.parse_args()
-    if args.cell:
-        print(json.dumps(measure(json.loads(args.cell))))
-        return
+    args = arguments(parser, 1, measure)
     names = [(case, allocator) for case in args.cases for allocator in ALLOCATORS]
     cells: list[dict[str, Any]] = [{"set": CASES[case], "environment": ALLOCATORS[how]} for case, how in names]
     rows = [

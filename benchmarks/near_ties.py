@@ -6,7 +6,6 @@ The files are read, brought to the model's level and kept before anything is mea
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from audiocodec.audio import io
 from audiocodec.coding import BlockCodec
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
-from benchmarks.cells import Cell, add_arguments, publish, report, run_cells, timed
+from benchmarks.cells import Cell, arguments, publish, report, run_cells, timed
 
 RUNTIMES = ("torch", "onnx")
 RULES = ("neither", "margins", "decided")
@@ -29,11 +28,7 @@ def main() -> None:
     parser.add_argument("--audio", default=str(SAMPLES), metavar="FOLDER", help="files to encode (the sample speech)")
     parser.add_argument("--model", help="model file or folder (default: the one in the package)")
     parser.add_argument("--seconds", type=float, default=30.0, help="of audio, all files together (%(default)s)")
-    add_arguments(parser, rounds=3)
-    args = parser.parse_args()
-    if args.cell:
-        print(json.dumps(measure(json.loads(args.cell))))
-        return
+    args = arguments(parser, 3, measure)
     given = {"audio": args.audio, "model": args.model, "seconds": args.seconds}
     environment = {"OPENBLAS_NUM_THREADS": "1"}
     cells: list[dict[str, Any]] = [

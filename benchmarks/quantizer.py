@@ -16,7 +16,6 @@ can tell; near-ties are none.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,7 +25,7 @@ import torch.nn.functional as F
 
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.simvq import SimVQ
-from benchmarks.cells import Cell, add_arguments, memory_mb, publish, report, run_cells, timed
+from benchmarks.cells import Cell, arguments, memory_mb, publish, report, run_cells, timed
 
 SIZES = (1024, 4096, 16_384, 65_536, 262_144)
 FORMS = {"lean": ("search", "step"), "direct": ("search", "step"), "published": ("search",), "faiss": ("search",)}
@@ -42,11 +41,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=32, help="width of a code (%(default)s)")
     parser.add_argument("--frames", type=int, default=1024, help="frames at once (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
-    add_arguments(parser, rounds=3)
-    args = parser.parse_args()
-    if args.cell:
-        print(json.dumps(measure(json.loads(args.cell))))
-        return
+    args = arguments(parser, 3, measure)
     cells: list[dict[str, Any]] = [
         {"form": form, "work": work, "size": size, "dim": args.dim, "frames": args.frames, "threads": args.threads}
         for work in ("search", "step")

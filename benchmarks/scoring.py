@@ -7,7 +7,6 @@ The command starts, reads, resamples, checks the pairs, computes the mel distanc
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import resource
 import subprocess
@@ -20,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.cells import Cell, add_arguments, publish, report, run_cells
+from benchmarks.cells import Cell, arguments, publish, report, run_cells
 
 HEADER = ("form", "utterances", "processes", "CPU s", "wall s", "CPU beside bare", "wall beside bare")
 PESQ_RATE = 16_000  # what its wideband mode takes; STOI resamples by itself
@@ -41,11 +40,7 @@ def main() -> None:
     parser.add_argument("--estimate", type=Path, metavar="DIR", help="reconstructions, by the same names")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--count", type=int, default=1000, help="how many pairs (default: %(default)s)")
-    add_arguments(parser, rounds=1)
-    args = parser.parse_args()
-    if args.cell:
-        print(json.dumps(measure(json.loads(args.cell))))
-        return
+    args = arguments(parser, 1, measure)
     if args.reference is None or args.estimate is None:
         parser.error("--reference and --estimate are needed")
     folders = {"reference": str(args.reference), "estimate": str(args.estimate), "count": args.count}

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from audiocodec.config.load import load_config
 from audiocodec.config.schema import Config
 from audiocodec.training.ema import EMA
 from audiocodec.training.steps import DiscriminatorBundle, Steps
-from benchmarks.cells import Cell, add_arguments, memory_mb, publish, report, run_cells
+from benchmarks.cells import Cell, arguments, memory_mb, publish, report, run_cells
 
 CONFIG = Path(__file__).parents[1] / "recipes/conf/speech_24k_small.yaml"
 SIZES = (1024, 4096, 16_384, 65_536, 262_144)
@@ -55,11 +54,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="steps to average over (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="%(default)s")
-    add_arguments(parser, rounds=1)
-    args = parser.parse_args()
-    if args.cell:
-        print(json.dumps(measure(json.loads(args.cell))))
-        return
+    args = arguments(parser, 1, measure)
     shared = {"config": str(Path(args.config).resolve()), "set": args.set, "steps": args.steps}
     shared |= {"threads": args.threads, "device": args.device}
     cells: list[dict[str, Any]] = [{"size": size, **shared} for size in args.sizes]

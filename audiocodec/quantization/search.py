@@ -78,8 +78,8 @@ def _search_tile(
         second = torch.maximum(second, torch.minimum(best, value))
         better = value > best
         best = torch.where(better, value, best)
-        # Where in a tile the largest score is takes twice as long as how large it is, and few frames need it: later
-        # tiles seldom hold a better code. On a GPU the choice of frames would cost more than it saves.
+        # How large the largest score of a tile is takes less time than where it is, which few frames need: later tiles
+        # seldom hold a better code. A GPU would have to wait for the choice of frames, so it looks for all of them.
         chosen = better.nonzero()[:, 0] if latents.device.type == "cpu" else slice(None)
         part = tile[chosen]
         where = part.argmax(1)

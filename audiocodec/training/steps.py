@@ -39,7 +39,7 @@ class Steps:
             mel_floor=loss.mel_floor,
             stft_floor=loss.stft_floor,
         ).to(device)
-        self.loudness = LoudnessLoss(config.sample_rate, config.data.level_db).to(device)
+        self.loudness = LoudnessLoss(config.sample_rate, config.data.level_db).to(device) if loss.loudness else None
         waveform_weights = {name: self.weights[name] for name in WAVEFORM_LOSSES}
         self.balancer = Balancer(waveform_weights) if loss.balancer else None
 
@@ -89,7 +89,7 @@ class Steps:
         losses: dict[str, Tensor] = dict(self.spectral(reference=wav, estimate=estimate))
         if self.weights["waveform"]:
             losses["waveform"] = (estimate - wav).abs().mean()
-        if self.weights["loudness"]:
+        if self.loudness is not None:
             losses["loudness"] = self.loudness(reference=wav, estimate=estimate)
         if output.quantizer is not None:
             losses["codebook"] = output.quantizer.codebook_loss
