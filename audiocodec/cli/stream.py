@@ -166,6 +166,7 @@ def _encode(codec: Codec, blocks: Iterator[np.ndarray], num_codebooks: int | Non
 
 
 def _decode(codec: Codec, kind: str) -> None:
+    width = None
     with codec.stream_decoder() as stream:
         for number, line in enumerate(sys.stdin, 1):
             words = line.split()
@@ -173,6 +174,8 @@ def _decode(codec: Codec, kind: str) -> None:
                 raise TokenFileError(f"<stdin>:{number}: expected the codes of a frame, such as '5 7 9', got {line!r}")
             if any(int(word) >= codec.codebook_sizes[0] for word in words):
                 raise TokenFileError(f"<stdin>:{number}: codes outside 0 to {codec.codebook_sizes[0] - 1}")
+            if len(words) != (width := width or len(words)):
+                raise TokenFileError(f"<stdin>:{number}: {len(words)} codes, but {width} in the lines before")
             _write(to_pcm(stream.push(np.array([[int(word)] for word in words])), kind))
         _write(to_pcm(stream.finish(), kind))
 

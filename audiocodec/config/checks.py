@@ -122,7 +122,13 @@ _ABOVE_ZERO = (
     "train.clip_norm",
     "train.discriminator_clip_norm",
 )
-_SHARES = ("quantizer.dropout", "train.lr_final_ratio", "train.alarm_usage", "train.alarm_dimension")
+_SHARES = (
+    "quantizer.dropout",
+    *(f"data.augment.{kind}" for kind in ("talker", "room", "noise", "telephone", "clipping", "gap")),
+    "train.lr_final_ratio",
+    "train.alarm_usage",
+    "train.alarm_dimension",
+)
 
 
 def _check_encoder(config: Config) -> list[Problem]:

@@ -123,6 +123,18 @@ class DiscriminatorConfig:
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """Shares of the training segments that are changed before the codec hears them, each kind drawn on its own."""
+
+    talker: float = 0.0  # a second voice, 0 to 15 dB below
+    room: float = 0.0
+    noise: float = 0.0  # white to brown, 5 to 35 dB below
+    telephone: float = 0.0  # nothing above 4 kHz; in half of the cases nothing below 200 Hz
+    clipping: float = 0.0
+    gap: float = 0.0  # a part becomes digital silence
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Training audio: Kaldi-style folders."""
 
@@ -133,6 +145,7 @@ class DataConfig:
     level_jitter_db: float = 6.0
     memory_gb: float = 8.0  # audio decoded once into memory when it fits in this
     workers: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from audiocodec.data.manifest import Utterance
 from audiocodec.errors import AudioCodecError, CheckpointError, TrainingError
 from audiocodec.training import crash, state, validation
 from audiocodec.training.alarm import CollapseAlarm
+from audiocodec.training.augmentation import Augmentation
 from audiocodec.training.codebooks import CodebookUpdates
 from audiocodec.training.feeder import Feeder
 from audiocodec.training.guard import Action, Guard
@@ -77,6 +78,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             log.setLevel(logging.WARNING)
         self.guard = Guard(config.train.bad_steps_before_cut, config.train.bad_steps_before_rollback)
+        self.augmentation = Augmentation(config.data.augment, config.sample_rate)
         self.steps = Steps(config, self.accelerator.device)
         self.statistics = CodebookStatistics(
             config.quantizer.num_codebooks, config.quantizer.codebook_size, self.accelerator.device
@@ -188,7 +190,7 @@ class Trainer:
 
     def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool) -> Values:
         """Gradients of one micro-batch."""
-        wav = wav.to(self.accelerator.device)
+        wav = self.augmentation(wav.to(self.accelerator.device))
         raw = self.parts.raw_discriminators
         with self.accelerator.autocast():
             output: CodecOutput = self.parts.codec(wav, quantize=self.quantizer_started)

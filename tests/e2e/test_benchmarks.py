@@ -30,6 +30,14 @@ def test_near_ties(tiny_model_path: Path, tmp_path: Path) -> None:
     assert decided[:2] == decided[3:5] == ["0", "0"] and decided[2] == decided[5] != "0"
 
 
+def test_latent_error(tiny_model_path: Path, tmp_path: Path) -> None:
+    rows = benchmark_table("latent_error", tmp_path, "--model", tiny_model_path, "--seconds", "2")
+    assert [row["runtime"] for row in rows] == ["torch", "onnx"]
+    for row in rows:
+        assert int(row["frames"]) >= 2 * 75
+        assert 0 < float(row["median"]) <= float(row["99 %"]) <= float(row["largest"]) < 1e-3  # the bound near-ties rest on
+
+
 @pytest.mark.slow
 def test_inference_of_other_sizes(tmp_path: Path) -> None:
     """The sizes with random weights run, too; a batch and a busy neighbour are only for goals."""

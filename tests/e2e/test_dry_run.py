@@ -23,6 +23,7 @@ EXPECTED = {
     "simvq_24k_causal": {"hop_length_samples": 320, "bits_per_frame": 12, "bitrate_kbps": 0.9},
     "simvq_24k_residual": {"num_codebooks": 8, "bits_per_frame": 80, "bitrate_kbps": 6.0},
     "speech_24k_small": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
+    "speech_24k_residual_small": {"hop_length_samples": 320, "bits_per_frame": 80, "bitrate_kbps": 6.0},
 }
 
 

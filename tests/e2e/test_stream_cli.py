@@ -66,6 +66,7 @@ def test_loopback_tells_latency_and_underruns(tiny_model_path: Path) -> None:
         (("--encode",), b"abc", 1, "<stdin>: ends within a sample: 1 bytes of 2"),
         (("--encode", "--format", "f32le"), np.float32([np.nan]).tobytes(), 1, "NaN or infinite"),
         (("--decode",), b"5 7\n5 x\n", 1, "<stdin>:2: expected the codes of a frame"),
+        (("--decode",), b"5 7\n5\n", 1, "<stdin>:2: 1 codes, but 2 in the lines before"),
         (("--decode",), b"5 64\n", 1, "<stdin>:1: codes outside 0 to 63"),
         (("--decode",), b"1 2 3\n", 1, "1 <= K <= 2"),
         (("--encode", "--num-codebooks", "3"), b"", 2, "--num-codebooks 3"),
