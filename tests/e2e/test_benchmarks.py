@@ -35,7 +35,9 @@ def test_latent_error(tiny_model_path: Path, tmp_path: Path) -> None:
     assert [row["runtime"] for row in rows] == ["torch", "onnx"]
     for row in rows:
         assert int(row["frames"]) >= 2 * 75
-        assert 0 < float(row["median"]) <= float(row["99 %"]) <= float(row["largest"]) < 1e-3  # the bound near-ties rest on
+        assert (
+            0 < float(row["median"]) <= float(row["99 %"]) <= float(row["largest"]) < 1e-3
+        )  # the bound near-ties rest on
 
 
 @pytest.mark.slow

@@ -29,8 +29,8 @@ STATE = {"codec", "ema", "model", "discriminators", "optimizers"}
     [
         "train.warmup_autoencoder_steps=2",  # quantization is switched on by the first resumed step
         "train.warmup_autoencoder_steps=3 loss.balancer=true data.workers=1",
-        "train.warmup_autoencoder_steps=1 quantizer.num_codebooks=2 quantizer.dropout=0.5 loss.balancer=true "
-        "data.augment.noise=0.5 data.augment.talker=0.5",
+        "train.warmup_autoencoder_steps=1 quantizer.num_codebooks=2 quantizer.dropout=0.5 loss.balancer=true",
+        "train.warmup_autoencoder_steps=1 data.augment.noise=0.5 data.augment.talker=0.5",
     ],
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(overrides: str, tmp_path: Path, data: Path) -> None:
