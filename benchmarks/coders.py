@@ -38,7 +38,9 @@ CODECS = ("audiocodec", *SIZES, "encodec")  # the first is the model in the pack
 Work = Callable[[], object]
 
 
-def make_work(codec: str, direction: str, batch: int = 1, model: str | None = None) -> Callable[[float], Work]:
+def make_work(
+    codec: str, direction: str, batch: int = 1, model: str | None = None, apart: bool = False
+) -> Callable[[float], Work]:
     """Load a codec; returns what makes a piece of work of so many seconds.
 
     Args:
@@ -46,11 +48,12 @@ def make_work(codec: str, direction: str, batch: int = 1, model: str | None = No
         direction: `encode` or `decode`.
         batch: signals at once.
         model: in place of the one in the package, for `audiocodec`.
+        apart: the signals of the batch one after the other (ours only).
     """
     if codec == "encodec":
         return _encodec(direction, batch)
     ours = audiocodec.load(model) if codec == "audiocodec" else random_codec(codec, direction == "encode")
-    return _blocks(ours, direction) if batch == 1 else _batched(ours, direction, batch)
+    return _blocks(ours, direction) if batch == 1 else _batched(ours, direction, batch, 1 if apart else batch)
 
 
 def random_codec(name: str, start: bool) -> Codec:
@@ -89,15 +92,19 @@ def _blocks(codec: Any, direction: str) -> Callable[[float], Work]:
     return encode if direction == "encode" else decode
 
 
-def _batched(codec: Any, direction: str, batch: int) -> Callable[[float], Work]:
+def _batched(codec: Any, direction: str, batch: int, at_once: int) -> Callable[[float], Work]:
+    """`batch` signals, always the same: near-ties are work, and others would have another number of them."""
+
     def encode(seconds: float) -> Work:
-        wav = LEVEL * torch.randn(batch, 1, round(seconds * codec.sample_rate))
-        return lambda: codec.encode(wav)
+        torch.manual_seed(2)
+        wavs = (LEVEL * torch.randn(batch, 1, round(seconds * codec.sample_rate))).split(at_once)
+        return lambda: [codec.encode(wav) for wav in wavs]
 
     def decode(seconds: float) -> Work:
+        torch.manual_seed(2)
         frames = -(-round(seconds * codec.sample_rate) // codec.hop_length)
-        codes = torch.randint(0, codec.codebook_sizes[0], (batch, codec.num_codebooks, frames))
-        return lambda: codec.decode(codes)
+        parts = torch.randint(0, codec.codebook_sizes[0], (batch, codec.num_codebooks, frames)).split(at_once)
+        return lambda: [codec.decode(codes) for codes in parts]
 
     return encode if direction == "encode" else decode
 

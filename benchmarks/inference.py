@@ -49,8 +49,8 @@ def measure(cell: Cell) -> dict[str, float]:
     """One cell in this process.
 
     Args:
-        cell: `codec`, `direction` (encode | decode), `seconds`, `threads`, `model`; `batch` where it is not 1, and
-            `neighbour`: only two CPUs may be used, and a busy process has one of them.
+        cell: `codec`, `direction` (encode | decode), `seconds`, `threads`, `model`; `batch` where it is not 1, `apart`:
+            its signals one after the other, and `neighbour`: only two CPUs may be used, and a busy process has one of them.
 
     Returns:
         `cpu` and `wall` seconds per second of audio, `loaded` and `peak` memory in MB.
@@ -59,7 +59,7 @@ def measure(cell: Cell) -> dict[str, float]:
     if cell["codec"] != "encodec":
         keep_freed()  # as the command does
     batch = cell.get("batch", 1)
-    work_of = make_work(cell["codec"], cell["direction"], batch, cell.get("model"))
+    work_of = make_work(cell["codec"], cell["direction"], batch, cell.get("model"), cell.get("apart", False))
     work_of(min(1.0, cell["seconds"]))()  # the first call allocates and plans
     loaded = memory_mb("VmHWM")
     with neighbour() if cell.get("neighbour") else contextlib.nullcontext():

@@ -30,6 +30,7 @@ VERBS = {
     "evaluate": "score reconstructions against their references",
     "compare": "score models, Opus, Codec2, EnCodec and other systems on the same utterances",
     "report": "one HTML page about evaluations: scores, plots, clips to compare, blind tests",
+    "card": "a model card: codec, training, scores, from a training run and its evaluations",
     "probe": "how stable a model's tokens are under small changes of the audio, and how predictable",
     "export": "a model file to give away, from a training run or another model file",
     "codebook": "how a model's codebooks lie and are used: dead codes, distances, directions",

@@ -9,6 +9,7 @@ import logging
 import math
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.init_from and not begun:
         describe(args.init_from)  # a wrong name is said before all audio is read
     trainer = _prepare(config, folder, args)
-    with _stop_on_signal(trainer) as signals:
+    with _stop_on_signal(trainer) as signals, _recorded(trainer):
         step = trainer.run(args.max_minutes)
     print(f"audiocodec: {folder}: at step {step} of {config.train.steps}", file=sys.stderr)
     if signals:
@@ -119,6 +120,28 @@ def _dry_run(config: Config, as_json: bool) -> int:
         for name, value in values.items():
             print(f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}")
     return 0
+
+
+@contextlib.contextmanager
+def _recorded(trainer: Trainer) -> Iterator[None]:
+    """Write into the run's history what steps were done, however it ends."""
+    from audiocodec.training import history
+
+    first, started, accelerator = trainer.step, time.monotonic(), trainer.accelerator
+    try:
+        yield
+    finally:
+        if accelerator.is_main_process and trainer.step > first:
+            seconds = time.monotonic() - started
+            history.add(
+                trainer.folder,
+                first,
+                trainer.step,
+                seconds,
+                accelerator.device,
+                accelerator.num_processes,
+                trainer.dataset,
+            )
 
 
 @contextlib.contextmanager

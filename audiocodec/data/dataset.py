@@ -114,6 +114,13 @@ class SegmentDataset:
         self.preload()
         return len(self._slots)
 
+    def extent(self) -> tuple[int, float, int]:
+        """What there is to train on: utterances, hours, different speakers."""
+        self.preload()
+        assert self._loaded is not None
+        hours = sum(item.num_samples for item in self._loaded) / self.sample_rate / 3600
+        return len(self._loaded), hours, len({item.utterance.speaker for item in self._loaded})
+
     def segment(self, epoch: int, index: int) -> np.ndarray:
         """One segment, the same for the same (seed, epoch, index) in any process.
 

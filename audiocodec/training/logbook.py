@@ -28,7 +28,7 @@ class Logbook:
             first_step: where the progress bar starts.
             last_step: where it ends.
         """
-        self._writer = SummaryWriter(str(folder), purge_step=first_step) if active else None
+        self._writer = SummaryWriter(str(folder), purge_step=first_step + 1) if active else None
         hidden = not active or not sys.stderr.isatty()
         self._bar = tqdm(total=last_step, initial=first_step, unit="step", disable=hidden, dynamic_ncols=True)
         self._active = active

@@ -54,7 +54,7 @@ OWNERS = {
     "yaml": ("config.load",),
     "accelerate": ("training.parts", "evaluation"),
     "torch.distributed": ("training.parts",),
-    "matplotlib": ("evaluation.codebook_picture",),
+    "matplotlib": ("evaluation.codebook_picture", "report.training_picture"),
     "argparse": ("cli",),
     "onnxruntime": ("onnx.codec", "metrics.dnsmos"),
     "pickle": (),

@@ -1,0 +1,111 @@
+"""A model card from what a run left behind: codec, training, scores with intervals; what no file knows is added as it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from audiocodec import checkpoint
+from audiocodec.config.schema import Config
+from audiocodec.evaluation.catalogue import MEASURES
+from audiocodec.evaluation.results import cell, read_summary
+from audiocodec.training import history
+
+SHOWN = ("kbps_payload", "pesq", "stoi", "estoi", "mel_distance", "dnsmos_ovrl", "visqol", "speaker_similarity")
+
+
+def card(
+    title: str, model: Path, run: Path, evaluations: Mapping[str, Path], about: str, picture: str | None = None
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        title: its first line.
+        model: what `checkpoint.describe` takes: the file that the card is about.
+        run: folder of the experiment that made it.
+        evaluations: finished ones by the name that a row of the table gets, anchors too.
+        about: Markdown put below: known failures, audio and licences.
+        picture: link to the picture of the training log.
+
+    Raises:
+        AudioCodecError: something of it is not there.
+    """
+    described = checkpoint.describe(model)
+    config = checkpoint.config_of(described)
+    runs = history.read(run)
+    parts = [f"# {title}", _table(["", ""], [*_codec(config, described), *_training(config, runs)])]
+    if evaluations:
+        summaries = {label: read_summary(folder) for label, folder in evaluations.items()}
+        parts += ["## Scores", _scores(summaries), "Means over utterances; in brackets 95 % intervals by bootstrap."]
+        parts += _usage(summaries)
+        parts += ["```\n" + "\n".join(dict.fromkeys(s["command"] for s in summaries.values())) + "\n```"]
+    if picture:
+        parts += [
+            "## Training log",
+            f"![losses, validation, use of the codebooks and learning rate against steps]({picture})",
+        ]
+    return "\n\n".join([*parts, about.strip()]).rstrip() + "\n"
+
+
+def _codec(config: Config, described: Mapping[str, Any]) -> list[tuple[str, str]]:
+    q, encoder, decoder = config.quantizer, config.model.encoder, config.model.decoder
+    blocks = f", {encoder.convnext_layers} ConvNeXt blocks" if encoder.convnext_layers else ""
+    width = f"{decoder.layers} x {decoder.dim}" if decoder.kind == "istft" else f"{decoder.base_channels} channels"
+    rates = sorted({1, q.num_codebooks})
+    kbps = " to ".join(f"{config.bitrate_bps * n / q.num_codebooks / 1000:g}" for n in rates)
+    return [
+        ("codec", f"{config.sample_rate / 1000:g} kHz mono, {config.frame_rate:g} frames a second, {kbps} kbps"),
+        ("quantizer", f"{q.kind}, {q.num_codebooks} x {q.codebook_size:,} codes of {q.codebook_dim} dimensions"),
+        ("parts", f"SEANet encoder of {encoder.base_channels} channels{blocks}; {decoder.kind} decoder, {width}"),
+        ("weights", f"{described['parameters']:,} parameters, {described['bytes'] / 1e6:.1f} MB"),
+        ("fingerprint", described["fingerprint"]),
+        ("configuration", f"{config.name}, {hashlib.sha256(described['config'].encode()).hexdigest()[:16]}"),
+    ]
+
+
+def _training(config: Config, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    train, last = config.train, runs[-1]
+    segments = train.batch_size * train.gradient_accumulation
+    seconds = segments * config.segment_samples / config.sample_rate
+    where = dict.fromkeys(
+        f"{r['processes']} x {r['hardware']}, {r['threads']} threads, torch {r['torch']}" for r in runs
+    )
+    augmented = {kind: share for kind, share in vars(config.data.augment).items() if share}
+    kinds = ", ".join(f"{kind} {share:g}" for kind, share in augmented.items())
+    return [
+        ("data", f"{last['hours']:.2f} h, {last['clips']:,} clips, {last['speakers']:,} speakers"),
+        ("steps", f"{last['last_step']:,} of {segments} segments, {seconds:g} s of audio, per process"),
+        ("time", f"{sum(r['seconds'] for r in runs) / 3600:.1f} h in {len(runs)} run(s)"),
+        ("hardware", "; ".join(where)),
+        ("augmentation", f"shares of the segments: {kinds}" if kinds else "none"),
+    ]
+
+
+def _scores(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    used = [MEASURES[name] for name in SHOWN if any(name in s["measures"] for s in summaries.values())]
+    rows = [
+        (label, f"{s['n_rows']}", *(cell(s["measures"].get(m.name), f".{m.decimals}f", s["n_rows"]) for m in used))
+        for label, s in summaries.items()
+    ]
+    return _table(["audio", "utterances", *(measure.heading for measure in used)], rows)
+
+
+def _usage(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    rows = [
+        (label, f"{i}", f"{100 * use['usage']:.1f} %", f"{use['perplexity']:,.0f}", _one(use), f"{use['frames']:,}")
+        for label, summary in summaries.items()
+        for i, use in enumerate(summary.get("tokens", {}).get("codebooks", []))
+    ]
+    return [_table(["audio", "codebook", "used", "perplexity", "effective dimension", "frames"], rows)] if rows else []
+
+
+def _one(use: Mapping[str, Any]) -> str:
+    found = use.get("effective_dimension")
+    return "-" if found is None else f"{found:.1f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

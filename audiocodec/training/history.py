@@ -1,0 +1,70 @@
+"""What a run says of itself for its card: a line of JSON in `runs.jsonl` for every time that `audiocodec train` worked on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiocodec.data.dataset import SegmentDataset
+from audiocodec.errors import AudioCodecError
+
+FILE = "runs.jsonl"
+KEYS = ("first_step", "last_step", "seconds", "hardware", "processes", "threads", "torch", "clips", "hours", "speakers")
+
+
+def add(
+    folder: Path, first_step: int, last_step: int, seconds: float, device: torch.device, processes: int,
+    dataset: SegmentDataset,
+) -> None:  # fmt: skip
+    """Append a line.
+
+    Args:
+        folder: of the experiment.
+        first_step, last_step: where the work began and ended.
+        seconds: wall time between them.
+        device: that it was done on.
+        processes: how many worked.
+        dataset: preloaded; its clips, hours and speakers are counted.
+    """
+    clips, hours, speakers = dataset.extent()
+    values = (first_step, last_step, round(seconds, 1), hardware(device), processes, torch.get_num_threads())
+    line = dict(zip(KEYS, (*values, torch.__version__, clips, round(hours, 4), speakers), strict=True))
+    with (folder / FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The lines, oldest first.
+
+    Raises:
+        AudioCodecError: there are none, or a line is not one of `add`.
+    """
+    path = folder / FILE
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise AudioCodecError(f"{path}: cannot read what `audiocodec train` did: {error}") from None
+    for number, line in enumerate(lines, 1):
+        if not isinstance(line, dict) or line.keys() != set(KEYS):
+            raise AudioCodecError(f"{path}:{number}: not a line of `audiocodec train`")
+    if not lines:
+        raise AudioCodecError(f"{path}: is empty")
+    return lines
+
+
+def hardware(device: torch.device) -> str:
+    """Name of the card, or of the processor and how many of its cores there are."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"{os.cpu_count()} cores of {model}"

@@ -1,0 +1,97 @@
+"""A card is what the run and its evaluations say: every figure of it is looked up elsewhere here."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from audiocodec.checkpoint import describe
+from audiocodec.cli.main import main
+from audiocodec.evaluation.rows import Row
+from audiocodec.evaluation.summary import summarize
+
+pytestmark = pytest.mark.usefixtures("fresh_process")
+
+
+@pytest.fixture
+def run(tmp_path: Path, command: list[str]) -> Path:
+    """An experiment of three steps in two runs, with a line of the log at each step."""
+    every = ["--set", "train.log_interval=1", "--set", "train.valid_interval=1", "--set", "data.augment.noise=0.25"]
+    assert main([*command, *every, "--set", "train.steps=1"]) == 0
+    for _ in range(2):  # the second time there is nothing left to do
+        assert main([*command, *every, "--set", "train.steps=3", "--resume"]) == 0
+    return tmp_path / "exp"
+
+
+def evaluation(folder: Path, stoi: list[float]) -> Path:
+    folder.mkdir()
+    rows = [Row(f"u{i}", {}, {"stoi": value}, {}) for i, value in enumerate(stoi)]
+    (folder / "summary.json").write_text(json.dumps(summarize(rows, ["stoi"], {}, f"command of {folder.name}")))
+    return folder
+
+
+def test_card(run: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in (run / "runs.jsonl").read_text().splitlines()]
+    assert [(line["first_step"], line["last_step"]) for line in lines] == [(0, 1), (1, 3)]
+    assert all(line["clips"] == 5 and line["processes"] == 1 and line["seconds"] > 0 for line in lines)
+    assert lines[0]["hours"] == pytest.approx((5 * 4000 + 2000) / 8000 / 3600, abs=1e-4)
+    about = tmp_path / "about.md"
+    about.write_text("## Known failures\n\nIt cannot speak.\n")
+    good, bad = evaluation(tmp_path / "good", [0.5, 0.7]), evaluation(tmp_path / "bad", [0.25, 0.25])
+    out, picture = tmp_path / "CARD.md", tmp_path / "log.png"
+    words = ["card", str(run), "-o", str(out), "--picture", str(picture), "--about", str(about)]
+    words += ["--title", "tiny one", "--evaluation", f"dev={good}", "--evaluation", f"noise={bad}"]
+    assert main(words) == 0
+    text = out.read_text()
+    assert text.startswith("# tiny one\n") and text.endswith("## Known failures\n\nIt cannot speak.\n")
+    facts = dict(re.findall(r"^\| (\w+) \| (.*) \|$", text, re.MULTILINE))
+    assert facts["codec"] == "8 kHz mono, 400 frames a second, 1.6 kbps"
+    assert facts["fingerprint"] == describe(run)["fingerprint"]
+    assert facts["steps"].startswith("3 of 2 segments, 0.2 s of audio")
+    assert facts["time"].endswith(" in 2 run(s)")
+    assert facts["augmentation"] == "shares of the segments: noise 0.25"
+    assert re.search(r"^\| dev \| 2 \| 0\.600 \[", text, re.MULTILINE)
+    assert re.search(r"^\| noise \| 2 \| 0\.250 \[", text, re.MULTILINE)
+    assert "command of good\ncommand of bad\n" in text and "(log.png)" in text
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_is_of_what_was_logged(run: Path) -> None:
+    from audiocodec.report.training_picture import read_scalars
+
+    curves = read_scalars(run / "tensorboard")
+    assert curves["loss/mel"][0] == curves["valid/mel"][0] == [1, 2, 3]
+    log = (run / "train.log").read_text()
+    found = {int(step): float(value) for step, value in re.findall(r"step (\d+)  \S+ steps/s.*? mel (\S+)", log)}
+    assert dict(zip(*curves["loss/mel"])) == pytest.approx(found, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--evaluation", "dev"], 2, "'dev' is not NAME=DIR"),
+        (["--evaluation", "dev=nowhere"], 1, "cannot read the summary"),
+        (["--about", "nowhere.md"], 1, "nowhere.md"),
+        (["--picture", "log.jpg"], 2, "ends in .png"),
+        (["--model", "nowhere"], 2, "nowhere: no such model"),
+    ],
+)
+def test_what_is_missing_is_said_and_nothing_written(
+    run: Path, tmp_path: Path, words: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "CARD.md"
+    assert main(["card", str(run), "-o", str(out), *words]) == status
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_run_without_history_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text, message in ((None, "cannot read"), ("", "is empty"), ("{}\n", ":1: not a line"), ("no\n", "cannot read")):
+        (run / "runs.jsonl").unlink(missing_ok=True)
+        if text is not None:
+            (run / "runs.jsonl").write_text(text)
+        assert main(["card", str(run), "-o", str(tmp_path / "c.md")]) == 1
+        assert message in capsys.readouterr().err
