@@ -45,14 +45,14 @@ def resolve(model: str | Path | None = None) -> Path:
     """The model file that `model` means.
 
     Args:
-        model: None for the default; a shipped name; a `.safetensors` file; a folder with a `model.safetensors`, or an
-            experiment folder, whose newest checkpoint counts.
+        model: None for the default; a shipped name, with `-` or `_`; a `.safetensors` file; a folder with a
+            `model.safetensors`, or an experiment folder, whose newest checkpoint counts.
 
     Raises:
         CheckpointError: nothing there is a model.
     """
     name = DEFAULT_MODEL if model is None else str(model)
-    shipped = PRETRAINED / name / MODEL_FILE
+    shipped = PRETRAINED / name.replace("-", "_") / MODEL_FILE
     if os.sep not in name and shipped.is_file():
         return shipped
     path = Path(name)
