@@ -31,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-d", "--output-dir", required=True, metavar="OUT", help="gets a folder for each system, and RESULTS.md"
     )
     parser.add_argument(
-        "-m", "--model", action="append", default=[], metavar="[LABEL=]MODEL", help="to compare; as often as you like"
+        "-m",
+        "--model",
+        action="append",
+        default=[],
+        metavar="[LABEL=]MODEL[@N]",
+        help="to compare, with its first N codebooks; as often as you like",
     )
     parser.add_argument(
         "--anchor", nargs="+", action="extend", metavar="NAME", help=f"{_anchor_names()} (default: all but -cbr)"

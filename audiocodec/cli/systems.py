@@ -80,18 +80,23 @@ class ModelSystem:
 
     label: str
     model: batch.Model
+    num_codebooks: int | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace, label: str, name: str) -> ModelSystem:
-        """The model of this name, path or folder; its header is read now, its weights when they are needed.
+        """The model of this name, path or folder, `@N` behind it for its first N codebooks; its header is read now, its
+        weights when they are needed.
 
-        Without a label it is called what the user calls it: the name, or the last part of the path.
+        Without a label it is called what the user calls it: the name, or the last part of the path, and `-N`.
         """
-        model = batch.Model(argparse.Namespace(**{**vars(args), "model": name, "num_codebooks": None}))
-        label = label or Path(name).name.removesuffix(".safetensors")
+        place, at, count = name.rpartition("@")
+        num_codebooks = int(count) if at and count.isdecimal() and int(count) > 0 and not os.path.exists(name) else None
+        place = name if num_codebooks is None else place
+        model = batch.Model(argparse.Namespace(**{**vars(args), "model": place, "num_codebooks": num_codebooks}))
+        label = label or Path(place).name.removesuffix(".safetensors") + (f"-{num_codebooks}" if num_codebooks else "")
         if not is_label(label):
             raise UsageError(f"-m {name}: {label!r} cannot name a folder; say -m LABEL={name}")
-        return cls(label, model)
+        return cls(label, model, num_codebooks)
 
     def prepare(
         self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
@@ -99,7 +104,9 @@ class ModelSystem:
         """See `System.prepare`."""
         from audiocodec.evaluation.reconstruct import TIMINGS, reconstruct
 
-        entries = reconstruct(self.model.codec, references, folder, None, args.resume, args.allow_pipes, advance)
+        entries = reconstruct(
+            self.model.codec, references, folder, self.num_codebooks, args.resume, args.allow_pipes, advance
+        )
         return entries, replace(options, bitrate=True, timings=(str(folder / TIMINGS),), model=self.model.facts)
 
 

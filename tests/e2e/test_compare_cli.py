@@ -132,6 +132,25 @@ def test_the_readme_s_command_runs(line: str, trees: Path, tmp_path: Path) -> No
     assert "| speech_24k | 3 |" in (tmp_path / "out/RESULTS.md").read_text()
 
 
+def test_a_model_by_its_first_codebooks(
+    tiny_model_path: Path, trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny model has two codebooks of 64: 6 bits a frame each, 75 frames a second."""
+    words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), "--metrics", "stoi"]
+    words += ["--device", "cpu", "--jobs", "1", "--anchor", "reference"]
+    assert main([*words, "-m", f"one={tiny_model_path}@1", "-m", f"two={tiny_model_path}"]) == 0
+    rate = {label: rows_of(tmp_path / "out" / label)["a"]["kbps_payload"] for label in ("one", "two")}
+    assert rate == pytest.approx({"one": 0.45, "two": 0.9})
+    tiny = tmp_path / "tiny.safetensors"
+    shutil.copy(tiny_model_path, tiny)
+    assert main([*words, "-m", f"{tiny}@2", "--force"]) == 0
+    assert (tmp_path / "out/tiny-2/rows.jsonl").is_file()
+    assert main([*words, "-m", f"{tiny}@3", "--force"]) == 2
+    assert "--num-codebooks 3" in capsys.readouterr().err
+    assert main([*words, "-m", f"{tiny}@0", "--force"]) == 2
+    assert "tiny.safetensors@0: no such model" in capsys.readouterr().err
+
+
 def test_a_model_is_called_what_the_user_calls_it(
     tiny_model_path: Path, trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
