@@ -94,7 +94,8 @@ class Augmentation:
         below, above = (frequency - 200) / (low - 200), (4000 - frequency) / (4000 - high)
         without_lows = (torch.rand(len(wav), 1) < 0.5).to(wav.device)
         kept = above.clamp(0, 1) * torch.where(without_lows, below.clamp(0, 1), torch.ones_like(below))
-        return torch.fft.irfft(spectrum * kept, wav.shape[1])
+        heard: Tensor = torch.fft.irfft(spectrum * kept, wav.shape[1])
+        return heard
 
     @staticmethod
     def _clipping(wav: Tensor, _: Tensor) -> Tensor:
