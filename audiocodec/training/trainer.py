@@ -29,6 +29,7 @@ from audiocodec.training import crash, state, validation
 from audiocodec.training.alarm import CollapseAlarm
 from audiocodec.training.augmentation import Augmentation
 from audiocodec.training.codebooks import CodebookUpdates
+from audiocodec.training.device_audio import DeviceAudio
 from audiocodec.training.feeder import Feeder
 from audiocodec.training.guard import Action, Guard
 from audiocodec.training.initial import take_codec, take_discriminators
@@ -71,12 +72,15 @@ class Trainer:
 
         Raises:
             CheckpointError: the checkpoint does not fit.
+            ConfigError: `data.on_device`, and the dataset does not keep its audio.
+            TrainingError: the device has no room for it.
         """
         self.config, self.folder, self.dataset = config, folder, dataset
         self.parts = Parts(config, device)
         self.accelerator = self.parts.accelerator
         if not self.accelerator.is_main_process:
             log.setLevel(logging.WARNING)
+        self.audio = DeviceAudio(dataset, self.accelerator.device) if config.data.on_device else None
         self.guard = Guard(config.train.bad_steps_before_cut, config.train.bad_steps_before_rollback)
         self.augmentation = Augmentation(config.data.augment, config.sample_rate)
         self.steps = Steps(config, self.accelerator.device)
@@ -352,6 +356,7 @@ class Trainer:
             rank=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
             workers=self.config.data.workers,
+            audio=self.audio,
         )
 
     def _stop_now(self, started: float, max_minutes: float) -> bool:

@@ -31,6 +31,7 @@ STATE = {"codec", "ema", "model", "discriminators", "optimizers"}
         "train.warmup_autoencoder_steps=3 loss.balancer=true data.workers=1",
         "train.warmup_autoencoder_steps=1 quantizer.num_codebooks=2 quantizer.dropout=0.5 loss.balancer=true",
         "train.warmup_autoencoder_steps=1 data.augment.noise=0.5 data.augment.talker=0.5",
+        "train.warmup_autoencoder_steps=1 data.on_device=true data.workers=1 data.augment.room=0.5",
     ],
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(overrides: str, tmp_path: Path, data: Path) -> None:
@@ -47,6 +48,20 @@ def test_a_resumed_run_is_the_run_that_never_stopped(overrides: str, tmp_path: P
     halfway = tensors(tmp_path / "parts", 2)
     moved = [name for name in whole if name.startswith("codec/") and not np.array_equal(whole[name], halfway[name])]
     assert any("encoder" in name for name in moved) and any("quantizer" in name for name in moved)
+
+
+def test_audio_on_the_device_trains_the_same_model(tmp_path: Path, data: Path, command: list[str]) -> None:
+    assert main(command) == 0
+    held = [*command, "--set", "data.on_device=true"]
+    held[held.index("--exp") + 1] = str(tmp_path / "held")
+    assert main(held) == 0
+    plain, other = tensors(tmp_path / "exp", 4), tensors(tmp_path / "held", 4)
+    assert plain.keys() == other.keys()
+    assert [name for name in plain if not np.array_equal(plain[name], other[name])] == []
+    assert "audio on the device" in (tmp_path / "held" / "train.log").read_text()
+    held[held.index("--exp") + 1] = str(tmp_path / "none")
+    assert main([*held, "--set", "data.memory_gb=1e-5"]) == 2
+    assert not (tmp_path / "none" / "checkpoints").exists()
 
 
 def test_the_final_checkpoint_is_a_model(tmp_path: Path, data: Path) -> None:
