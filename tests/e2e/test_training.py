@@ -221,6 +221,19 @@ def test_log(tmp_path: Path, data: Path) -> None:
     assert events.Audio("estimate/u0/audio")[0].sample_rate == 8000
 
 
+def test_speed_is_logged(tmp_path: Path, command: list[str]) -> None:
+    """Steps 1 and 2 are the first of their kinds, unquantised and quantised: they may compile, and are not counted."""
+    assert main([*command, "--set", "train.log_interval=1"]) == 0
+    events = EventAccumulator(str(tmp_path / "exp" / "tensorboard")).Reload()
+    speeds = events.Scalars("train/tflops")
+    assert [event.step for event in speeds] == [3, 4]
+    assert "train/peak_share" not in events.Tags()["scalars"]  # of a CPU no peak is known
+    log = (tmp_path / "exp" / "train.log").read_text()
+    (line,) = [line for line in log.splitlines() if "a step is " in line]
+    assert line.endswith(" GFLOP in convolutions and matrix products; cpu, float32: peak not known")
+    assert f"tflops {speeds[-1].value:.4g}" in log
+
+
 def test_bfloat16(tmp_path: Path, data: Path) -> None:
     run = trainer(config("train.steps=3 train.precision=bf16 loss.balancer=true"), tmp_path, data)
     kinds: set[torch.dtype] = set()
