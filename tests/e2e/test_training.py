@@ -19,6 +19,7 @@ from workspace import fingerprint
 from audiocodec.checkpoint import load
 from audiocodec.cli.main import main
 from audiocodec.training import state
+from audiocodec.training.device_audio import DeviceAudio
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 STATE = {"codec", "ema", "model", "discriminators", "optimizers"}
@@ -50,11 +51,16 @@ def test_a_resumed_run_is_the_run_that_never_stopped(overrides: str, tmp_path: P
     assert any("encoder" in name for name in moved) and any("quantizer" in name for name in moved)
 
 
-def test_audio_on_the_device_trains_the_same_model(tmp_path: Path, data: Path, command: list[str]) -> None:
-    assert main(command) == 0
+def test_audio_on_the_device_trains_the_same_model(
+    tmp_path: Path, data: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut: list[int] = []
+    segments = DeviceAudio.segments
+    monkeypatch.setattr(DeviceAudio, "segments", lambda self, crops: cut.append(len(crops)) or segments(self, crops))
+    assert main(command) == 0 and cut == []
     held = [*command, "--set", "data.on_device=true"]
     held[held.index("--exp") + 1] = str(tmp_path / "held")
-    assert main(held) == 0
+    assert main(held) == 0 and cut == [2] * 4
     plain, other = tensors(tmp_path / "exp", 4), tensors(tmp_path / "held", 4)
     assert plain.keys() == other.keys()
     assert [name for name in plain if not np.array_equal(plain[name], other[name])] == []
