@@ -1,7 +1,10 @@
 """Time and peak memory of a training step by codebook size, for a configuration.
 
 The steps are the trainer's own (`training.steps`), with its optimizers and its average of the weights, on noise instead
-of speech: quantized, and against the discriminators if the configuration ever gets to them. One micro-batch a step.
+of speech: quantized, and against the discriminators if the configuration ever gets to them. One micro-batch a step. The
+noise is on the device from the start, as the audio is with `data.on_device`; `--set train.compile=true` compiles what the
+trainer compiles, in the step before those that are timed, and `--set train.precision=bf16` is passed on as well.
+`TFLOP/s` counts what `training.flops` counts, of a step that trains the discriminators as well.
 
 `--reference` adds a stand-in for the training of the SimVQ repository (https://github.com/youngsheen/SimVQ): its encoder
 (SEANet-512 with LSTM) and its decoder's size (12 ConvNeXt blocks of 768, without the attention block) against
@@ -23,7 +26,9 @@ import torch
 from audiocodec.build import build_codec, build_discriminators
 from audiocodec.config.load import load_config
 from audiocodec.config.schema import Config
+from audiocodec.training.compilation import compile_modules
 from audiocodec.training.ema import EMA
+from audiocodec.training.flops import step_flops
 from audiocodec.training.steps import DiscriminatorBundle, Steps
 from benchmarks.cells import Cell, arguments, memory_mb, publish, report, run_cells
 
@@ -41,7 +46,7 @@ REFERENCE = (
     "loss.mel_windows=[1024]",
     "loss.mel_bands=[100]",
 )
-HEADER = ("model", "codebook", "parameters", "CPU s", "wall s", "steps/s", "peak MB")
+HEADER = ("model", "codebook", "parameters", "CPU s", "wall s", "steps/s", "TFLOP/s", "peak MB")
 
 
 def main() -> None:
@@ -69,7 +74,7 @@ def main() -> None:
             f"{r['cpu']:.2f}",
             f"{r['wall']:.2f}",
         ]
-        + [f"{1 / r['wall']:.2f}", f"{r['peak']:.0f}"]
+        + [f"{1 / r['wall']:.2f}", f"{r['flops'] / r['wall'] / 1e12:.3g}", f"{r['peak']:.0f}"]
         for c, r in zip(cells, results)
     ]
     config = load_config(args.config, args.set)
@@ -83,7 +88,7 @@ def measure(cell: Cell) -> dict[str, float]:
         cell: `config`, `set`, `size`, `steps`, `threads`, `device`.
 
     Returns:
-        `parameters` of the codec, `cpu` and `wall` seconds of a step, `peak` memory in MB.
+        `parameters` of the codec, `cpu` and `wall` seconds of a step, `peak` memory in MB, `flops` of a step.
     """
     torch.set_num_threads(cell["threads"])
     device = torch.device(cell["device"])
@@ -97,11 +102,13 @@ def measure(cell: Cell) -> dict[str, float]:
         step.run()
     _wait(device)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else memory_mb("VmHWM")
     return {
         "parameters": sum(p.numel() for p in step.codec.parameters()),
         "cpu": cpu / cell["steps"],
         "wall": wall / cell["steps"],
-        "peak": torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else memory_mb("VmHWM"),
+        "peak": peak,
+        "flops": step_flops(config, (True, step.adversarial, step.adversarial)) / config.train.gradient_accumulation,
     }
 
 
@@ -115,6 +122,8 @@ class Step:
         self.adversarial = _adversarial(config)
         self.steps = Steps(config, device)
         self.average = EMA(self.codec, config.train.ema_decay)
+        if config.train.compile:
+            compile_modules(self.codec, self.judges.discriminators, config)
         modules = [self.codec, self.judges] if self.adversarial else [self.codec]
         self.optimizers = [
             torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], betas=config.train.betas)
@@ -154,9 +163,10 @@ def _wait(device: torch.device) -> None:
 
 def _notes(config: Config, args: argparse.Namespace) -> list[str]:
     judges = "with" if _adversarial(config) else "without"
+    compiled = ", compiled" if config.train.compile else ""
     segments = f"{config.train.batch_size} segments of {config.segment_samples:,} samples"
     return [
-        f"Configuration {config.name}: {segments}, {config.train.precision}, {judges} discriminators.",
+        f"Configuration {config.name}: {segments}, {config.train.precision}, {judges} discriminators{compiled}.",
         f"On {args.device}, CPU threads: {args.threads}; mean of {args.steps} steps after a first one.",
         "CPU time is over all threads; memory is the peak of the process (on a GPU: of its tensors).",
     ]

@@ -81,6 +81,7 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
         d.level_jitter_db,
         d.memory_gb,
         args.allow_pipes,
+        must_fit=d.on_device,
     )
     dataset.preload(_progress())
     valid = read_folder(d.valid, args.allow_pipes) if d.valid else []
@@ -104,7 +105,7 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
         trainer.accelerator.num_processes,
         len(dataset),
         len(dataset.silent),
-        "in memory" if dataset.in_memory else "read from disk",
+        "on the device" if trainer.audio else "in memory" if dataset.in_memory else "read from disk",
     )
     return trainer
 

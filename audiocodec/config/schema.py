@@ -144,6 +144,7 @@ class DataConfig:
     level_db: float = -24.0  # RMS of every utterance, dB full scale; what encoding uses too
     level_jitter_db: float = 6.0
     memory_gb: float = 8.0  # audio decoded once into memory when it fits in this
+    on_device: bool = False  # all of it is held, as int16, where the training is, and segments are cut there
     workers: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -157,6 +158,7 @@ class TrainConfig:
     batch_size: int = 16  # segments per process and micro-batch
     gradient_accumulation: int = 1
     precision: str = "float32"  # float32 | bf16
+    compile: bool = False  # torch.compile of encoder, decoder and discriminators: minutes at first, faster steps
     learning_rate: float = 5e-4
     discriminator_learning_rate: float = 5e-4
     lr_warmup_steps: int = 500

@@ -12,14 +12,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from audiocodec.audio import io
 from audiocodec.data.manifest import Utterance, refuse
 from audiocodec.data.pipes import audio_file
-from audiocodec.errors import AudioError, ManifestError
+from audiocodec.errors import AudioError, ConfigError, ManifestError
 
 SILENCE_DB = -70.0  # RMS below this has nothing to learn from
 _BLOCK_SAMPLES = 1 << 18
@@ -27,6 +27,15 @@ _MARGIN = 2048  # samples on both sides of a part that is resampled alone: longe
 _PERMUTATION = (0, 1)  # keeps the shuffle's random stream apart from every (seed, epoch, index) stream
 
 _T = TypeVar("_T")
+
+
+class Crop(NamedTuple):
+    """Where a segment lies, and the two factors its int16 samples are multiplied with, one after the other."""
+
+    utterance: int  # position in `kept`
+    start: int  # first sample
+    unit: float  # amplitude of one step of int16
+    gain: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class SegmentDataset:
         level_jitter_db: the scale then varies by up to this much, per segment.
         memory_gb: keep decoded audio when all of it fits in this many 10^9 bytes.
         allow_pipes: run commands from `wav.scp`.
+        must_fit: refuse audio that does not fit in `memory_gb`.
 
     Attributes:
         silent: ids of utterances left out because their RMS is below -70 dB full scale (after `preload`).
@@ -68,12 +78,14 @@ class SegmentDataset:
         level_jitter_db: float = 6.0,
         memory_gb: float = 8.0,
         allow_pipes: bool = False,
+        must_fit: bool = False,
     ) -> None:
         self.sample_rate, self.segment_samples, self.seed = sample_rate, segment_samples, seed
         self.level_db, self.level_jitter_db = level_db, level_jitter_db
         self.silent: list[str] = []
         self.in_memory = False
         self._utterances, self._memory_gb, self._allow_pipes = list(utterances), memory_gb, allow_pipes
+        self._must_fit = must_fit
         self._loaded: list[_Loaded] | None = None
         self._slots = np.zeros(0, np.int64)
         self._order: tuple[int, np.ndarray] = (-1, self._slots)
@@ -87,6 +99,7 @@ class SegmentDataset:
 
         Raises:
             ManifestError: naming the utterances that cannot be read, or that nothing is left to train on.
+            ConfigError: audio that must fit in memory does not; said before any of it is decoded.
         """
         if self._loaded is not None:
             return
@@ -95,6 +108,9 @@ class SegmentDataset:
             headers = _gather([pool.submit(self._header, u) for u in self._utterances], self._utterances)
             total = sum(io.resampled_length(h.num_samples, h.sample_rate, self.sample_rate) for h in headers)
             self.in_memory = 2 * total <= self._memory_gb * 1e9
+            if self._must_fit and not self.in_memory:
+                need = f"the audio takes {2 * total / 1e9:.3g} GB at {self.sample_rate} Hz"
+                raise ConfigError(f"data.memory_gb: {need}, got {self._memory_gb:g}; data.on_device needs all of it")
             work = [pool.submit(self._load, u, h) for u, h in zip(self._utterances, headers)]
             try:
                 loaded = _gather(work, self._utterances, progress)
@@ -127,23 +143,38 @@ class SegmentDataset:
         Returns:
             float32 [segment_samples]; a shorter utterance is followed by zeros.
         """
-        item, start, gain = self._draw(epoch, index)
+        crop, item = self._draw(epoch, index)
         length = min(self.segment_samples, item.num_samples)
         out = np.zeros(self.segment_samples, np.float32)
         if item.samples is not None:
-            part = item.samples[start : start + length].astype(np.float32) * np.float32(item.stats.peak / 32767)
+            part = item.samples[crop.start : crop.start + length].astype(np.float32) * np.float32(crop.unit)
         else:
-            part = self._read_part(item, start, length)
-        out[: len(part)] = part * np.float32(gain)
+            part = self._read_part(item, crop.start, length)
+        out[: len(part)] = part * np.float32(crop.gain)
         return out
+
+    def crop(self, epoch: int, index: int) -> Crop:
+        """What `segment` cuts and multiplies, for those who hold the samples themselves."""
+        return self._draw(epoch, index)[0]
+
+    def kept(self) -> list[np.ndarray]:
+        """int16 samples of every utterance that is not silent, its peak at full scale.
+
+        Raises:
+            ConfigError: the audio is not in memory.
+        """
+        self.preload()
+        if not self.in_memory:
+            raise ConfigError(f"data.memory_gb: the audio does not fit in {self._memory_gb:g} GB: none of it is kept")
+        return [item.samples for item in self._loaded or () if item.samples is not None]
 
     def locate(self, epoch: int, index: int) -> tuple[str, int]:
         """Where a segment comes from: (utterance id, first sample at the dataset's rate)."""
-        item, start, _ = self._draw(epoch, index)
-        return item.utterance.id, start
+        crop, item = self._draw(epoch, index)
+        return item.utterance.id, crop.start
 
-    def _draw(self, epoch: int, index: int) -> tuple[_Loaded, int, float]:
-        """The utterance, crop start and gain of (epoch, index)."""
+    def _draw(self, epoch: int, index: int) -> tuple[Crop, _Loaded]:
+        """The crop of (epoch, index) and its utterance."""
         if not 0 <= index < len(self):
             raise IndexError(f"segment {index} of {len(self)}")
         assert self._loaded is not None
@@ -151,12 +182,13 @@ class SegmentDataset:
         if order[0] != epoch:
             rng = np.random.default_rng((self.seed, epoch, *_PERMUTATION))
             self._order = order = (epoch, rng.permutation(len(self._slots)))
-        item = self._loaded[self._slots[order[1][index]]]
+        utterance = int(self._slots[order[1][index]])
+        item = self._loaded[utterance]
         rng = np.random.default_rng((self.seed, epoch, index))
         start = int(rng.integers(0, max(0, item.num_samples - self.segment_samples) + 1))
         jitter = 10 ** (rng.uniform(-self.level_jitter_db, self.level_jitter_db) / 20)
         gain = io.level_gain(item.stats, self.level_db) * jitter
-        return item, start, min(gain, 1 / item.stats.peak)
+        return Crop(utterance, start, item.stats.peak / 32767, min(gain, 1 / item.stats.peak)), item
 
     def _header(self, utterance: Utterance) -> io.AudioInfo:
         with audio_file(utterance.path, self._allow_pipes) as path:

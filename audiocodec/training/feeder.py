@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.data.dataset import SegmentDataset
+from audiocodec.training.device_audio import DeviceAudio
 
 
 class Feeder:
@@ -22,7 +24,15 @@ class Feeder:
     """
 
     def __init__(
-        self, dataset: SegmentDataset, batch_size: int, *, position: int, rank: int, processes: int, workers: int
+        self,
+        dataset: SegmentDataset,
+        batch_size: int,
+        *,
+        position: int,
+        rank: int,
+        processes: int,
+        workers: int,
+        audio: DeviceAudio | None = None,
     ) -> None:
         """Start serving.
 
@@ -33,25 +43,28 @@ class Feeder:
             rank: this process.
             processes: how many there are.
             workers: threads that read ahead; 0 reads when asked.
+            audio: that of `dataset` on a device, where the segments are then cut; threads draw no more than the places.
         """
         self.dataset, self.batch_size, self.position = dataset, batch_size, position
         self.rank, self.processes = rank, processes
         self._pool = ThreadPoolExecutor(workers) if workers else None
-        self._ahead: deque[list[Future[npt.NDArray[np.float32]]]] = deque()
+        self._ahead: deque[list[Future[Any]]] = deque()
         self._depth = 4 if workers else 0
+        self._read: Callable[[int, int], Any] = dataset.segment if audio is None else dataset.crop
+        self._together: Callable[[list[Any]], Tensor] = _stacked if audio is None else audio.segments
 
     def next(self) -> tuple[Tensor, list[tuple[int, int]]]:
-        """The next micro-batch `[B, 1, S]` float32 and its (epoch, index) pairs."""
+        """The next micro-batch `[B, 1, S]` float32, on the CPU or where the audio is, and its (epoch, index) pairs."""
         items = self._items(0)
         if self._pool is None:
-            segments = [self.dataset.segment(*item) for item in items]
+            read = [self._read(*item) for item in items]
         else:
             while len(self._ahead) < self._depth:
                 later = self._items(len(self._ahead))
-                self._ahead.append([self._pool.submit(self.dataset.segment, *item) for item in later])
-            segments = [future.result() for future in self._ahead.popleft()]
+                self._ahead.append([self._pool.submit(self._read, *item) for item in later])
+            read = [future.result() for future in self._ahead.popleft()]
         self.position += self.batch_size * self.processes
-        return torch.from_numpy(np.stack(segments)).unsqueeze(1), items
+        return self._together(read), items
 
     def close(self) -> None:
         """Stop reading ahead."""
@@ -63,9 +76,12 @@ class Feeder:
         return [divmod(first + i, len(self.dataset)) for i in range(self.batch_size)]
 
 
+def _stacked(segments: Sequence[npt.NDArray[np.float32]]) -> Tensor:
+    return torch.from_numpy(np.stack(segments)).unsqueeze(1)
+
+
 def fixed_batches(dataset: SegmentDataset, count: int, batch_size: int) -> Iterator[Tensor]:
     """The first `count` segments of epoch 0 (or all there are) as batches `[B, 1, S]`; the last may be smaller."""
     count = min(len(dataset), count)
     for first in range(0, count, batch_size):
-        segments = [torch.from_numpy(dataset.segment(0, i)) for i in range(first, min(count, first + batch_size))]
-        yield torch.stack(segments).unsqueeze(1)
+        yield _stacked([dataset.segment(0, i) for i in range(first, min(count, first + batch_size))])

@@ -28,8 +28,9 @@ def start_quantizer(codec: Codec, dataset: SegmentDataset, config: Config) -> in
         Number of latents used.
     """
     codec.train()
-    raw = _raw(codec, dataset, config, codec.quantizer.start_frames)
-    scaled = [codec.scale(latents).transpose(1, 2).flatten(0, 1) for latents in raw]
+    with torch.compiler.set_stance("force_eager"):  # batches of other sizes, once: not worth compiling for
+        raw = _raw(codec, dataset, config, codec.quantizer.start_frames)
+        scaled = [codec.scale(latents).transpose(1, 2).flatten(0, 1) for latents in raw]
     codec.quantizer.start(torch.cat(scaled))
     return sum(len(part) for part in scaled)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from audiocodec.build import build_codec, build_discriminators, refuse_too_large
 from audiocodec.config.schema import Config
+from audiocodec.training.compilation import compile_modules
 from audiocodec.training.ema import EMA
 from audiocodec.training.steps import DiscriminatorBundle, learning_rate
 
@@ -35,6 +36,9 @@ class Parts:
         Args:
             config: the run.
             device: `cpu`, or `auto` for what Accelerate finds.
+
+        Raises:
+            TrainingError: `train.compile`, and nothing can be compiled here.
         """
         self.config = config
         self.accelerator = Accelerator(
@@ -55,6 +59,8 @@ class Parts:
             self.optimizers["discriminators"] = self._adamw(self.raw_discriminators, rate)
             self.discriminators = self._prepare(self.raw_discriminators)
         self.ema = EMA(self.raw_codec, config.train.ema_decay)
+        if config.train.compile:
+            compile_modules(self.raw_codec, self.raw_discriminators.discriminators, config)
 
     @property
     def modules(self) -> dict[str, nn.Module]:

@@ -29,7 +29,9 @@ from audiocodec.training import crash, state, validation
 from audiocodec.training.alarm import CollapseAlarm
 from audiocodec.training.augmentation import Augmentation
 from audiocodec.training.codebooks import CodebookUpdates
+from audiocodec.training.device_audio import DeviceAudio
 from audiocodec.training.feeder import Feeder
+from audiocodec.training.flops import Meter
 from audiocodec.training.guard import Action, Guard
 from audiocodec.training.initial import take_codec, take_discriminators
 from audiocodec.training.latents import calibrate, start_quantizer
@@ -71,12 +73,15 @@ class Trainer:
 
         Raises:
             CheckpointError: the checkpoint does not fit.
+            ConfigError: `data.on_device`, and the dataset does not keep its audio.
+            TrainingError: the device has no room for it, or `train.compile` and nothing can be compiled.
         """
         self.config, self.folder, self.dataset = config, folder, dataset
         self.parts = Parts(config, device)
         self.accelerator = self.parts.accelerator
         if not self.accelerator.is_main_process:
             log.setLevel(logging.WARNING)
+        self.audio = DeviceAudio(dataset, self.accelerator.device) if config.data.on_device else None
         self.guard = Guard(config.train.bad_steps_before_cut, config.train.bad_steps_before_rollback)
         self.augmentation = Augmentation(config.data.augment, config.sample_rate)
         self.steps = Steps(config, self.accelerator.device)
@@ -84,6 +89,7 @@ class Trainer:
             config.quantizer.num_codebooks, config.quantizer.codebook_size, self.accelerator.device
         )
         self.alarm = CollapseAlarm(config)
+        self.meter = Meter(config, self.accelerator.device)
         self.codebooks = CodebookUpdates(self.parts.raw_codec.quantizer)
         main = self.accelerator.is_main_process
         self.valid = validation.read_utterances(valid, config, allow_pipes) if main else []
@@ -124,17 +130,19 @@ class Trainer:
             if self.step == 0:
                 self._save()
             while self.step < t.steps and not self._stop_now(started, max_minutes):
-                before = self.step
+                before, begun = self.step, time.monotonic()
                 values = self._train_step()
                 if self.step <= before:
                     continue  # a bad step: nothing new to log, validate or save
                 book.step()
                 recent.append(values)
+                self.meter.add(values, time.monotonic() - begun)
                 if self.step % t.log_interval == 0:
                     rate = (self.step - first) / (time.monotonic() - started)
                     left = min((t.steps - self.step) / rate, 60 * max_minutes - (time.monotonic() - started))
                     pace = f"{rate:.2f} steps/s, {left / 60:.0f} min left"
-                    book.scalars(self._collect(recent), self.step, pace)
+                    speed = self.meter.read() if self.accelerator.is_main_process else {}
+                    book.scalars(self._collect(recent) | speed, self.step, pace)
                     recent = []
                 if self.step % t.valid_interval == 0:
                     self._validate(book)
@@ -352,6 +360,7 @@ class Trainer:
             rank=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
             workers=self.config.data.workers,
+            audio=self.audio,
         )
 
     def _stop_now(self, started: float, max_minutes: float) -> bool:

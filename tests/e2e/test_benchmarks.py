@@ -86,6 +86,7 @@ def test_training(tmp_path: Path) -> None:
     parameters = [int(row["parameters"].replace(",", "")) for row in rows]
     assert parameters[1] - parameters[0] == (1024 - 64) * 32
     assert all(float(row["wall s"]) >= 0 and float(row["peak MB"]) > 50 for row in rows)
+    assert all(float(row["TFLOP/s"]) > 0 for row in [*rows, reference])
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from workspace import fingerprint
 from audiocodec.checkpoint import load
 from audiocodec.cli.main import main
 from audiocodec.training import state
+from audiocodec.training.device_audio import DeviceAudio
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 STATE = {"codec", "ema", "model", "discriminators", "optimizers"}
@@ -31,6 +32,7 @@ STATE = {"codec", "ema", "model", "discriminators", "optimizers"}
         "train.warmup_autoencoder_steps=3 loss.balancer=true data.workers=1",
         "train.warmup_autoencoder_steps=1 quantizer.num_codebooks=2 quantizer.dropout=0.5 loss.balancer=true",
         "train.warmup_autoencoder_steps=1 data.augment.noise=0.5 data.augment.talker=0.5",
+        "train.warmup_autoencoder_steps=1 data.on_device=true data.workers=1 data.augment.room=0.5",
     ],
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(overrides: str, tmp_path: Path, data: Path) -> None:
@@ -47,6 +49,25 @@ def test_a_resumed_run_is_the_run_that_never_stopped(overrides: str, tmp_path: P
     halfway = tensors(tmp_path / "parts", 2)
     moved = [name for name in whole if name.startswith("codec/") and not np.array_equal(whole[name], halfway[name])]
     assert any("encoder" in name for name in moved) and any("quantizer" in name for name in moved)
+
+
+def test_audio_on_the_device_trains_the_same_model(
+    tmp_path: Path, data: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut: list[int] = []
+    segments = DeviceAudio.segments
+    monkeypatch.setattr(DeviceAudio, "segments", lambda self, crops: cut.append(len(crops)) or segments(self, crops))
+    assert main(command) == 0 and cut == []
+    held = [*command, "--set", "data.on_device=true"]
+    held[held.index("--exp") + 1] = str(tmp_path / "held")
+    assert main(held) == 0 and cut == [2] * 4
+    plain, other = tensors(tmp_path / "exp", 4), tensors(tmp_path / "held", 4)
+    assert plain.keys() == other.keys()
+    assert [name for name in plain if not np.array_equal(plain[name], other[name])] == []
+    assert "audio on the device" in (tmp_path / "held" / "train.log").read_text()
+    held[held.index("--exp") + 1] = str(tmp_path / "none")
+    assert main([*held, "--set", "data.memory_gb=1e-5"]) == 2
+    assert not (tmp_path / "none" / "checkpoints").exists()
 
 
 def test_the_final_checkpoint_is_a_model(tmp_path: Path, data: Path) -> None:
@@ -204,6 +225,19 @@ def test_log(tmp_path: Path, data: Path) -> None:
     assert 1 / 16 <= events.Scalars("codebook/0/usage")[0].value <= 1
     assert 1 <= events.Scalars("codebook/0/perplexity")[0].value <= 16
     assert events.Audio("estimate/u0/audio")[0].sample_rate == 8000
+
+
+def test_speed_is_logged(tmp_path: Path, command: list[str]) -> None:
+    """Steps 1 and 2 are the first of their kinds, unquantised and quantised: they may compile, and are not counted."""
+    assert main([*command, "--set", "train.log_interval=1"]) == 0
+    events = EventAccumulator(str(tmp_path / "exp" / "tensorboard")).Reload()
+    speeds = events.Scalars("train/tflops")
+    assert [event.step for event in speeds] == [3, 4]
+    assert "train/peak_share" not in events.Tags()["scalars"]  # of a CPU no peak is known
+    log = (tmp_path / "exp" / "train.log").read_text()
+    (line,) = [line for line in log.splitlines() if "a step is " in line]
+    assert line.endswith(" GFLOP in convolutions and matrix products; cpu, float32: peak not known")
+    assert f"tflops {speeds[-1].value:.4g}" in log
 
 
 def test_bfloat16(tmp_path: Path, data: Path) -> None:

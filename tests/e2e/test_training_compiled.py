@@ -1,0 +1,97 @@
+"""A compiled run: the same training, the same checkpoints, and an error where nothing can be compiled.
+
+All but one of these tests compile to the operations that there are (`aot_eager`): graphs, gradients and names are those of
+a real compiler, which takes minutes for them on a CPU.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.utils import counters
+from training_run import config, stopping_at, tensors, trainer
+
+from audiocodec.errors import TrainingError
+from audiocodec.training import compilation
+
+pytestmark = [
+    pytest.mark.usefixtures("fresh_process"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # torch looks at it while it traces
+]
+BOTH = "discriminator.kinds=[ms_stft,mpd] discriminator.mpd_periods=[2] discriminator.mpd_channels=2 "
+RUN = "train.warmup_autoencoder_steps=2 train.log_interval=1 loss.balancer=true train.compile=true "
+CAN_COMPILE = shutil.which("g++") and (Path(sysconfig.get_path("include")) / "Python.h").exists()
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile without a compiler; count from nothing."""
+    torch._dynamo.reset()
+    counters.clear()
+    monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eager")
+def test_a_compiled_run_is_the_run_it_compiles(tmp_path: Path, data: Path) -> None:
+    """Through the start of the quantizer at step 2 and of the discriminators at step 1, with every loss balanced."""
+    assert trainer(config(BOTH + RUN), tmp_path / "compiled", data).run() == 4
+    found = dict(counters["stats"])
+    assert (
+        trainer(config(BOTH + RUN.replace("=true ", "=true train.compile=false ")), tmp_path / "plain", data).run() == 4
+    )
+    compiled, plain = tensors(tmp_path / "compiled", 4), tensors(tmp_path / "plain", 4)
+    assert compiled.keys() == plain.keys() and not any("_orig_mod" in name for name in compiled)
+    start = tensors(tmp_path / "plain", 0)
+    for part in ("codec/", "ema/", "discriminators/"):  # Adam turns rounding into movement where a gradient is none
+        names = [name for name in plain if name.startswith(part) and plain[name].dtype.kind == "f"]
+        apart, moved = (sum(float(np.sum((other[n] - plain[n]) ** 2)) for n in names) for other in (compiled, start))
+        assert apart < 1e-4 * moved
+    # One graph each of encoder, decoder and the doubling that is tried first; of each discriminator three: trained on
+    # real and fake at once, real without gradient, fake with. None is split, none comes again for the quantizer.
+    assert found["unique_graphs"] == 3 + 2 * 3
+    assert not counters["graph_break"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eager")
+def test_a_compiled_run_resumes(tmp_path: Path, data: Path) -> None:
+    assert trainer(config(RUN), tmp_path / "whole", data).run() == 4
+    torch._dynamo.reset()
+    assert trainer(config(RUN), tmp_path / "parts", data, kind=stopping_at(2)).run() == 2
+    assert trainer(config(RUN), tmp_path / "parts", data, resume=True).run() == 4
+    whole, parts = tensors(tmp_path / "whole", 4), tensors(tmp_path / "parts", 4)
+    assert whole.keys() == parts.keys()
+    assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
+
+
+def test_a_machine_that_cannot_compile_says_so(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler\nfound")
+
+    monkeypatch.setattr(compilation, "BACKEND", broken)
+    torch._dynamo.reset()
+    with pytest.raises(
+        TrainingError, match=r"train\.compile: torch\.compile fails on cpu; it needs a C\+\+ .* no compiler found"
+    ):
+        trainer(config(RUN), tmp_path, data)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not CAN_COMPILE, reason="needs g++ and Python's headers")
+@pytest.mark.filterwarnings("ignore::Warning:torch")  # deprecations of its own; and complex numbers are not compiled
+def test_the_real_compiler(tmp_path: Path, data: Path) -> None:
+    torch._dynamo.reset()
+    small = "discriminator.kinds=[] train.steps=2 model.encoder.strides=[20] model.encoder.residual_layers=0 train.compile=true"
+    assert trainer(config(small), tmp_path / "compiled", data).run() == 2
+    assert trainer(config(f"{small} train.compile=false"), tmp_path / "plain", data).run() == 2
+    compiled, plain = tensors(tmp_path / "compiled", 2), tensors(tmp_path / "plain", 2)
+    assert compiled.keys() == plain.keys()
+    name = "optimizers/codec.decoder.embed.conv.weight.exp_avg"  # an average of gradients
+    np.testing.assert_allclose(compiled[name], plain[name], rtol=1e-2, atol=1e-3 * np.abs(plain[name]).max())

@@ -1,0 +1,115 @@
+"""Operations of a training step: by hand from the layers' shapes, and as shares of a known peak."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from audiocodec.build import build_codec
+from audiocodec.config.schema import (
+    Config,
+    DataConfig,
+    DecoderConfig,
+    DiscriminatorConfig,
+    EncoderConfig,
+    LossConfig,
+    ModelConfig,
+    QuantizerConfig,
+    TrainConfig,
+)
+from audiocodec.nn.conv import Conv1d
+from audiocodec.training import flops
+from audiocodec.training.flops import Meter, step_flops
+
+FRAMES, HOP, BATCH = 40, 20, 3
+CONFIG = Config(
+    sample_rate=8000,
+    model=ModelConfig(
+        EncoderConfig(strides=(4, 5), base_channels=4, convnext_layers=1), DecoderConfig(dim=16, layers=2)
+    ),
+    quantizer=QuantizerConfig(codebook_size=64, codebook_dim=8),
+    loss=LossConfig(mel=0.0, stft_windows=(128,)),  # FFTs are not counted, mel filters would be
+    discriminator=DiscriminatorConfig(channels=2, stft_windows=(128,)),
+    data=DataConfig(segment_seconds=FRAMES * HOP / 8000),
+    train=TrainConfig(batch_size=BATCH, gradient_accumulation=2),
+)
+PLAIN, QUANTIZED = (False, False, False), (True, False, False)
+GRADIENTS = {"loss/total", "loss/mel", "gradient/codec"}
+
+
+def by_hand(config: Config) -> tuple[int, int]:
+    """Operations of one segment's forward pass, and those of its first layer, which needs no gradient of its input."""
+    counts: list[int] = []
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(layer, Conv1d):  # each output value: taps x channels of its group, a multiply-add is two
+            conv = layer.conv
+            counts.append(2 * output.numel() * conv.kernel_size[0] * conv.in_channels // conv.groups)
+
+    codec = build_codec(config)
+    for layer in codec.modules():
+        layer.register_forward_hook(count)
+    codec(torch.randn(1, 1, config.segment_samples), quantize=False)
+    linear = [layer for part in (codec.encoder, codec.decoder) for layer in part.modules() if type(layer) is nn.Linear]
+    return sum(counts) + sum(2 * FRAMES * layer.in_features * layer.out_features for layer in linear), counts[0]
+
+
+def test_the_codec_by_hand() -> None:
+    forward, first = by_hand(CONFIG)
+    assert step_flops(CONFIG, PLAIN) == 2 * BATCH * (3 * forward - first)
+
+
+def test_searching_and_judging_by_hand() -> None:
+    plain = step_flops(CONFIG, PLAIN)
+    frames, codes, dim = FRAMES * BATCH, 64, 8
+    search = 2 * frames * codes * dim
+    table = 2 * codes * dim * dim  # all rows through the map, once a batch however many segments
+    chosen = 2 * 2 * frames * dim * dim  # the chosen rows again, and the gradient of the map; the rows are frozen
+    assert step_flops(CONFIG, QUANTIZED) - plain == 2 * (search + table + chosen)
+    judged, trained = (step_flops(CONFIG, (False, True, flag)) for flag in (False, True))
+    # Generator: real and fake forward, and the gradient of the fake one's input: 3. Discriminators: twice the batch
+    # forward and two gradients, 6, but for the input of the first layer, 4.
+    assert 4 / 3 < (trained - judged) / (judged - plain) < 2
+
+
+def test_a_meter_adds_up_steps_of_every_kind(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(flops, "step_flops", lambda _, phase: 1e12 * (1 + sum(phase)))
+    caplog.set_level(logging.INFO, logger="audiocodec.train")
+    meter = Meter(CONFIG, torch.device("cpu"))
+    assert meter.read() == {}
+    for _ in range(3):  # the first of them is left out
+        meter.add(GRADIENTS, 0.5)
+    assert meter.read() == {"train/tflops": pytest.approx(2.0)}
+    assert meter.read() == {}
+    for seconds in (9.0, 1.0):
+        meter.add(GRADIENTS | {"loss/codebook", "loss/adversarial", "loss/discriminator"}, seconds)
+    meter.add(GRADIENTS, 1.0)
+    assert meter.read() == {"train/tflops": pytest.approx((4 + 1) / 2)}
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(" in ")[0] for line in lines] == ["a step is 1000 GFLOP", "a step is 4000 GFLOP"]
+    assert all(line.endswith("cpu, float32: peak not known") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("card", "precision", "share"),
+    [
+        ("NVIDIA H200", "bf16", 0.1),
+        ("NVIDIA H100 80GB HBM3", "float32", 0.2),
+        ("NVIDIA H200 MIG 1g.18gb", "bf16", None),
+        ("NVIDIA H100 PCIe", "bf16", None),
+    ],
+)
+def test_the_share_of_a_known_peak(
+    card: str, precision: str, share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: card)
+    monkeypatch.setattr(flops, "step_flops", lambda *_: 98.94e12)
+    meter = Meter(replace(CONFIG, train=replace(CONFIG.train, precision=precision)), torch.device("cuda"))
+    for _ in range(2):
+        meter.add(GRADIENTS, 1.0)
+    expected = {"train/tflops": pytest.approx(98.94)} | ({"train/peak_share": pytest.approx(share)} if share else {})
+    assert meter.read() == expected
