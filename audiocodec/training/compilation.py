@@ -36,7 +36,9 @@ def compile_modules(codec: Codec, discriminators: nn.ModuleDict, config: Config)
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         need = "it needs a C++ compiler and Python's headers, on a GPU Triton; or set train.compile=false"
         raise TrainingError(f"train.compile: torch.compile fails on {codec.device}; {need}: {cause}") from error
-    if config.loss.balancer:  # goes backward through a discriminator once for each of its losses
+    # The balancer goes backward through a discriminator once for each loss. torch asks for this wherever graphs are
+    # retained; none of our graphs was seen to fail without it.
+    if config.loss.balancer:
         torch._functorch.config.donated_buffer = False
     for module in (codec.encoder, codec.decoder, *discriminators.values()):
         module.compile(dynamic=False, backend=BACKEND)
