@@ -83,10 +83,9 @@ class Augmentation:
 
     def _noise(self, wav: Tensor, _: Tensor) -> Tensor:
         spectrum = torch.fft.rfft(torch.randn_like(wav))
-        frequency = (torch.arange(spectrum.shape[1], device=wav.device) * (self.sample_rate / wav.shape[1])).clamp(
-            NOISE_HZ
-        )
-        noise = torch.fft.irfft(spectrum * (frequency / NOISE_HZ) ** (-_uniform(NOISE_SLOPE, wav) / 2), wav.shape[1])
+        frequency = torch.arange(spectrum.shape[1], device=wav.device) * (self.sample_rate / wav.shape[1])
+        falling = (frequency.clamp(NOISE_HZ) / NOISE_HZ) ** (-_uniform(NOISE_SLOPE, wav) / 2)
+        noise = torch.fft.irfft(spectrum * falling, wav.shape[1])
         return wav + _at_level(noise, wav, _uniform(NOISE_DB, wav))
 
     def _telephone(self, wav: Tensor, _: Tensor) -> Tensor:
@@ -96,7 +95,8 @@ class Augmentation:
         below, above = (frequency - 200) / (low - 200), (4000 - frequency) / (4000 - high)
         without_lows = (torch.rand(len(wav), 1) < 0.5).to(wav.device)
         kept = above.clamp(0, 1) * torch.where(without_lows, below.clamp(0, 1), torch.ones_like(below))
-        return torch.fft.irfft(spectrum * kept, wav.shape[1])
+        heard: Tensor = torch.fft.irfft(spectrum * kept, wav.shape[1])
+        return heard
 
     @staticmethod
     def _clipping(wav: Tensor, _: Tensor) -> Tensor:
