@@ -111,11 +111,8 @@ def main(arguments: list[str]) -> int:
     corpus, shards, *audio = arguments
     try:
         train, _ = read_corpus(Path(corpus), shards)
-        refuse([
-            Problem(clip.where, f"{clip.path} is not in {clip.shard}")
-            for clip in train
-            if audio and not (Path(audio[0]) / clip.shard / clip.path).is_file()
-        ])  # fmt: skip
+        missing = [clip for clip in train if audio and not (Path(audio[0]) / clip.shard / clip.path).is_file()]
+        refuse([Problem(clip.where, f"{clip.path} is not in {clip.shard}") for clip in missing])
     except ManifestError as error:
         print(error, file=sys.stderr)
         return 1
