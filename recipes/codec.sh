@@ -32,9 +32,11 @@ num_codebooks=                         # score with fewer codebooks than the mod
 metrics=                               # what to score, separated by commas (default: all of audiocodec evaluate)
 allow_unscored=false                   # exit status 0 although some utterances have no score in some metric
 
-# Arguments of local/download.sh, and of local/data.sh after its output folder; run.sh fills them from its own options.
+# Arguments of local/download.sh, of local/data.sh after its output folder, and more of audiocodec train; run.sh fills them from
+# its own options.
 DOWNLOAD_OPTIONS=()
 DATA_OPTIONS=()
+TRAIN_OPTIONS=()
 
 run_stages() {
     [ $# -eq 0 ] || stop 2 "unexpected argument: $1"
@@ -91,7 +93,7 @@ stage_2() {
     read -ra given <<<"$train_options"
     record_options 2
     "$TRAIN_CMD" --gpus "$num_gpus" --log "$EXP/logs/train.log" "${command[@]}" --config "$config" --exp "$EXP" --resume \
-        --set "data.train=data/$train_set" "${more[@]}" "${given[@]}"
+        --set "data.train=data/$train_set" "${more[@]}" "${TRAIN_OPTIONS[@]}" "${given[@]}"
 }
 
 stage_3() {

@@ -46,7 +46,7 @@ def make_folder(
     files = find_files(root, extensions)
     utterances: list[Utterance] = []
     left_out: list[Problem] = []
-    for name, utterance_id in _unique_ids(files).items():
+    for name, utterance_id in unique_ids(files).items():
         path = os.path.abspath(root / name)
         try:
             found = io.info(path)
@@ -122,8 +122,8 @@ def split(
     return parts
 
 
-def _unique_ids(names: Sequence[str]) -> dict[str, str]:
-    """Relative path -> id: the path with `/` as `-`; where two would be equal both get a hash of their path."""
+def unique_ids(names: Sequence[str]) -> dict[str, str]:
+    """Relative path -> utterance id: the path with `/` as `-`; where two would be equal both get a hash of their path."""
     plain = {name: _plain(os.path.splitext(name)[0].replace("/", "-")) for name in names}
     count: dict[str, int] = {}
     for key in plain.values():

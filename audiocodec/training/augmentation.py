@@ -19,6 +19,7 @@ ROOM_DB = (0.0, 15.0)  # the tail below the direct sound
 ROOM_SECONDS = (0.15, 0.8)  # reverberation time, to -60 dB
 NOISE_DB = (5.0, 35.0)  # below the speech
 NOISE_SLOPE = (0.0, 2.0)  # power falls with this power of the frequency: white to brown
+NOISE_HZ = 50.0  # white below: brown noise of any length would lie below hearing
 TELEPHONE_HZ = (300.0, 3400.0)  # full within, nothing from 200 Hz down (in half of the cases) and from 4 kHz up
 CLIPPED_SHARE = (0.001, 0.05)  # of the samples
 GAP_SHARE = (0.1, 0.6)  # of the segment
@@ -80,11 +81,11 @@ class Augmentation:
         heard = wav + _at_level(echo, wav, _uniform(ROOM_DB, wav))
         return heard * (_rms(wav) / _rms(heard))
 
-    @staticmethod
-    def _noise(wav: Tensor, _: Tensor) -> Tensor:
+    def _noise(self, wav: Tensor, _: Tensor) -> Tensor:
         spectrum = torch.fft.rfft(torch.randn_like(wav))
-        frequency = torch.arange(spectrum.shape[1], device=wav.device).clamp(min=1)
-        noise = torch.fft.irfft(spectrum * frequency ** (-_uniform(NOISE_SLOPE, wav) / 2), wav.shape[1])
+        frequency = torch.arange(spectrum.shape[1], device=wav.device) * (self.sample_rate / wav.shape[1])
+        falling = (frequency.clamp(NOISE_HZ) / NOISE_HZ) ** (-_uniform(NOISE_SLOPE, wav) / 2)
+        noise = torch.fft.irfft(spectrum * falling, wav.shape[1])
         return wav + _at_level(noise, wav, _uniform(NOISE_DB, wav))
 
     def _telephone(self, wav: Tensor, _: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Unpack one folder of a tar.gz archive: unpack.py ARCHIVE FOLDER OUT puts FOLDER of the archive at OUT.
+"""Unpack one folder of a tar or tar.gz archive: unpack.py ARCHIVE FOLDER OUT puts FOLDER (`.`: all) of the archive at OUT.
 
 An archive is not trusted: absolute names, names with `..`, links, devices and anything else that is not a plain file or
 a folder make it refused as a whole. OUT appears only when all of it is there; until then it is OUT.tmp. Modes, owners
@@ -15,6 +15,7 @@ import sys
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 
 class Refused(Exception):
@@ -50,7 +51,7 @@ def unpack(archive: Path, folder: str, out: Path) -> int:
 def _extract(archive: Path, folder: PurePosixPath, target: Path) -> int:
     count = 0
     try:
-        with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with _stream(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 name = _checked(archive, member)
                 if not member.isfile() or folder not in name.parents:
@@ -62,13 +63,25 @@ def _extract(archive: Path, folder: PurePosixPath, target: Path) -> int:
                 with source, open(path, "xb") as file:
                     shutil.copyfileobj(source, file, 1 << 20)
                 count += 1
-            while stream.read(1 << 20):  # to its end, where the checksum is
+            while stream.read(1 << 20):  # to its end, where the checksum of a tar.gz is
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Refused(f"{archive}: damaged: {error}") from error
     except FileExistsError as error:
         raise Refused(f"{archive}: holds {error.filename} twice") from error
     return count
+
+
+def _stream(archive: Path) -> BinaryIO:
+    """The tar in the archive; the content says whether it is compressed. Only the zeros at its end tell that a plain one is whole."""
+    with open(archive, "rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            return cast(BinaryIO, gzip.open(archive))
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1024))
+        if file.read().strip(b"\0"):
+            raise Refused(f"{archive}: damaged: no tar.gz, and does not end as a tar does")
+    return open(archive, "rb")
 
 
 def _checked(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:

@@ -22,6 +22,8 @@ EXPECTED = {
     "simvq_24k_65k": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
     "simvq_24k_causal": {"hop_length_samples": 320, "bits_per_frame": 12, "bitrate_kbps": 0.9},
     "simvq_24k_residual": {"num_codebooks": 8, "bits_per_frame": 80, "bitrate_kbps": 6.0},
+    "speech_24k": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
+    "speech_24k_residual": {"hop_length_samples": 320, "bits_per_frame": 80, "bitrate_kbps": 6.0},
     "speech_24k_small": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
     "speech_24k_residual_small": {"hop_length_samples": 320, "bits_per_frame": 80, "bitrate_kbps": 6.0},
 }
@@ -69,6 +71,13 @@ def test_every_configuration_can_be_built(config: Path) -> None:
     values = figures(config)
     expected = EXPECTED.get(config.stem, {})
     assert {name: values[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["speech_24k", "speech_24k_residual"])
+def test_a_model_for_the_package_stays_below_40_mb(name: str) -> None:
+    values = figures(CHECKOUT / "recipes" / "conf" / f"{name}.yaml")
+    weights = sum(values[f"{part}_parameters"] for part in ("encoder", "decoder", "quantizer"))
+    assert 2 * weights < 40e6  # float16
 
 
 def test_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

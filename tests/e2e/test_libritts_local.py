@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -69,10 +70,10 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
 
 
-def archive(members: dict[str, bytes]) -> bytes:
-    """A tar.gz of files."""
+def archive(members: dict[str, bytes], mode: Literal["w", "w:gz"] = "w:gz") -> bytes:
+    """A tar.gz of files, or a tar."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:
         for name, data in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
@@ -248,6 +249,18 @@ def test_unpack_refuses_every_cut_archive(tmp_path: Path) -> None:
         done = run([UNPACK, path, "L/p", tmp_path / "out"], tmp_path, 1)
         assert "Traceback" not in done.stderr
         assert [left.name for left in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
+def test_unpack_refuses_every_cut_tar(tmp_path: Path) -> None:
+    """One without compression has no checksum: what was cut off at the end of a file looks like a shorter archive."""
+    whole = archive({"a": os.urandom(700), "b": b"2"}, "w").rstrip(b"\0")
+    whole += bytes(-len(whole) % 512 + 1024)
+    for length in range(0, len(whole), 512):
+        (tmp_path / "a.tar").write_bytes(whole[:length])
+        assert "damaged" in run([UNPACK, "a.tar", ".", "out"], tmp_path, 1).stderr
+        assert [left.name for left in tmp_path.iterdir()] == ["a.tar"]
+    (tmp_path / "a.tar").write_bytes(whole)
+    assert "out: 2 files" in run([UNPACK, "a.tar", ".", "out"], tmp_path).stderr
 
 
 def test_unpack_keeps_the_tree_and_nothing_else(tmp_path: Path) -> None:

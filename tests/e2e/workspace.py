@@ -30,15 +30,20 @@ _MADE = shutil.ignore_patterns(
 )
 
 
+def _made(folder: str, names: list[str]) -> set[str]:
+    """Which of the names in a folder are made by running things."""
+    return _MADE(folder, names) | ({"audio"} & set(names) if Path(folder).name == "codec" else set())
+
+
 def copy_of(folder: Path, *names: str) -> Path:
     """Copy files and folders of the checkout (everything, if none is named) to `folder`; returns it."""
     for name in names or [path.name for path in CHECKOUT.iterdir()]:
         source = CHECKOUT / name
-        if name in _MADE(str(CHECKOUT), [name]):
+        if name in _made(str(CHECKOUT), [name]):
             continue
         if source.is_dir():
             keep_data = name == "audiocodec"  # the package's data/ is source
-            ignore = shutil.ignore_patterns("__pycache__") if keep_data else _MADE
+            ignore = shutil.ignore_patterns("__pycache__") if keep_data else _made
             shutil.copytree(source, folder / name, ignore=ignore)
         else:
             shutil.copy2(source, folder / name)

@@ -63,6 +63,14 @@ def test_noise_and_second_voice_lie_where_they_should_below_the_first() -> None:
         assert added.max() - added.min() > (high - low) / 3  # of 16 uniform draws
 
 
+@pytest.mark.parametrize("seconds", [1, 10])
+def test_noise_can_be_heard_however_long_it_is(seconds: int) -> None:
+    """Brown noise has half of its power above the 50 Hz from which it falls, every other more; 0.05 is for chance."""
+    wav = 0.06 * torch.randn(16, 1, RATE * seconds, generator=torch.Generator().manual_seed(3))
+    power = np.abs(np.fft.rfft((augmented(wav, noise=1.0) - wav)[:, 0].double().numpy())) ** 2
+    assert (power[:, 50 * seconds :].sum(1) / power.sum(1)).min() > 0.45
+
+
 def test_the_second_voice_is_another_segment_and_one_alone_gets_none() -> None:
     wav = segments(4)
     added = (augmented(wav, talker=1.0) - wav)[:, 0].numpy()
