@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -359,7 +360,7 @@ def test_what_is_trained(options: list[str], config: str, given: list[str], reci
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_from_corpus_to_scores(recipe: Path) -> None:
+def test_from_corpus_to_card(recipe: Path) -> None:
     """A few steps of a tiny model; the silent clip has no score, which fails unless it is allowed."""
     sets = "train.steps=2 train.warmup_autoencoder_steps=1 train.batch_size=2 discriminator.start_step=1 data.segment_seconds=0.5"
     options = ["--config", "mini", "--train-options", " ".join(f"--set {pair}" for pair in sets.split())]
@@ -373,5 +374,10 @@ def test_from_corpus_to_scores(recipe: Path) -> None:
     assert {name: s["n_rows"] for name, s in summaries.items()} == {"dev": 4, "dev_silence": 4}
     assert {name: s["n_rows_with_failures"] for name, s in summaries.items()} == {"dev": 0, "dev_silence": 1}
     assert (exp / "RESULTS.md").read_text() in done.stdout
+    card = (exp / "CARD.md").read_text()
+    assert card.startswith("# mini\n") and "(training.png)" in card and "## Training audio and licences" in card
+    stoi = summaries["dev"]["measures"]["stoi"]["mean"]
+    assert re.search(rf"^\| dev \| 4 \|.* {stoi:.3f} \[", card, re.MULTILINE)
+    assert "| dev_silence | 4 |" in card and (exp / "training.png").is_file()
     failed = run(["./run.sh", "--stage", "6", *options], recipe, 1)
     assert "some utterances have no score (rows.jsonl says why); --allow-unscored true" in failed.stderr

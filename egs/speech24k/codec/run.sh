@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The models in the package, speech_24k and its residual sister, from a corpus of many voices to scores. README.md says how the
+# The models in the package, speech_24k and its residual sister, from a corpus of many voices to scores and card. README.md says how the
 # corpus is laid out. Training saves often, stops after --max-minutes, and the same command goes on exactly where it was; its
 # checkpoints keep the discriminators, so that others can fine-tune (--init-from exp/NAME). run.sh --help lists the options.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
@@ -21,6 +21,7 @@ config=           # configuration: a name in recipes/conf, or a file (default: t
 num_gpus=         # GPUs to ask the cluster for (default: 1 with --profile gpu, else 0)
 valid_set=valid
 test_sets="dev"
+about=            # Markdown for the end of the card: known failures, audio and licences (default: conf/audio.md)
 . ../../../recipes/utils/parse_options.sh
 
 case $model in
@@ -46,3 +47,13 @@ fi
 [ -z "$max_minutes" ] || TRAIN_OPTIONS+=(--max-minutes "$max_minutes")
 [ -z "$init_from" ] || TRAIN_OPTIONS+=(--init-from "$init_from")
 run_stages "$@"
+
+if [ "$stop_stage" -eq 6 ]; then
+    say "card: $EXP/CARD.md"
+    rows=()
+    for set in $test_sets; do
+        rows+=(--evaluation "$set=$EXP/eval/$set")
+    done
+    audiocodec card "$EXP" --title "$name" "${rows[@]}" --about "${about:-conf/audio.md}" --picture "$EXP/training.png" \
+        -o "$EXP/CARD.md" --force
+fi
