@@ -42,6 +42,23 @@ def test_tokens(name: str, runtime: str, tmp_path: Path) -> None:
         assert found.codes.tolist() == stored.codes.tolist()
 
 
+def test_the_residual_model_by_its_first_codebooks(tmp_path: Path) -> None:
+    """0.75 to 6 kbps, chosen while encoding, or afterwards from what is in the file: the same samples."""
+    name, clip = "speech_24k_residual", CLIPS[0]
+    whole = HERE / name / f"{clip}.act"
+    for count in range(1, 9):
+        few, early, late = tmp_path / f"{count}.act", tmp_path / f"{count}.wav", tmp_path / f"{count}_late.wav"
+        words = ["--num-codebooks", str(count), "-m", name]
+        assert main(["encode", str(AUDIO / f"{clip}.flac"), *words, "-o", str(few)]) == 0
+        tokens = TokenFile.read(few)
+        assert tokens.codes.tolist() == TokenFile.read(whole).codes[:count].tolist()
+        payload_bits = 10 * tokens.codes.size
+        assert payload_bits * tokens.sample_rate / tokens.num_samples == pytest.approx(750 * count, rel=0.005)
+        assert main(["decode", str(few), "-m", name, "-o", str(early)]) == 0
+        assert main(["decode", str(whole), *words, "-o", str(late)]) == 0
+        assert early.read_bytes() == late.read_bytes()
+
+
 @pytest.mark.parametrize("name", available())
 def test_scores(name: str, tmp_path: Path) -> None:
     for clip in CLIPS:
