@@ -137,6 +137,7 @@ stage_6() {
     audiocodec evaluate --quiet --results-md "$EXP/RESULTS.md" --results-command "$(results_command)" \
         "${folders[@]}"
     cat "$EXP/RESULTS.md"
+    ! declare -F write_card >/dev/null || write_card # a recipe may have one
     for set in $test_sets; do # their utterances differ: no page can hold two of them
         audiocodec report "$EXP/eval/$set" --output "$EXP/report_${set//\//-}.html" --title "$name, $set" --force
         grep -q '"n_rows_with_failures": 0' "$EXP/eval/$set/summary.json" || unscored=1

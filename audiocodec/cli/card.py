@@ -35,6 +35,9 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.output, args.picture):
         if path and os.path.exists(path) and not args.force:
             raise UsageError(f"{path} already exists; --force overwrites it")
+    labels = [label for label, _ in args.evaluation]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UsageError(f"two evaluations are called {twice[0]!r}")
     if args.picture and not args.picture.endswith(".png"):
         raise UsageError(f"{args.picture}: the picture is a PNG; give it a name that ends in .png")
     for module in ("matplotlib", "tensorboard") if args.picture else ():
@@ -57,6 +60,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _labelled(text: str) -> tuple[str, Path]:
     label, found, folder = text.partition("=")
-    if not (label and found and folder):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR")
+    if not (label and found and folder) or "|" in label:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR, NAME without |")
     return label, Path(folder)

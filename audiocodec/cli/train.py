@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from audiocodec.checkpoint import describe, write_atomically
+from audiocodec.checkpoint import config_of, describe, write_atomically
 from audiocodec.cli.usage import UsageError
 from audiocodec.config.load import dump_config, load_config
 from audiocodec.config.schema import Config
@@ -53,10 +53,12 @@ def run(args: argparse.Namespace) -> int:
     begun = any((folder / "checkpoints").glob("step_*"))
     if begun and not args.resume:
         raise UsageError(f"train: {folder} holds checkpoints; go on with --resume or choose another --exp")
+    begins_with = ""
     if args.init_from and not begun:
-        describe(args.init_from)  # a wrong name is said before all audio is read
+        source = describe(args.init_from)  # a wrong name is said before all audio is read
+        begins_with = f"{config_of(source).name}, {source['fingerprint']}"
     trainer = _prepare(config, folder, args)
-    with _stop_on_signal(trainer) as signals, _recorded(trainer):
+    with _stop_on_signal(trainer) as signals, _recorded(trainer, begins_with):
         step = trainer.run(args.max_minutes)
     print(f"audiocodec: {folder}: at step {step} of {config.train.steps}", file=sys.stderr)
     if signals:
@@ -124,8 +126,8 @@ def _dry_run(config: Config, as_json: bool) -> int:
 
 
 @contextlib.contextmanager
-def _recorded(trainer: Trainer) -> Iterator[None]:
-    """Write into the run's history what steps were done, however it ends."""
+def _recorded(trainer: Trainer, begins_with: str) -> Iterator[None]:
+    """Write into the run's history what steps were done, unless the process is killed."""
     from audiocodec.training import history
 
     first, started, accelerator = trainer.step, time.monotonic(), trainer.accelerator
@@ -136,6 +138,7 @@ def _recorded(trainer: Trainer) -> Iterator[None]:
             seconds = time.monotonic() - started
             history.add(
                 trainer.folder,
+                begins_with,
                 first,
                 trainer.step,
                 seconds,

@@ -9,6 +9,7 @@ from typing import Any
 
 from audiocodec import checkpoint
 from audiocodec.config.schema import Config
+from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.results import cell, read_summary
 from audiocodec.training import history
@@ -30,14 +31,14 @@ def card(
         picture: link to the picture of the training log.
 
     Raises:
-        AudioCodecError: something of it is not there.
+        AudioCodecError: something of it is not there, or an evaluation is of another model.
     """
     described = checkpoint.describe(model)
     config = checkpoint.config_of(described)
     runs = history.read(run)
     parts = [f"# {title}", _table(["", ""], [*_codec(config, described), *_training(config, runs)])]
     if evaluations:
-        summaries = {label: read_summary(folder) for label, folder in evaluations.items()}
+        summaries = {label: _summary(folder, described["fingerprint"]) for label, folder in evaluations.items()}
         parts += ["## Scores", _scores(summaries), "Means over utterances; in brackets 95 % intervals by bootstrap."]
         parts += _usage(summaries)
         parts += ["```\n" + "\n".join(dict.fromkeys(s["command"] for s in summaries.values())) + "\n```"]
@@ -47,6 +48,15 @@ def card(
             f"![losses, validation, use of the codebooks and learning rate against steps]({picture})",
         ]
     return "\n\n".join([*parts, about.strip()]).rstrip() + "\n"
+
+
+def _summary(folder: Path, fingerprint: str) -> dict[str, Any]:
+    """Of an evaluation of the model, or of a codec that is none of ours and stands beside it."""
+    summary = read_summary(folder)
+    codecs = summary.get("tokens", {}).get("codecs", [])
+    if codecs and codecs != [fingerprint]:
+        raise AudioCodecError(f"{folder}: scores of {', '.join(codecs)}, but the card is about {fingerprint}")
+    return summary
 
 
 def _codec(config: Config, described: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -73,11 +83,16 @@ def _training(config: Config, runs: Sequence[Mapping[str, Any]]) -> list[tuple[s
         f"{r['processes']} x {r['hardware']}, {r['threads']} threads, torch {r['torch']}" for r in runs
     )
     augmented = {kind: share for kind, share in vars(config.data.augment).items() if share}
+    whole = [r["first_step"] for r in runs] == [0, *(r["last_step"] for r in runs[:-1])]  # nothing was killed
     kinds = ", ".join(f"{kind} {share:g}" for kind, share in augmented.items())
     return [
+        ("begins with", runs[0]["begins_with"] or ("random weights" if whole else "not recorded")),
         ("data", f"{last['hours']:.2f} h, {last['clips']:,} clips, {last['speakers']:,} speakers"),
-        ("steps", f"{last['last_step']:,} of {segments} segments, {seconds:g} s of audio, per process"),
-        ("time", f"{sum(r['seconds'] for r in runs) / 3600:.1f} h in {len(runs)} run(s)"),
+        (
+            "steps",
+            f"{last['last_step']:,} of {train.steps:,}, each of {segments} segments, {seconds:g} s of audio, per process",
+        ),
+        ("time", f"{'' if whole else 'at least '}{sum(r['seconds'] for r in runs) / 3600:.1f} h in {len(runs)} run(s)"),
         ("hardware", "; ".join(where)),
         ("augmentation", f"shares of the segments: {kinds}" if kinds else "none"),
     ]

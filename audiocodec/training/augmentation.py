@@ -104,7 +104,9 @@ class Augmentation:
         loudest = wav.abs().sort(1).values
         place = ((1 - share) * wav.shape[1]).long().clamp(max=wav.shape[1] - 1)
         limit = loudest.gather(1, place)
-        return wav.clamp(-limit, limit)
+        return torch.where(
+            limit > 0, wav.clamp(-limit, limit), wav
+        )  # 0: more zeros around a short clip than is clipped
 
     @staticmethod
     def _gap(wav: Tensor, _: Tensor) -> Tensor:

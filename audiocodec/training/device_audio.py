@@ -35,7 +35,7 @@ class DeviceAudio:
         self._first, size = torch.tensor([0, *accumulate(lengths)]), sum(lengths)
         try:
             audio = torch.zeros(size, dtype=torch.int16, device=device)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
             message = f"data.on_device: {2 * size / 1e9:.3g} GB of audio do not fit on {device}: {error}"
             raise TrainingError(f"{message}; set data.on_device=false") from error
         for first, samples in zip(self._first.tolist(), kept):

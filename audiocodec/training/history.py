@@ -1,4 +1,5 @@
-"""What a run says of itself for its card: a line of JSON in `runs.jsonl` for every time that `audiocodec train` worked on it."""
+"""What a run says of itself for its card: a line of JSON in `runs.jsonl` for every time that `audiocodec train` worked on it
+and was not killed."""
 
 from __future__ import annotations
 
@@ -14,17 +15,30 @@ from audiocodec.data.dataset import SegmentDataset
 from audiocodec.errors import AudioCodecError
 
 FILE = "runs.jsonl"
-KEYS = ("first_step", "last_step", "seconds", "hardware", "processes", "threads", "torch", "clips", "hours", "speakers")
+KEYS = (
+    "begins_with",
+    "first_step",
+    "last_step",
+    "seconds",
+    "hardware",
+    "processes",
+    "threads",
+    "torch",
+    "clips",
+    "hours",
+    "speakers",
+)
 
 
 def add(
-    folder: Path, first_step: int, last_step: int, seconds: float, device: torch.device, processes: int,
-    dataset: SegmentDataset,
+    folder: Path, begins_with: str, first_step: int, last_step: int, seconds: float, device: torch.device,
+    processes: int, dataset: SegmentDataset,
 ) -> None:  # fmt: skip
     """Append a line.
 
     Args:
         folder: of the experiment.
+        begins_with: name and fingerprint of the model whose weights the run began with; empty: random ones, or resumed.
         first_step, last_step: where the work began and ended.
         seconds: wall time between them.
         device: that it was done on.
@@ -32,7 +46,15 @@ def add(
         dataset: preloaded; its clips, hours and speakers are counted.
     """
     clips, hours, speakers = dataset.extent()
-    values = (first_step, last_step, round(seconds, 1), hardware(device), processes, torch.get_num_threads())
+    values = (
+        begins_with,
+        first_step,
+        last_step,
+        round(seconds, 1),
+        hardware(device),
+        processes,
+        torch.get_num_threads(),
+    )
     line = dict(zip(KEYS, (*values, torch.__version__, clips, round(hours, 4), speakers), strict=True))
     with (folder / FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

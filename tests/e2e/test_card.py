@@ -50,7 +50,8 @@ def test_card(run: Path, tmp_path: Path) -> None:
     facts = dict(re.findall(r"^\| (\w+) \| (.*) \|$", text, re.MULTILINE))
     assert facts["codec"] == "8 kHz mono, 400 frames a second, 1.6 kbps"
     assert facts["fingerprint"] == describe(run)["fingerprint"]
-    assert facts["steps"].startswith("3 of 2 segments, 0.2 s of audio")
+    assert facts["steps"].startswith("3 of 3, each of 2 segments, 0.2 s of audio")
+    assert "| begins with | random weights |" in text
     assert facts["time"].endswith(" in 2 run(s)")
     assert facts["augmentation"] == "shares of the segments: noise 0.25"
     assert re.search(r"^\| dev \| 2 \| 0\.600 \[", text, re.MULTILINE)
@@ -73,7 +74,9 @@ def test_the_picture_is_of_what_was_logged(run: Path) -> None:
     ("words", "status", "message"),
     [
         (["--evaluation", "dev"], 2, "'dev' is not NAME=DIR"),
+        (["--evaluation", "a|b=nowhere"], 2, "NAME without |"),
         (["--evaluation", "dev=nowhere"], 1, "cannot read the summary"),
+        (["--evaluation", "dev=nowhere", "--evaluation", "dev=there"], 2, "two evaluations are called 'dev'"),
         (["--about", "nowhere.md"], 1, "nowhere.md"),
         (["--picture", "log.jpg"], 2, "ends in .png"),
         (["--model", "nowhere"], 2, "nowhere: no such model"),
@@ -86,6 +89,34 @@ def test_what_is_missing_is_said_and_nothing_written(
     assert main(["card", str(run), "-o", str(out), *words]) == status
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_scores_of_another_model_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, words = evaluation(tmp_path / "dev", [0.5, 0.7]), ["card", str(run), "-o", str(tmp_path / "c.md")]
+    summary = json.loads((folder / "summary.json").read_text())
+    for codec, status in (("0123456789abcdef", 1), (describe(run)["fingerprint"], 0)):
+        (folder / "summary.json").write_text(json.dumps({**summary, "tokens": {"codecs": [codec]}}))
+        assert main([*words, "--evaluation", f"dev={folder}"]) == status
+    assert "scores of 0123456789abcdef, but the card is about" in capsys.readouterr().err
+
+
+def test_what_a_run_began_with_and_that_a_part_of_it_is_lost(run: Path, tmp_path: Path, command: list[str]) -> None:
+    other = [
+        *command[: command.index("--exp")],
+        "--exp",
+        str(tmp_path / "tuned"),
+        *command[command.index("--exp") + 2 :],
+    ]
+    assert main([*other, "--init-from", str(run), "--set", "train.steps=1"]) == 0
+    assert main([*other, "--resume", "--set", "train.steps=2"]) == 0
+    cards = []
+    for name in ("whole", "lost"):
+        assert main(["card", str(tmp_path / "tuned"), "-o", str(tmp_path / f"{name}.md")]) == 0
+        cards.append((tmp_path / f"{name}.md").read_text())
+        lines = (tmp_path / "tuned/runs.jsonl").read_text().splitlines()
+        (tmp_path / "tuned/runs.jsonl").write_text(lines[-1] + "\n")
+    assert f"| begins with | tiny, {describe(run)['fingerprint']} |" in cards[0] and "at least" not in cards[0]
+    assert "| begins with | not recorded |" in cards[1] and "| time | at least 0.0 h in 1 run(s) |" in cards[1]
 
 
 def test_a_run_without_history_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -364,7 +364,8 @@ def test_from_corpus_to_card(recipe: Path) -> None:
     """A few steps of a tiny model; the silent clip has no score, which fails unless it is allowed."""
     sets = "train.steps=2 train.warmup_autoencoder_steps=1 train.batch_size=2 discriminator.start_step=1 data.segment_seconds=0.5"
     options = ["--config", "mini", "--train-options", " ".join(f"--set {pair}" for pair in sets.split())]
-    options += ["--test-sets", "dev dev_silence", "--metrics", "stoi"]
+    (recipe / "about.md").write_text("## Known failures\n")
+    options += ["--test-sets", "dev dev_silence", "--metrics", "stoi", "--about", "about.md"]
     done = run(["./run.sh", "--stage", "2", *options, "--allow-unscored", "true"], recipe)
     exp = recipe / "exp" / "mini"
     assert (exp / "checkpoints" / "step_00000002" / "discriminators.safetensors").is_file()  # for --init-from
@@ -375,7 +376,7 @@ def test_from_corpus_to_card(recipe: Path) -> None:
     assert {name: s["n_rows_with_failures"] for name, s in summaries.items()} == {"dev": 0, "dev_silence": 1}
     assert (exp / "RESULTS.md").read_text() in done.stdout
     card = (exp / "CARD.md").read_text()
-    assert card.startswith("# mini\n") and "(training.png)" in card and "## Training audio and licences" in card
+    assert card.startswith("# mini\n") and "(training.png)" in card and card.endswith("## Known failures\n")
     stoi = summaries["dev"]["measures"]["stoi"]["mean"]
     assert re.search(rf"^\| dev \| 4 \|.* {stoi:.3f} \[", card, re.MULTILINE)
     assert "| dev_silence | 4 |" in card and (exp / "training.png").is_file()

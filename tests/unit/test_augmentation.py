@@ -112,6 +112,12 @@ def test_clipping_cuts_the_share_of_samples_it_should() -> None:
     assert torch.equal(clipped[inside], wav[inside])
 
 
+def test_a_short_clip_is_not_clipped_to_nothing() -> None:
+    wav = segments(64)
+    wav[..., 1000:] = 0
+    assert augmented(wav, clipping=1.0).abs().amax((1, 2)).min() > 0
+
+
 def test_a_gap_is_one_stretch_of_zeros() -> None:
     wav = segments()
     for heard, original in zip(augmented(wav, gap=1.0)[:, 0], wav[:, 0]):

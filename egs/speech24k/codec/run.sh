@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The models in the package, speech_24k and its residual sister, from a corpus of many voices to scores and card. README.md says how the
 # corpus is laid out. Training saves often, stops after --max-minutes, and the same command goes on exactly where it was; its
-# checkpoints keep the discriminators, so that others can fine-tune (--init-from exp/NAME). run.sh --help lists the options.
+# checkpoints keep the discriminators (only --profile gpu trains any), so that others can fine-tune (--init-from exp/NAME). run.sh --help lists the options.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -21,7 +21,7 @@ config=           # configuration: a name in recipes/conf, or a file (default: t
 num_gpus=         # GPUs to ask the cluster for (default: 1 with --profile gpu, else 0)
 valid_set=valid
 test_sets="dev"
-about=            # Markdown for the end of the card: known failures, audio and licences (default: conf/audio.md)
+about=            # Markdown for the end of the card: known failures, audio and licences
 . ../../../recipes/utils/parse_options.sh
 
 case $model in
@@ -46,14 +46,13 @@ if [ "$conditions" = true ]; then
 fi
 [ -z "$max_minutes" ] || TRAIN_OPTIONS+=(--max-minutes "$max_minutes")
 [ -z "$init_from" ] || TRAIN_OPTIONS+=(--init-from "$init_from")
-run_stages "$@"
-
-if [ "$stop_stage" -eq 6 ]; then
-    say "card: $EXP/CARD.md"
-    rows=()
+write_card() { # called by stage 6
+    local set rows=()
     for set in $test_sets; do
         rows+=(--evaluation "$set=$EXP/eval/$set")
     done
-    audiocodec card "$EXP" --title "$name" "${rows[@]}" --about "${about:-conf/audio.md}" --picture "$EXP/training.png" \
-        -o "$EXP/CARD.md" --force
-fi
+    [ -z "$about" ] || rows+=(--about "$about")
+    audiocodec card "$EXP" --title "$name" "${rows[@]}" --picture "$EXP/training.png" -o "$EXP/CARD.md" --force
+    say "card: $EXP/CARD.md"
+}
+run_stages "$@"

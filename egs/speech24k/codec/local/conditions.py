@@ -1,7 +1,8 @@
 """Changed copies of clips, to see what a codec does away from clean speech: FLAC files at 24 kHz.
 
 The changed audio is the reference of such a set: a codec has to give back what it hears. Most changes are those of training
-(`audiocodec.training.augmentation`), on a whole clip at a time; what is drawn hangs on condition and clip alone. The music is
+(`audiocodec.training.augmentation`), on a whole clip at a time; what is drawn hangs on condition and clip
+alone; whose voice is added and which clips are silent hangs on their order, too. The music is
 chords made here, not recorded.
 """
 
