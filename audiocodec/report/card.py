@@ -108,12 +108,15 @@ def _scores(summaries: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _usage(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How the codebooks are used, in the first of the evaluations that use most of them."""
+    codebooks = {label: summary.get("tokens", {}).get("codebooks", []) for label, summary in summaries.items()}
+    label = max(codebooks, key=lambda one: len(codebooks[one]))
     rows = [
-        (label, f"{i}", f"{100 * use['usage']:.1f} %", f"{use['perplexity']:,.0f}", _one(use), f"{use['frames']:,}")
-        for label, summary in summaries.items()
-        for i, use in enumerate(summary.get("tokens", {}).get("codebooks", []))
+        (f"{i}", f"{100 * use['usage']:.1f} %", f"{use['perplexity']:,.0f}", _one(use), f"{use['frames']:,}")
+        for i, use in enumerate(codebooks[label])
     ]
-    return [_table(["audio", "codebook", "used", "perplexity", "effective dimension", "frames"], rows)] if rows else []
+    head = [f"codebook, {label}", "used", "perplexity", "effective dimension", "frames"]
+    return [_table(head, rows)] if rows else []
 
 
 def _one(use: Mapping[str, Any]) -> str:
