@@ -7,6 +7,7 @@ counted, but take time: the share says how much of the card does what it is best
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Collection
@@ -80,13 +81,21 @@ def _count(config: Config, phase: Phase, segments: int) -> float:
     codec, judges = build_codec(config), DiscriminatorBundle(build_discriminators(config))
     steps, wav = Steps(config, torch.device("cpu")), 0.1 * torch.randn(segments, 1, config.segment_samples)
     formulas = {torch.ops.aten.convolution_backward: _backward_flops}
-    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=formulas)
+    counter.mod_tracker = _Whole()  # type: ignore[assignment]
+    with counter:
         output = codec(wav, quantize=quantize)
         if trained:
             steps.discriminator(judges, wav, output.estimate, Tensor.backward)
         judges.requires_grad_(False)
         steps.generator(output, judges.discriminators if judged else None, wav, Tensor.backward)
     return float(counter.get_total_flops())
+
+
+class _Whole(contextlib.nullcontext[None]):
+    """In place of torch's tracker of modules, which fails where a module's output has no gradient (FSQ): one total."""
+
+    parents = frozenset({"Global"})
 
 
 def _backward_flops(grad: Any, x: Any, weight: Any, *rest: Any, out_shape: Any = None) -> int:

@@ -113,3 +113,10 @@ def test_the_share_of_a_known_peak(
         meter.add(GRADIENTS, 1.0)
     expected = {"train/tflops": pytest.approx(98.94)} | ({"train/peak_share": pytest.approx(share)} if share else {})
     assert meter.read() == expected
+
+
+@pytest.mark.parametrize(("kind", "size"), [("fsq", 1000), ("lfq", 64), ("vq", 64), ("vq_ema", 64), ("vq_fc", 64)])
+def test_every_kind_of_quantizer_is_counted(kind: str, size: int) -> None:
+    """Some leave modules without a gradient; what they add to the networks is small and never less than nothing."""
+    config = replace(CONFIG, quantizer=QuantizerConfig(kind=kind, codebook_size=size, codebook_dim=8))
+    assert step_flops(config, PLAIN) <= step_flops(config, QUANTIZED) < 2 * step_flops(config, PLAIN)
