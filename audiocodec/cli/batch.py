@@ -71,7 +71,7 @@ class Model:
         self.config = checkpoint.config_of(described)
         held = self.config.quantizer.num_codebooks
         if args.num_codebooks is not None and args.num_codebooks > held:
-            raise UsageError(f"--num-codebooks {args.num_codebooks}: {self.path} has {held}")
+            raise UsageError(f"{args.num_codebooks} codebooks are asked for, {self.path} has {held}")
 
     @property
     def facts(self) -> ModelFacts:

@@ -128,6 +128,8 @@ def _dry_run(config: Config, as_json: bool) -> int:
 @contextlib.contextmanager
 def _recorded(trainer: Trainer, begins_with: str) -> Iterator[None]:
     """Write into the run's history what steps were done, unless the process is killed."""
+    import torch
+
     from audiocodec.training import history
 
     first, started, accelerator = trainer.step, time.monotonic(), trainer.accelerator
@@ -135,17 +137,21 @@ def _recorded(trainer: Trainer, begins_with: str) -> Iterator[None]:
         yield
     finally:
         if accelerator.is_main_process and trainer.step > first:
-            seconds = time.monotonic() - started
-            history.add(
-                trainer.folder,
-                begins_with,
-                first,
-                trainer.step,
-                seconds,
-                accelerator.device,
-                accelerator.num_processes,
-                trainer.dataset,
+            clips, hours, speakers = trainer.dataset.extent()
+            run = history.Run(
+                begins_with=begins_with,
+                first_step=first,
+                last_step=trainer.step,
+                seconds=round(time.monotonic() - started, 1),
+                hardware=history.hardware(accelerator.device),
+                processes=accelerator.num_processes,
+                threads=torch.get_num_threads(),
+                torch=torch.__version__,
+                clips=clips,
+                hours=round(hours, 4),
+                speakers=speakers,
             )
+            history.add(trainer.folder, run)
 
 
 @contextlib.contextmanager

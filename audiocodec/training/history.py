@@ -6,58 +6,49 @@ from __future__ import annotations
 import json
 import os
 import platform
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from audiocodec.data.dataset import SegmentDataset
 from audiocodec.errors import AudioCodecError
 
 FILE = "runs.jsonl"
-KEYS = (
-    "begins_with",
-    "first_step",
-    "last_step",
-    "seconds",
-    "hardware",
-    "processes",
-    "threads",
-    "torch",
-    "clips",
-    "hours",
-    "speakers",
-)
 
 
-def add(
-    folder: Path, begins_with: str, first_step: int, last_step: int, seconds: float, device: torch.device,
-    processes: int, dataset: SegmentDataset,
-) -> None:  # fmt: skip
-    """Append a line.
+@dataclass(frozen=True)
+class Run:
+    """One time that the command worked.
 
-    Args:
-        folder: of the experiment.
-        begins_with: name and fingerprint of the model whose weights the run began with; empty: random ones, or resumed.
+    Attributes:
+        begins_with: name and fingerprint of the model whose weights it began with; empty: random ones, or resumed.
         first_step, last_step: where the work began and ended.
         seconds: wall time between them.
-        device: that it was done on.
+        hardware: see `hardware`.
         processes: how many worked.
-        dataset: preloaded; its clips, hours and speakers are counted.
+        threads: of each.
+        torch: its version.
+        clips, hours, speakers: of the training audio.
     """
-    clips, hours, speakers = dataset.extent()
-    values = (
-        begins_with,
-        first_step,
-        last_step,
-        round(seconds, 1),
-        hardware(device),
-        processes,
-        torch.get_num_threads(),
-    )
-    line = dict(zip(KEYS, (*values, torch.__version__, clips, round(hours, 4), speakers), strict=True))
+
+    begins_with: str
+    first_step: int
+    last_step: int
+    seconds: float
+    hardware: str
+    processes: int
+    threads: int
+    torch: str
+    clips: int
+    hours: float
+    speakers: int
+
+
+def add(folder: Path, run: Run) -> None:
+    """Append a line to the history of the experiment in `folder`."""
     with (folder / FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(asdict(run)) + "\n")
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -72,7 +63,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise AudioCodecError(f"{path}: cannot read what `audiocodec train` did: {error}") from None
     for number, line in enumerate(lines, 1):
-        if not isinstance(line, dict) or line.keys() != set(KEYS):
+        if not isinstance(line, dict) or line.keys() != {field.name for field in fields(Run)}:
             raise AudioCodecError(f"{path}:{number}: not a line of `audiocodec train`")
     if not lines:
         raise AudioCodecError(f"{path}: is empty")

@@ -24,7 +24,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # torch looks at it while it traces
 ]
 BOTH = "discriminator.kinds=[ms_stft,mpd] discriminator.mpd_periods=[2] discriminator.mpd_channels=2 "
-RUN = "train.warmup_autoencoder_steps=2 train.log_interval=1 loss.balancer=true train.compile=true "
+RUN = "train.warmup_autoencoder_steps=2 train.log_interval=1 loss.balancer=true "
+COMPILED = "train.compile=true"
 CAN_COMPILE = shutil.which("g++") and (Path(sysconfig.get_path("include")) / "Python.h").exists()
 
 
@@ -40,11 +41,9 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("eager")
 def test_a_compiled_run_is_the_run_it_compiles(tmp_path: Path, data: Path) -> None:
     """Through the start of the quantizer at step 2 and of the discriminators at step 1, with every loss balanced."""
-    assert trainer(config(BOTH + RUN), tmp_path / "compiled", data).run() == 4
+    assert trainer(config(BOTH + RUN + COMPILED), tmp_path / "compiled", data).run() == 4
     found = dict(counters["stats"])
-    assert (
-        trainer(config(BOTH + RUN.replace("=true ", "=true train.compile=false ")), tmp_path / "plain", data).run() == 4
-    )
+    assert trainer(config(BOTH + RUN), tmp_path / "plain", data).run() == 4
     compiled, plain = tensors(tmp_path / "compiled", 4), tensors(tmp_path / "plain", 4)
     assert compiled.keys() == plain.keys() and not any("_orig_mod" in name for name in compiled)
     start = tensors(tmp_path / "plain", 0)
@@ -62,7 +61,7 @@ def test_a_compiled_run_is_the_run_it_compiles(tmp_path: Path, data: Path) -> No
 @pytest.mark.usefixtures("eager")
 def test_a_compiled_run_resumes(tmp_path: Path, data: Path) -> None:
     """All that a big GPU wants at once."""
-    made = config(RUN + "train.precision=bf16 data.on_device=true data.augment.noise=0.5")
+    made = config(RUN + COMPILED + " train.precision=bf16 data.on_device=true data.augment.noise=0.5")
     whole = trainer(made, tmp_path / "whole", data)
     assert whole.run() == 4 and whole.guard.skipped == 0
     torch._dynamo.reset()
@@ -82,7 +81,7 @@ def test_a_machine_that_cannot_compile_says_so(tmp_path: Path, data: Path, monke
     with pytest.raises(
         TrainingError, match=r"train\.compile: torch\.compile fails on cpu; it needs a C\+\+ .* no compiler found"
     ):
-        trainer(config(RUN), tmp_path, data)
+        trainer(config(RUN + COMPILED), tmp_path, data)
 
 
 @pytest.mark.slow
@@ -91,9 +90,9 @@ def test_a_machine_that_cannot_compile_says_so(tmp_path: Path, data: Path, monke
 @pytest.mark.filterwarnings("ignore::Warning:torch")  # deprecations of its own; and complex numbers are not compiled
 def test_the_real_compiler(tmp_path: Path, data: Path) -> None:
     torch._dynamo.reset()
-    small = "discriminator.kinds=[] train.steps=2 model.encoder.strides=[20] model.encoder.residual_layers=0 train.compile=true"
-    assert trainer(config(small), tmp_path / "compiled", data).run() == 2
-    assert trainer(config(f"{small} train.compile=false"), tmp_path / "plain", data).run() == 2
+    small = "discriminator.kinds=[] train.steps=2 model.encoder.strides=[20] model.encoder.residual_layers=0 "
+    assert trainer(config(small + COMPILED), tmp_path / "compiled", data).run() == 2
+    assert trainer(config(small), tmp_path / "plain", data).run() == 2
     compiled, plain = tensors(tmp_path / "compiled", 2), tensors(tmp_path / "plain", 2)
     assert compiled.keys() == plain.keys()
     name = "optimizers/codec.decoder.embed.conv.weight.exp_avg"  # an average of gradients

@@ -8,6 +8,7 @@ chords made here, not recorded.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import shutil
@@ -65,7 +66,7 @@ def make(condition: str, utterances: Sequence[Utterance], folder: Path) -> list[
             changed = _augmented(condition, wav)
         io.write(temporary / f"{u.id}.flac", changed / max(1.0, float(np.abs(changed).max())), RATE)
         made.append(Utterance(u.id, os.path.abspath(folder / f"{u.id}.flac"), u.speaker, len(changed)))
-    if _contents(temporary) == _contents(folder):
+    if _equal(temporary, folder):
         shutil.rmtree(temporary)
     else:
         shutil.rmtree(folder, ignore_errors=True)
@@ -113,5 +114,9 @@ def _rms(wav: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(wav, dtype=np.float64))))
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("*.flac")}
+def _equal(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files."""
+    if not other.is_dir():
+        return False
+    seen = filecmp.dircmp(one, other)
+    return not (seen.left_only or seen.right_only or seen.diff_files or seen.funny_files)
