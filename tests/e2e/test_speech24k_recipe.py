@@ -382,3 +382,32 @@ def test_from_corpus_to_card(recipe: Path) -> None:
     assert "| dev_silence | 4 |" in card and (exp / "training.png").is_file()
     failed = run(["./run.sh", "--stage", "6", *options], recipe, 1)
     assert "some utterances have no score (rows.jsonl says why); --allow-unscored true" in failed.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_search(recipe: Path) -> None:
+    """Two rows of a tiny model; what is finished is not done again, a row that was changed is not taken for what it was."""
+    head, *_ = (recipe / "conf" / "search.tsv").read_text().splitlines()
+    rows = recipe / "conf" / "search.tsv"
+    rows.write_text(f"{head}\nplain\t-\t2\t\nnarrow\t-\t2\tquantizer.codebook_dim=4 train.seed_of_nothing=1\n")
+    command = ["./search.sh", "--config", "mini", "--metrics", "stoi"]
+    assert "train.seed_of_nothing" in run(command, recipe, 2).stderr
+    assert (recipe / "search" / "scores" / "plain" / "summary.json").is_file()
+    rows.write_text(f"{head}\nplain\t-\t2\t\nslim\t-\t2\tquantizer.codebook_dim=4\n")
+    scored = fingerprint(recipe / "search" / "scores" / "plain")
+    done = run(command, recipe)
+    assert fingerprint(recipe / "search" / "scores" / "plain") == scored
+    page = (recipe / "search" / "RESULTS.md").read_text()
+    assert page in done.stdout and "./search.sh --config mini --metrics stoi" in page
+    for name, changed in (("plain", ""), ("slim", "quantizer.codebook_dim=4")):
+        stoi = json.loads((recipe / "search" / "scores" / name / "summary.json").read_text())["measures"]["stoi"][
+            "mean"
+        ]
+        assert re.search(rf"^\| {name} \| 2 \| {stoi:.3f} ", page, re.MULTILINE)
+        assert re.search(rf"^\| {name} \| - \| 2 \| {changed} \| \d+ \|$", page, re.MULTILINE)
+        config = (recipe / "search" / "exp" / name / "config.yaml").read_text()
+        assert ("codebook_dim: 4\n" in config) == bool(changed)
+    rows.write_text(f"{head}\nslim\t-\t2\tquantizer.codebook_dim=6\n")
+    assert "search/exp/slim was made by other options or another row; remove it" in run(command, recipe, 2).stderr
+    assert "conf/search.tsv has no row 'wide'" in run([*command, "--rows", "wide"], recipe, 2).stderr

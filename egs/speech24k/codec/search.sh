@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Short runs, each with one thing changed, before a long one: a run for each row of conf/search.tsv, trained in
+# search/exp/NAME, scored in search/scores/NAME on the held-out speakers of data/valid (run.sh --stop-stage 1 makes the folders; dev is
+# not looked at). A finished row is not done again, a killed one goes on. The tables: search/RESULTS.md.
+[ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
+set -euo pipefail
+cd "$(dirname "$0")"
+. ./path.sh
+
+rows=                       # names in conf/search.tsv, separated by commas (default: all)
+config=speech_24k_small     # what is changed: a name in recipes/conf, or a file
+metrics=pesq,stoi,mel       # what to score
+. ../../../recipes/utils/parse_options.sh
+
+stop() { # stop STATUS MESSAGE
+    echo "search.sh: $2" >&2
+    exit "$1"
+}
+
+# train_row NAME BEGINS_WITH STEPS OVERRIDES
+train_row() {
+    local exp=search/exp/$1 setting settings=() changed=() warmup=0 rate=3e-4
+    read -ra changed <<<"$4"
+    if [ "$2" = - ]; then
+        warmup=$((2 * $3 / 3)) rate=8e-4 # autoencoder first
+    else
+        settings+=(--init-from "$2")
+    fi
+    for setting in data.train=data/train data.valid= "train.steps=$3" "train.warmup_autoencoder_steps=$warmup" \
+        "train.learning_rate=$rate" train.lr_warmup_steps=50 train.lr_final_ratio=0.1 train.ema_decay=0.98 train.keep_checkpoints=1 \
+        "${changed[@]}"; do
+        settings+=(--set "$setting")
+    done
+    audiocodec train --config "$config" --exp "$exp" --resume "${settings[@]}"
+}
+
+# score_row NAME
+score_row() {
+    local out=search/scores/$1
+    [ ! -e "$out/summary.json" ] || return 0
+    audiocodec evaluate -m "search/exp/$1" --reference data/valid/wav.scp -d "$out" --metrics "$metrics" --resume --quiet ||
+        [ -e "$out/summary.json" ] || stop 1 "$out: could not be scored"
+}
+
+[ $# -eq 0 ] || stop 2 "unexpected argument: $1"
+[ ! -e "../../../recipes/conf/$config.yaml" ] || config=../../../recipes/conf/$config.yaml
+[ -f "$config" ] || stop 2 "no such configuration: $config"
+[ -e "data/train/wav.scp" ] && [ -e "data/valid/wav.scp" ] || stop 2 "no data/train and data/valid; run.sh --stop-stage 1 makes them"
+rows=${rows:-$(tail -n +2 conf/search.tsv | cut -f 1 | paste -sd,)}
+scores=() times=()
+for name in ${rows//,/ }; do
+    row=$(awk -F '\t' -v name="$name" 'NR > 1 && $1 == name' conf/search.tsv)
+    [ -n "$row" ] || stop 2 "conf/search.tsv has no row '$name'"
+    echo "$(date +%T) $name" >&2
+    mkdir -p "search/exp/$name"
+    made="$config $metrics $row"
+    [ "$(cat "search/exp/$name/row" 2>/dev/null || echo "$made")" = "$made" ] ||
+        stop 2 "search/exp/$name was made by other options or another row; remove it and search/scores/$name"
+    echo "$made" >"search/exp/$name/row"
+    begins=$(cut -f 2 <<<"$row") steps=$(cut -f 3 <<<"$row") changed=$(cut -f 4 <<<"$row")
+    train_row "$name" "$begins" "$steps" "$changed"
+    score_row "$name"
+    scores+=("search/scores/$name")
+    seconds=$(sed 's/.*"seconds": \([0-9.]*\).*/\1/' "search/exp/$name/runs.jsonl" | awk '{sum += $1} END {printf "%.0f", sum}')
+    times+=("| $name | $begins | $steps | $changed | $seconds |")
+done
+audiocodec evaluate --quiet --results-md search/RESULTS.md --results-command "./search.sh ${GIVEN_OPTIONS[*]}" "${scores[@]}"
+{
+    printf '\n| run | begins with | steps | changed | training, s |\n|---|---|---|---|---|\n'
+    printf '%s\n' "${times[@]}"
+} >>search/RESULTS.md
+cat search/RESULTS.md
