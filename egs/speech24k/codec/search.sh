@@ -19,8 +19,8 @@ stop() { # stop STATUS MESSAGE
 
 # train_row NAME BEGINS_WITH STEPS OVERRIDES
 train_row() {
-    local exp=search/exp/$1 setting settings=() changed=() warmup=0 rate=3e-4
-    read -ra changed <<<"$4"
+    local exp=search/exp/$1 setting settings=() words=() warmup=0 rate=3e-4
+    read -ra words <<<"$4"
     if [ "$2" = - ]; then
         warmup=$((2 * $3 / 3)) rate=8e-4 # autoencoder first
     else
@@ -28,7 +28,7 @@ train_row() {
     fi
     for setting in data.train=data/train data.valid= "train.steps=$3" "train.warmup_autoencoder_steps=$warmup" \
         "train.learning_rate=$rate" train.lr_warmup_steps=50 train.lr_final_ratio=0.1 train.ema_decay=0.98 train.keep_checkpoints=1 \
-        "${changed[@]}"; do
+        "${words[@]}"; do
         settings+=(--set "$setting")
     done
     audiocodec train --config "$config" --exp "$exp" --resume "${settings[@]}"
