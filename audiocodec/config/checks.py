@@ -12,6 +12,8 @@ from audiocodec.config.quantizers import QUANTIZER_KINDS, Problem, check_quantiz
 from audiocodec.config.schema import Config
 
 DISCRIMINATOR_KINDS = ("ms_stft", "mpd")
+VALID_SCORES = ("pesq", "stoi")
+MIN_PESQ_RATE = 16_000  # Hz
 MAX_CODEBOOKS = 255  # a token file counts them in one byte
 MAX_SAMPLE_RATE = 1_000_000  # Hz, what audio files are read and written at
 MAX_SEED = 2**32 - 1  # torch takes 64 bits, and every step's seed is a multiple of this one
@@ -46,6 +48,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "quantizer.codebook_start": ("default", "uniform", "latents", "kmeans"),
     "discriminator.kinds": DISCRIMINATOR_KINDS,
     "train.precision": ("float32", "bf16"),
+    "train.valid_scores": VALID_SCORES,
 }
 _MINIMUMS: dict[str, float] = {
     "seed": 0,
@@ -186,6 +189,9 @@ def _check_discriminator(config: Config) -> list[Problem]:
 def _check_training(config: Config) -> list[Problem]:
     train = config.train
     return [
+        ("train.valid_scores", f"pesq needs a sample_rate of at least {MIN_PESQ_RATE}, got {config.sample_rate}")
+        if "pesq" in train.valid_scores and config.sample_rate < MIN_PESQ_RATE
+        else None,
         None if 0 <= train.ema_decay < 1 else ("train.ema_decay", f"got {train.ema_decay}, need 0 to below 1"),
         None
         if all(0 <= beta < 1 for beta in train.betas)

@@ -1,4 +1,4 @@
-"""One picture of a training run from its TensorBoard files: losses, distances on the validation set, codebooks, rate."""
+"""One picture of a training run from its TensorBoard files: losses, distances and scores on the validation set, codebooks, rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from audiocodec.errors import AudioCodecError
 
 Curve = tuple[list[int], list[float]]  # steps, values
-INCHES = (12.0, 6.4)
+INCHES = (15.0, 6.4)
 
 
 def read_scalars(folder: Path) -> dict[str, Curve]:
@@ -35,7 +35,7 @@ def read_scalars(folder: Path) -> dict[str, Curve]:
 
 
 def draw(curves: Mapping[str, Curve], path: Path) -> None:
-    """Write a PNG of four plots against steps.
+    """Write a PNG of six plots against steps.
 
     Args:
         curves: of `read_scalars`.
@@ -49,17 +49,20 @@ def draw(curves: Mapping[str, Curve], path: Path) -> None:
 
     figure = Figure(figsize=INCHES)
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2, 2)
+    grid = figure.subplots(2, 3)
     losses = {
         tag.removeprefix("loss/"): curves[tag] for tag in curves if tag.startswith("loss/") and tag != "loss/total"
     }
     valid = {tag.removeprefix("valid/"): curves[tag] for tag in curves if tag.startswith("valid/")}
+    pesq, stoi = ({tag: valid.pop(tag)} if tag in valid else {} for tag in ("pesq", "stoi"))
     usage = {_stage(tag): curves[tag] for tag in curves if tag.startswith("codebook/") and tag.endswith("/usage")}
     rate = {tag: curves[tag] for tag in ("train/learning_rate",) if tag in curves}
     _plot(grid[0][0], losses, "losses, without their weights", log=True)
-    _plot(grid[0][1], valid, "distances on the validation clips", log=True, marker=".")
-    _plot(grid[1][0], usage, "codes used since the line of the log before, share")
-    _plot(grid[1][1], rate, "learning rate", named=False)
+    _plot(grid[0][1], usage, "codes used since the line of the log before, share")
+    _plot(grid[0][2], rate, "learning rate", named=False)
+    _plot(grid[1][0], valid, "distances on the validation clips", log=True, marker=".")
+    _plot(grid[1][1], pesq, "PESQ-WB of the validation clips", marker=".", named=False)
+    _plot(grid[1][2], stoi, "STOI of the validation clips", marker=".", named=False)
     figure.tight_layout()
     figure.savefig(path, dpi=80, format="png", metadata={"Software": None})
 

@@ -73,7 +73,7 @@ class Trainer:
 
         Raises:
             CheckpointError: the checkpoint does not fit.
-            ConfigError: `data.on_device`, and the dataset does not keep its audio.
+            ConfigError: `data.on_device`, and the dataset does not keep its audio; a library of `train.valid_scores` lacks.
             TrainingError: the device has no room for it, or `train.compile` and nothing can be compiled.
         """
         self.config, self.folder, self.dataset = config, folder, dataset
@@ -92,6 +92,7 @@ class Trainer:
         self.meter = Meter(config, self.accelerator.device)
         self.codebooks = CodebookUpdates(self.parts.raw_codec.quantizer)
         main = self.accelerator.is_main_process
+        validation.need_libraries(config.train.valid_scores)
         self.valid = validation.read_utterances(valid, config, allow_pipes) if main else []
         self.step = 0
         self.position = 0
@@ -278,7 +279,9 @@ class Trainer:
             return
         average = self.parts.ema.average
         calibrate(average, self.dataset, self.config)
-        values, examples = validation.validate(average, self.valid, self.steps.spectral, self.quantizer_started)
+        values, examples = validation.validate(
+            average, self.valid, self.steps.spectral, self.quantizer_started, self.config.train.valid_scores
+        )
         book.scalars(values, self.step, "validation")
         for example in examples:
             if self.step == self.config.train.valid_interval:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +17,15 @@ from audiocodec.codec import Codec
 from audiocodec.config.schema import Config
 from audiocodec.data.manifest import Utterance
 from audiocodec.data.pipes import audio_file
+from audiocodec.errors import ConfigError, MetricUndefined
 from audiocodec.losses.spectral import SpectralLoss
+from audiocodec.metrics.pesq import pesq
+from audiocodec.metrics.stoi import stoi
 
 MAX_SECONDS = 10.0
 AUDIO_EXAMPLES = 4
+SCORES = {"pesq": pesq, "stoi": stoi}  # of train.valid_scores
+LIBRARIES = {"pesq": "pesq", "stoi": "pystoi"}
 
 
 @dataclass(frozen=True)
@@ -56,29 +63,52 @@ def read_utterances(
     return read
 
 
+def need_libraries(scores: Sequence[str]) -> None:
+    """Find out before the training whether its `train.valid_scores` can be computed.
+
+    Raises:
+        ConfigError: a library is not installed.
+    """
+    for name in scores:
+        try:
+            import_module(LIBRARIES[name])
+        except ImportError as error:
+            message = f"train.valid_scores: {name} needs {LIBRARIES[name]} ({error}); install audiocodec[eval]"
+            raise ConfigError(message) from error
+
+
 @torch.no_grad()
 def validate(
-    codec: Codec, utterances: Sequence[tuple[str, Tensor]], spectral: SpectralLoss, quantize: bool
+    codec: Codec,
+    utterances: Sequence[tuple[str, Tensor]],
+    spectral: SpectralLoss,
+    quantize: bool,
+    scores: Sequence[str] = (),
 ) -> tuple[dict[str, float], list[Example]]:
-    """Mean spectral distances over `utterances`, and the first few reconstructions.
+    """Mean spectral distances and scores over `utterances`, and the first few reconstructions.
 
     Args:
         codec: in inference mode.
         utterances: of `read_utterances`.
         spectral: the training loss.
         quantize: False while the autoencoder warms up.
+        scores: `train.valid_scores`; a mean is over the utterances that have the score, none of them: no value.
 
     Returns:
         Values by name, and examples.
     """
-    losses: list[dict[str, float]] = []
+    found: dict[str, list[float]] = {}
     examples: list[Example] = []
     for name, wav in utterances:
         wav = wav.to(codec.device)
         estimate = codec(wav, quantize=quantize).estimate.float()
-        losses.append({key: float(value) for key, value in spectral(reference=wav, estimate=estimate).items()})
+        original, reconstruction = wav[0, 0].cpu().numpy(), estimate[0, 0].cpu().numpy()
+        for key, value in spectral(reference=wav, estimate=estimate).items():
+            found.setdefault(key, []).append(float(value))
+        for key in scores:
+            with suppress(MetricUndefined):
+                score = SCORES[key](reference=original, estimate=reconstruction, sample_rate=codec.sample_rate)
+                found.setdefault(key, []).append(score)
         if len(examples) < AUDIO_EXAMPLES:
-            examples.append(Example(name, wav[0, 0].cpu().numpy(), estimate[0, 0].cpu().numpy()))
-    if not losses:
-        return {}, []
-    return {f"valid/{key}": float(np.mean([row[key] for row in losses])) for key in losses[0]}, examples
+            examples.append(Example(name, original, reconstruction))
+    return {f"valid/{key}": float(np.mean(values)) for key, values in found.items()}, examples

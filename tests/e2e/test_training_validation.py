@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from pesq import pesq
+from pystoi import stoi
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_run import config
+from workspace import CHECKOUT
 
 from audiocodec.cli.main import main
 from audiocodec.data.manifest import read_folder
+from audiocodec.codec import Codec
 from audiocodec.errors import ManifestError
+from audiocodec.losses.spectral import SpectralLoss
+from audiocodec.training import validation
 from audiocodec.training.validation import read_utterances
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
+AUDIO = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
+SPEECH = AUDIO / "ru-nsh" / "ru_0003.flac", AUDIO / "it-flora" / "vm-forward.flac"
 
 
 @pytest.mark.parametrize(
@@ -52,3 +65,46 @@ def test_validation_on_commands(tmp_path: Path, data: Path, command: list[str]) 
     assert main([*command, *options, "--allow-pipes"]) == 0
     tags = EventAccumulator(str(tmp_path / "exp" / "tensorboard")).Reload().Tags()
     assert "valid/mel" in tags["scalars"]
+
+
+class Noisy:
+    """In place of a codec: gives back what it hears with noise 20 dB below, silence as silence."""
+
+    sample_rate, device = 16_000, torch.device("cpu")
+
+    def __call__(self, wav: torch.Tensor, quantize: bool) -> SimpleNamespace:
+        noise = torch.randn(wav.shape, generator=torch.Generator().manual_seed(0))
+        return SimpleNamespace(estimate=wav + 0.1 * wav.square().mean().sqrt() * noise)
+
+
+def test_scores_are_means_over_the_utterances_that_have_them() -> None:
+    """Silence has no PESQ and no STOI and counts in neither; the others' are those of the packages."""
+    speech = [torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None, None] for path in SPEECH]
+    codec = cast(Codec, Noisy())
+    spectral = SpectralLoss(16_000, (512,), (40,), (512,), mel_floor=1e-4, stft_floor=1e-3)
+    utterances = [("one", speech[0]), ("silence", torch.zeros(1, 1, 32_000)), ("two", speech[1])]
+    values, _ = validation.validate(codec, utterances, spectral, True, ("pesq", "stoi"))
+    pairs = [(wav[0, 0].numpy(), Noisy()(wav, True).estimate[0, 0].numpy()) for wav in speech]
+    assert values["valid/pesq"] == pytest.approx(np.mean([pesq(16_000, *pair, "wb") for pair in pairs]), abs=1e-6)
+    assert values["valid/stoi"] == pytest.approx(np.mean([stoi(*pair, 16_000) for pair in pairs]), abs=1e-6)
+    assert validation.validate(codec, utterances, spectral, True)[0].keys() == {"valid/mel", "valid/stft"}
+    only_silence = validation.validate(codec, utterances[1:2], spectral, True, ("pesq", "stoi"))[0]
+    assert only_silence.keys() == {"valid/mel", "valid/stft"}
+
+
+def test_a_run_logs_the_scores_it_is_asked_for(tmp_path: Path, data: Path, command: list[str]) -> None:
+    options = ["--set", f"data.valid={data}", "--set", "train.valid_interval=4", "--set", "train.valid_scores=[stoi]"]
+    assert main([*command, *options]) == 0
+    tags = EventAccumulator(str(tmp_path / "exp" / "tensorboard")).Reload().Tags()["scalars"]
+    assert "valid/stoi" in tags and "valid/pesq" not in tags
+
+
+def test_scores_that_cannot_be_computed_are_said_before_the_training(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--set", "train.valid_scores=[pesq]"]) == 2
+    assert "train.valid_scores: pesq needs a sample_rate of at least 16000, got 8000" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    assert main([*command, "--set", "train.valid_scores=[stoi]"]) == 2
+    assert "train.valid_scores: stoi needs pystoi " in capsys.readouterr().err
+    assert not (tmp_path / "exp" / "checkpoints").exists()
