@@ -23,7 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_labelled,
         metavar="NAME=DIR",
-        help="a row of the table of scores: a folder that audiocodec evaluate wrote; repeatable",
+        help="a row of the table of scores: a folder that audiocodec evaluate wrote about the model; repeatable",
+    )
+    parser.add_argument(
+        "--anchor",
+        action="append",
+        default=[],
+        type=_labelled,
+        metavar="NAME=DIR",
+        help="a row about another codec on the same audio: a folder in what audiocodec compare wrote; repeatable",
     )
     parser.add_argument("--about", metavar="FILE", help="Markdown to put below: known failures, audio, licences")
     parser.add_argument("--picture", metavar="FILE", help="draw the training log there, .png, and show it in the card")
@@ -35,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.output, args.picture):
         if path and os.path.exists(path) and not args.force:
             raise UsageError(f"{path} already exists; --force overwrites it")
-    labels = [label for label, _ in args.evaluation]
+    labels = [label for label, _ in args.evaluation + args.anchor]
     if twice := [label for label in labels if labels.count(label) > 1]:
-        raise UsageError(f"two evaluations are called {twice[0]!r}")
+        raise UsageError(f"two rows are called {twice[0]!r}")
     if args.picture and not args.picture.endswith(".png"):
         raise UsageError(f"{args.picture}: the picture is a PNG; give it a name that ends in .png")
     for module in ("matplotlib", "tensorboard") if args.picture else ():
@@ -50,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     model, experiment = Path(args.model or args.experiment), Path(args.experiment)
     title = args.title or config_of(describe(model)).name
     link = os.path.relpath(args.picture, os.path.dirname(args.output) or os.curdir) if args.picture else None
-    text = card.card(title, model, experiment, dict(args.evaluation), about, link)
+    text = card.card(title, model, experiment, dict(args.evaluation), dict(args.anchor), about, link)
     if args.picture:
         curves = training_picture.read_scalars(experiment / "tensorboard")
         write_atomically(args.picture, lambda path: training_picture.draw(curves, path))

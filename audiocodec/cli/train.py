@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from audiocodec.checkpoint import config_of, describe, write_atomically
+from audiocodec.checkpoint import describe, write_atomically
 from audiocodec.cli.usage import UsageError
 from audiocodec.config.load import dump_config, load_config
 from audiocodec.config.schema import Config
@@ -53,12 +53,10 @@ def run(args: argparse.Namespace) -> int:
     begun = any((folder / "checkpoints").glob("step_*"))
     if begun and not args.resume:
         raise UsageError(f"train: {folder} holds checkpoints; go on with --resume or choose another --exp")
-    begins_with = ""
     if args.init_from and not begun:
-        source = describe(args.init_from)  # a wrong name is said before all audio is read
-        begins_with = f"{config_of(source).name}, {source['fingerprint']}"
+        describe(args.init_from)  # a wrong name is said before all audio is read
     trainer = _prepare(config, folder, args)
-    with _stop_on_signal(trainer) as signals, _recorded(trainer, begins_with):
+    with _stop_on_signal(trainer) as signals, _recorded(trainer):
         step = trainer.run(args.max_minutes)
     print(f"audiocodec: {folder}: at step {step} of {config.train.steps}", file=sys.stderr)
     if signals:
@@ -126,7 +124,7 @@ def _dry_run(config: Config, as_json: bool) -> int:
 
 
 @contextlib.contextmanager
-def _recorded(trainer: Trainer, begins_with: str) -> Iterator[None]:
+def _recorded(trainer: Trainer) -> Iterator[None]:
     """Write into the run's history what steps were done, unless the process is killed."""
     import torch
 
@@ -139,7 +137,7 @@ def _recorded(trainer: Trainer, begins_with: str) -> Iterator[None]:
         if accelerator.is_main_process and trainer.step > first:
             clips, hours, speakers = trainer.dataset.extent()
             run = history.Run(
-                begins_with=begins_with,
+                begins_with=trainer.begins_with,
                 first_step=first,
                 last_step=trainer.step,
                 seconds=round(time.monotonic() - started, 1),

@@ -18,7 +18,13 @@ SHOWN = ("kbps_payload", "pesq", "stoi", "estoi", "mel_distance", "dnsmos_ovrl",
 
 
 def card(
-    title: str, model: Path, run: Path, evaluations: Mapping[str, Path], about: str, picture: str | None = None
+    title: str,
+    model: Path,
+    run: Path,
+    evaluations: Mapping[str, Path],
+    anchors: Mapping[str, Path],
+    about: str,
+    picture: str | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -26,21 +32,24 @@ def card(
         title: its first line.
         model: what `checkpoint.describe` takes: the file that the card is about.
         run: folder of the experiment that made it.
-        evaluations: finished ones by the name that a row of the table gets, anchors too.
+        evaluations: of the model, by the name that a row of the table gets.
+        anchors: evaluations of other codecs, which get rows below.
         about: Markdown put below: known failures, audio and licences.
         picture: link to the picture of the training log.
 
     Raises:
-        AudioCodecError: something of it is not there, or an evaluation is of another model.
+        AudioCodecError: something of it is not there, or an evaluation is not of the model.
     """
     described = checkpoint.describe(model)
     config = checkpoint.config_of(described)
     runs = history.read(run)
     parts = [f"# {title}", _table(["", ""], [*_codec(config, described), *_training(config, runs)])]
-    if evaluations:
-        summaries = {label: _summary(folder, described["fingerprint"]) for label, folder in evaluations.items()}
+    summaries = {label: _of_model(folder, described["fingerprint"]) for label, folder in evaluations.items()}
+    usage = _usage(summaries) if summaries else []
+    summaries |= {label: read_summary(folder) for label, folder in anchors.items()}
+    if summaries:
         parts += ["## Scores", _scores(summaries), "Means over utterances; in brackets 95 % intervals by bootstrap."]
-        parts += _usage(summaries)
+        parts += usage
         parts += ["```\n" + "\n".join(dict.fromkeys(s["command"] for s in summaries.values())) + "\n```"]
     if picture:
         parts += [
@@ -50,12 +59,12 @@ def card(
     return "\n\n".join([*parts, about.strip()]).rstrip() + "\n"
 
 
-def _summary(folder: Path, fingerprint: str) -> dict[str, Any]:
-    """Of an evaluation of the model, or of a codec that is none of ours and stands beside it."""
+def _of_model(folder: Path, fingerprint: str) -> dict[str, Any]:
     summary = read_summary(folder)
     codecs = summary.get("tokens", {}).get("codecs", [])
-    if codecs and codecs != [fingerprint]:
-        raise AudioCodecError(f"{folder}: scores of {', '.join(codecs)}, but the card is about {fingerprint}")
+    if codecs != [fingerprint]:
+        found = ", ".join(codecs) or "no token files"
+        raise AudioCodecError(f"{folder}: scores of {found}, but the card is about {fingerprint}")
     return summary
 
 
@@ -83,10 +92,11 @@ def _training(config: Config, runs: Sequence[Mapping[str, Any]]) -> list[tuple[s
         f"{r['processes']} x {r['hardware']}, {r['threads']} threads, torch {r['torch']}" for r in runs
     )
     augmented = {kind: share for kind, share in vars(config.data.augment).items() if share}
+    begins = next((r["begins_with"] for r in runs if r["begins_with"] is not None), None)
     whole = [r["first_step"] for r in runs] == [0, *(r["last_step"] for r in runs[:-1])]  # nothing was killed
     kinds = ", ".join(f"{kind} {share:g}" for kind, share in augmented.items())
     return [
-        ("begins with", runs[0]["begins_with"] or ("random weights" if whole else "not recorded")),
+        ("begins with", "not recorded" if begins is None else begins or "random weights"),
         ("data", f"{last['hours']:.2f} h, {last['clips']:,} clips, {last['speakers']:,} speakers"),
         (
             "steps",

@@ -22,7 +22,8 @@ class Run:
     """One time that the command worked.
 
     Attributes:
-        begins_with: name and fingerprint of the model whose weights it began with; empty: random ones, or resumed.
+        begins_with: name and fingerprint of the model whose weights the experiment began with; empty: random ones; None:
+            not known.
         first_step, last_step: where the work began and ended.
         seconds: wall time between them.
         hardware: see `hardware`.
@@ -32,7 +33,7 @@ class Run:
         clips, hours, speakers: of the training audio.
     """
 
-    begins_with: str
+    begins_with: str | None
     first_step: int
     last_step: int
     seconds: float

@@ -98,6 +98,9 @@ class Trainer:
         self.position = 0
         self.quantizer_started = False
         self.stop_requested = False
+        self.begins_with: str | None = (
+            ""  # name and fingerprint of a model; None: begun by a version that did not note it
+        )
         if resume and (newest := state.latest(self.checkpoints)) is not None:
             self._restore(newest)
             log.info("resumed from %s", newest)
@@ -301,6 +304,7 @@ class Trainer:
                 "ema_updates": self.parts.ema.updates,
                 "guard": vars(self.guard),
                 "balancers": balancers,  # of every process
+                "begins_with": self.begins_with,
             }
             state.save(folder, self.config, self.parts.ema.average, self.parts.modules, self.parts.optimizers, values)
             state.prune(self.checkpoints, self.config.train.keep_checkpoints)
@@ -311,6 +315,8 @@ class Trainer:
         path = Path(self.parts.gather(str(checkpoint.resolve(source)))[0])  # an experiment that runs may move on
         taken, self.quantizer_started = take_codec(self.parts.raw_codec, self.config, path)
         self.parts.ema.average.load_state_dict(self.parts.raw_codec.state_dict())
+        described = checkpoint.describe(path)
+        self.begins_with = f"{checkpoint.config_of(described).name}, {described['fingerprint']}"
         log.info("begins with the weights of %s", path)
         reports = {"codec": taken.lines()}
         if self.parts.discriminators is not None:
@@ -329,6 +335,7 @@ class Trainer:
             self.step, self.position = values["step"], values["position"]
             self.quantizer_started = values["quantizer_started"]
             self.parts.ema.updates = values["ema_updates"]
+            self.begins_with = values.get("begins_with")
             self.guard = Guard(**values["guard"] | thresholds)
             if self.steps.balancer:
                 balancers = values["balancers"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,12 @@ def run(tmp_path: Path, command: list[str]) -> Path:
     return tmp_path / "exp"
 
 
-def evaluation(folder: Path, stoi: list[float]) -> Path:
+def evaluation(folder: Path, stoi: list[float], *codecs: str) -> Path:
+    """Of token files of these codecs; of a codec that has none."""
     folder.mkdir()
     rows = [Row(f"u{i}", {}, {"stoi": value}, {}) for i, value in enumerate(stoi)]
-    (folder / "summary.json").write_text(json.dumps(summarize(rows, ["stoi"], {}, f"command of {folder.name}")))
+    summary = summarize(rows, ["stoi"], {}, f"command of {folder.name}")
+    (folder / "summary.json").write_text(json.dumps(summary | ({"tokens": {"codecs": codecs}} if codecs else {})))
     return folder
 
 
@@ -40,10 +43,13 @@ def test_card(run: Path, tmp_path: Path) -> None:
     assert lines[0]["hours"] == pytest.approx((5 * 4000 + 2000) / 8000 / 3600, abs=1e-4)
     about = tmp_path / "about.md"
     about.write_text("## Known failures\n\nIt cannot speak.\n")
-    good, bad = evaluation(tmp_path / "good", [0.5, 0.7]), evaluation(tmp_path / "bad", [0.25, 0.25])
+    ours = describe(run)["fingerprint"]
+    good, bad = evaluation(tmp_path / "good", [0.5, 0.7], ours), evaluation(tmp_path / "bad", [0.25, 0.25], ours)
+    opus = evaluation(tmp_path / "opus", [0.9, 0.9, 0.9])
     out, picture = tmp_path / "CARD.md", tmp_path / "log.png"
     words = ["card", str(run), "-o", str(out), "--picture", str(picture), "--about", str(about)]
     words += ["--title", "tiny one", "--evaluation", f"dev={good}", "--evaluation", f"noise={bad}"]
+    words += ["--anchor", f"Opus={opus}"]
     assert main(words) == 0
     text = out.read_text()
     assert text.startswith("# tiny one\n") and text.endswith("## Known failures\n\nIt cannot speak.\n")
@@ -56,7 +62,8 @@ def test_card(run: Path, tmp_path: Path) -> None:
     assert facts["augmentation"] == "shares of the segments: noise 0.25"
     assert re.search(r"^\| dev \| 2 \| 0\.600 \[", text, re.MULTILINE)
     assert re.search(r"^\| noise \| 2 \| 0\.250 \[", text, re.MULTILINE)
-    assert "command of good\ncommand of bad\n" in text and "(log.png)" in text
+    assert re.search(r"^\| Opus \| 3 \| 0\.900 \[", text, re.MULTILINE)
+    assert "command of good\ncommand of bad\ncommand of opus\n" in text and "(log.png)" in text
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -76,7 +83,7 @@ def test_the_picture_is_of_what_was_logged(run: Path) -> None:
         (["--evaluation", "dev"], 2, "'dev' is not NAME=DIR"),
         (["--evaluation", "a|b=nowhere"], 2, "NAME without |"),
         (["--evaluation", "dev=nowhere"], 1, "cannot read the summary"),
-        (["--evaluation", "dev=nowhere", "--evaluation", "dev=there"], 2, "two evaluations are called 'dev'"),
+        (["--evaluation", "dev=nowhere", "--evaluation", "dev=there"], 2, "two rows are called 'dev'"),
         (["--about", "nowhere.md"], 1, "nowhere.md"),
         (["--picture", "log.jpg"], 2, "ends in .png"),
         (["--model", "nowhere"], 2, "nowhere: no such model"),
@@ -92,12 +99,18 @@ def test_what_is_missing_is_said_and_nothing_written(
 
 
 def test_scores_of_another_model_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder, words = evaluation(tmp_path / "dev", [0.5, 0.7]), ["card", str(run), "-o", str(tmp_path / "c.md")]
-    summary = json.loads((folder / "summary.json").read_text())
-    for codec, status in (("0123456789abcdef", 1), (describe(run)["fingerprint"], 0)):
-        (folder / "summary.json").write_text(json.dumps({**summary, "tokens": {"codecs": [codec]}}))
-        assert main([*words, "--evaluation", f"dev={folder}"]) == status
-    assert "scores of 0123456789abcdef, but the card is about" in capsys.readouterr().err
+    ours, other = describe(run)["fingerprint"], "0123456789abcdef"
+    for name, codecs, status in (
+        ("ours", [ours], 0),
+        ("other", [other], 1),
+        ("both", [ours, other], 1),
+        ("none", [], 1),
+    ):
+        folder, card = evaluation(tmp_path / name, [0.5, 0.7], *codecs), tmp_path / f"{name}.md"
+        assert main(["card", str(run), "-o", str(card), "--evaluation", f"dev={folder}"]) == status
+        assert card.exists() == (status == 0)
+    said = capsys.readouterr().err
+    assert f"scores of {other}, but the card is about {ours}" in said and "scores of no token files, but" in said
 
 
 def test_what_a_run_began_with_and_that_a_part_of_it_is_lost(run: Path, tmp_path: Path, command: list[str]) -> None:
@@ -116,7 +129,10 @@ def test_what_a_run_began_with_and_that_a_part_of_it_is_lost(run: Path, tmp_path
         lines = (tmp_path / "tuned/runs.jsonl").read_text().splitlines()
         (tmp_path / "tuned/runs.jsonl").write_text(lines[-1] + "\n")
     assert f"| begins with | tiny, {describe(run)['fingerprint']} |" in cards[0] and "at least" not in cards[0]
-    assert "| begins with | not recorded |" in cards[1] and "| time | at least 0.0 h in 1 run(s) |" in cards[1]
+    assert (
+        f"| begins with | tiny, {describe(run)['fingerprint']} |" in cards[1]
+        and "| time | at least 0.0 h in 1 run(s) |" in cards[1]
+    )
 
 
 def test_a_run_without_history_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,3 +142,21 @@ def test_a_run_without_history_is_refused(run: Path, tmp_path: Path, capsys: pyt
             (run / "runs.jsonl").write_text(text)
         assert main(["card", str(run), "-o", str(tmp_path / "c.md")]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_what_a_killed_run_began_with(run: Path, tmp_path: Path, command: list[str]) -> None:
+    """Killed before it could write its history, and resumed without being told again; and of a version that did not note it."""
+    exp = command.index("--exp") + 1
+    tuned = [*command[:exp], str(tmp_path / "tuned"), *command[exp + 1 :]]
+    assert main([*tuned, "--init-from", str(run), "--set", "train.steps=1"]) == 0
+    (tmp_path / "tuned/runs.jsonl").unlink()
+    shutil.rmtree(tmp_path / "tuned/checkpoints/step_00000001")
+    assert main([*tuned, "--resume", "--set", "train.steps=1"]) == 0
+    assert main(["card", str(tmp_path / "tuned"), "-o", str(tmp_path / "1.md")]) == 0
+    assert f"| begins with | tiny, {describe(run)['fingerprint']} |" in (tmp_path / "1.md").read_text()
+    state = tmp_path / "tuned/checkpoints/step_00000001/state.json"
+    state.write_text(json.dumps({k: v for k, v in json.loads(state.read_text()).items() if k != "begins_with"}))
+    (tmp_path / "tuned/runs.jsonl").unlink()
+    assert main([*tuned, "--resume", "--set", "train.steps=2"]) == 0
+    assert main(["card", str(tmp_path / "tuned"), "-o", str(tmp_path / "2.md")]) == 0
+    assert "| begins with | not recorded |" in (tmp_path / "2.md").read_text()

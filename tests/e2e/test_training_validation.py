@@ -19,8 +19,8 @@ from training_run import config
 from workspace import CHECKOUT
 
 from audiocodec.cli.main import main
-from audiocodec.data.manifest import read_folder
 from audiocodec.codec import Codec
+from audiocodec.data.manifest import read_folder
 from audiocodec.errors import ManifestError
 from audiocodec.losses.spectral import SpectralLoss
 from audiocodec.training import validation
