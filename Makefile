@@ -1,4 +1,4 @@
-# make demo            speech -> token files -> speech, with the model inside the package
+# make demo            speech -> token files -> speech, with the models inside the package
 # make test            lint and the whole test suite
 # make lint            ruff, mypy --strict, shellcheck
 # make test-baselines  parity against encodec and torchaudio, in an environment of its own (5 GB)
@@ -48,6 +48,10 @@ demo: $(VENV)/.ready
 	$(BIN)/audiocodec encode $(DEMO_AUDIO) -d demo_out/tokens
 	$(BIN)/audiocodec decode demo_out/tokens -d demo_out/wav
 	$(BIN)/audiocodec evaluate --reference $(DEMO_AUDIO) --estimate demo_out/wav --tokens demo_out/tokens -d demo_out/scores --per-file
+	@echo "the same with speech_24k_residual at 3 kbps:"
+	$(BIN)/audiocodec encode $(DEMO_AUDIO) -m speech_24k_residual --num-codebooks 4 -d demo_out/residual/tokens
+	$(BIN)/audiocodec decode demo_out/residual/tokens -m speech_24k_residual -d demo_out/residual/wav
+	$(BIN)/audiocodec evaluate --reference $(DEMO_AUDIO) --estimate demo_out/residual/wav --tokens demo_out/residual/tokens -d demo_out/residual/scores --per-file
 
 # A file's tests stay together, because they share fixtures; each process has a core, and so one thread.
 test: export OMP_NUM_THREADS := 1

@@ -1,4 +1,4 @@
-"""`make demo` with the environment that is there: the model inside the package on the speech in the repository."""
+"""`make demo` with the environment that is there: the models inside the package on the speech in the repository."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ def test_demo(tmp_path: Path) -> None:
     environment = Path(sys.prefix)
     # -o: what make would install is there already
     done = run(["make", "-o", environment / ".ready", f"VENV={environment}", "demo"], clone)
-    rows = re.findall(r"^(\S+) +([\d.]+) .* (demo_out/wav/\S+\.wav)$", done.stdout, re.MULTILINE)
-    assert len(rows) == SPEECH, done.stdout
-    heading = next(line for line in done.stdout.splitlines() if line.startswith("id "))
-    assert all(word in heading for word in ("seconds", "PESQ-WB", "STOI", "kbps on disk", "file"))
-    for name, seconds, path in rows:
-        original = io.info(clone / "egs" / "mini" / "codec" / "local" / "audio" / f"{name}.flac")
-        made = io.info(clone / path)
-        assert (made.sample_rate, made.num_samples) == (original.sample_rate, original.num_samples)
-        assert abs(float(seconds) - original.num_samples / original.sample_rate) < 0.01
-        assert (clone / "demo_out" / "tokens" / f"{name}.act").is_file()
+    heads = [line for line in done.stdout.splitlines() if line.startswith("id ")]
+    assert len(heads) == 2
+    assert all(word in head for head in heads for word in ("seconds", "PESQ-WB", "STOI", "kbps on disk", "file"))
+    for folder, payload in (("demo_out", 1.2), ("demo_out/residual", 3.0)):
+        rows = re.findall(rf"^(\S+) +([\d.]+) .* ({folder}/wav/\S+\.wav)$", done.stdout, re.MULTILINE)
+        assert len(rows) == SPEECH, done.stdout
+        for name, seconds, path in rows:
+            original = io.info(clone / "egs" / "mini" / "codec" / "local" / "audio" / f"{name}.flac")
+            made = io.info(clone / path)
+            assert (made.sample_rate, made.num_samples) == (original.sample_rate, original.num_samples)
+            assert abs(float(seconds) - original.num_samples / original.sample_rate) < 0.01
+            tokens = clone / folder / "tokens" / f"{name}.act"
+            kbps = 8 * tokens.stat().st_size / float(seconds) / 1000
+            assert payload < kbps < payload + 0.3  # with header and checksum

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The models in the package, speech_24k and its residual sister, from a corpus of many voices to scores and card. README.md says how the
-# corpus is laid out. Training saves often, stops after --max-minutes, and the same command goes on exactly where it was; its
+# Models like those in the package, speech_24k and its residual sister, from a corpus of many voices to scores and card. README.md says how
+# the corpus is laid out. Training saves often, stops after --max-minutes, and the same command goes on exactly where it was; its
 # checkpoints keep the discriminators (only --profile gpu trains any), so that others can fine-tune (--init-from exp/NAME). run.sh --help lists the options.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
@@ -11,7 +11,7 @@ cd "$(dirname "$0")"
 
 corpus=           # folder with train.tsv, its tars, dev.tsv and dev/ (a relative path counts from this folder)
 shards=           # tars to train on, separated by spaces (default: all that train.tsv names)
-model=single      # single (one codebook of 65,536) or residual (eight of 1,024; the one in the package began with --init-from speech_24k)
+model=single      # single (one codebook of 65,536) or residual (eight of 1,024; begin with --init-from speech_24k)
 profile=cpu       # cpu (a few cores, hours) or gpu (one card, several half hours)
 max_minutes=      # save and stop training after so many; the same command goes on
 init_from=        # model to begin with: a name, a file, or an experiment, which brings its discriminators, too

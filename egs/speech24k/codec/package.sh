@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# From a trained experiment to a model of the package and its card: 16-bit weights, scores of that very file on dev and its changed copies
+# (run.sh --stop-stage 1 --conditions true makes them), the card with conf/about_<model>.md and conf/audio.md. Finished scores are
+# not made again; those of another file stop the card.
+[ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
+set -euo pipefail
+cd "$(dirname "$0")"
+. ./path.sh
+
+exp=                        # experiment (a relative path counts from this folder)
+model=single                # single or residual
+name=                       # of the model: a folder in audiocodec/pretrained (default: speech_24k, speech_24k_residual)
+anchors=                    # folder that audiocodec compare wrote, with results of other codecs on dev
+. ../../../recipes/utils/parse_options.sh
+
+stop() { # stop STATUS MESSAGE
+    echo "package.sh: $2" >&2
+    exit "$1"
+}
+
+# score FOLDER SET [OPTION ...]
+score() {
+    local out=$exp/package/$1 set=$2
+    shift 2
+    [ ! -e "$out/summary.json" ] || return 0
+    echo "$(date +%T) $out" >&2
+    audiocodec evaluate -m "$package/model.safetensors" --reference "data/$set/wav.scp" -d "$out" --resume --quiet "$@" ||
+        [ -e "$out/summary.json" ] || stop 1 "$out: could not be scored"
+}
+
+[ $# -eq 0 ] || stop 2 "unexpected argument: $1"
+[ -d "$exp/checkpoints" ] || stop 2 "say which experiment: --exp DIR"
+case $model in
+    single) name=${name:-speech_24k} ;;
+    residual) name=${name:-speech_24k_residual} ;;
+    *) stop 2 "--model is single or residual, got '$model'" ;;
+esac
+package=../../../audiocodec/pretrained/$name
+mkdir -p "$package"
+audiocodec export "$exp" --half --force -o "$package/model.safetensors"
+
+plain=pesq,stoi,mel
+rows=()
+if [ "$model" = single ]; then
+    condition='' options=()
+    score dev dev --metrics $plain,dnsmos
+    rows+=(--evaluation "dev=$exp/package/dev")
+else
+    condition=', 4 of 8' options=(--num-codebooks 4)
+    for count in 1 2 4 8; do
+        metrics=$plain
+        [ "$count" != 4 ] || metrics+=,dnsmos
+        score "dev_$count" dev --num-codebooks "$count" --metrics "$metrics"
+        rows+=(--evaluation "dev, $count of 8 codebooks=$exp/package/dev_$count")
+    done
+fi
+for set in data/dev_*; do
+    [ -e "$set" ] || stop 1 "no changed copies of dev; run.sh --stop-stage 1 --conditions true makes them"
+    set=${set#data/}
+    score "$set" "$set" --metrics "$plain" "${options[@]}"
+    rows+=(--evaluation "$set$condition=$exp/package/$set")
+done
+for anchor in opus-6 codec2-1200 codec2-3200; do
+    [ -z "$anchors" ] || rows+=(--anchor "dev, $anchor=$anchors/$anchor")
+done
+cat "conf/about_$model.md" conf/audio.md >"$exp/about.md"
+audiocodec card "$exp" -m "$package/model.safetensors" --title "$name" "${rows[@]}" --about "$exp/about.md" \
+    --picture "$package/training.png" -o "$package/CARD.md" --force
