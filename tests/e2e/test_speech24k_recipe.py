@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from safetensors.numpy import load_file
 from workspace import CHECKOUT, copy_of, fingerprint, run
 
 AUDIO = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
@@ -386,6 +387,71 @@ def test_from_corpus_to_card(recipe: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_into_the_package(recipe: Path, tmp_path: Path) -> None:
+    """The weights as 16 bits, scored as they are, beside another codec; scores of other weights stop it."""
+    root = shutil.copytree(recipe.parents[2], tmp_path / "copy")
+    folder, package = root / "egs" / "speech24k" / "codec", root / "audiocodec" / "pretrained" / "tiny"
+    for name in CONDITIONS:
+        if name != "silence":
+            shutil.rmtree(folder / "data" / f"dev_{name}")
+    sets = ("train.steps=1", "train.warmup_autoencoder_steps=0", "train.batch_size=2", "data.segment_seconds=0.5")
+    options = " ".join(f"--set {pair}" for pair in (*sets, "quantizer.codebook_size=512"))
+    run(
+        [
+            "./run.sh",
+            "--stage",
+            "2",
+            "--stop-stage",
+            "2",
+            "--config",
+            "mini",
+            "--name",
+            "tiny",
+            "--train-options",
+            options,
+        ],
+        folder,
+    )
+    command = ["./package.sh", "--exp", "exp/tiny", "--name", "tiny"]
+    run(command, folder)
+    assert {tensor.dtype for tensor in load_file(package / "model.safetensors").values()} == {np.dtype("float16")}
+    card = (package / "CARD.md").read_text()
+    scores = {
+        name: json.loads((folder / f"exp/tiny/package/{name}/summary.json").read_text())
+        for name in ("dev", "dev_silence")
+    }
+    fingerprint = re.search(r"^\| fingerprint \| (\w+) \|$", card, re.MULTILINE)
+    assert fingerprint and all(s["tokens"]["codecs"] == [fingerprint[1]] for s in scores.values())
+    assert re.search(rf"^\| dev \| 4 \|.* {scores['dev']['measures']['dnsmos_ovrl']['mean']:.3f} ", card, re.MULTILINE)
+    assert "| dev_silence | 4 |" in card and "## Training audio and licences" in card and "](training.png)" in card
+    anchors = folder / "compared"
+    for name, words in (("opus-6", "dev"), ("codec2-1200", "dev"), ("codec2-3200", "dev")):
+        (anchors / name).mkdir(parents=True)
+        (anchors / name / "summary.json").write_text(json.dumps({**scores[words], "tokens": {}, "command": "compared"}))
+    run([*command, "--anchors", "compared"], folder)
+    assert "| dev, opus-6 | 4 |" in (package / "CARD.md").read_text()
+    run(
+        [
+            "./run.sh",
+            "--stage",
+            "2",
+            "--stop-stage",
+            "2",
+            "--config",
+            "mini",
+            "--name",
+            "tiny",
+            "--train-options",
+            options.replace("steps=1", "steps=2", 1),
+        ],
+        folder,
+    )
+    assert "but the card is about" in run(command, folder, 1).stderr
+    assert "say which experiment: --exp DIR" in run(["./package.sh"], folder, 2).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_search(recipe: Path) -> None:
     """Two rows of a tiny model; what is finished is not done again, a row that was changed is not taken for what it was."""
     head, *_ = (recipe / "conf" / "search.tsv").read_text().splitlines()
@@ -401,10 +467,9 @@ def test_search(recipe: Path) -> None:
     page = (recipe / "search" / "RESULTS.md").read_text()
     assert page in done.stdout and "./search.sh --config mini --metrics stoi" in page
     for name, changed in (("plain", ""), ("slim", "quantizer.codebook_dim=4")):
-        stoi = json.loads((recipe / "search" / "scores" / name / "summary.json").read_text())["measures"]["stoi"][
-            "mean"
-        ]
-        assert re.search(rf"^\| {name} \| 2 \| {stoi:.3f} ", page, re.MULTILINE)
+        summary = json.loads((recipe / "search" / "scores" / name / "summary.json").read_text())
+        stoi = summary["measures"]["stoi"]["mean"]
+        assert re.search(rf"^\| search/scores/{name} \| 2 \| {stoi:.3f} \[", page, re.MULTILINE)
         assert re.search(rf"^\| {name} \| - \| 2 \| {changed} \| \d+ \|$", page, re.MULTILINE)
         config = (recipe / "search" / "exp" / name / "config.yaml").read_text()
         assert ("codebook_dim: 4\n" in config) == bool(changed)
