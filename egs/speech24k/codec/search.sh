@@ -37,7 +37,6 @@ train_row() {
 # score_row NAME
 score_row() {
     local out=search/scores/$1
-    [ ! -e "$out/summary.json" ] || return 0
     audiocodec evaluate -m "search/exp/$1" --reference data/valid/wav.scp -d "$out" --metrics "$metrics" --resume --quiet ||
         [ -e "$out/summary.json" ] || stop 1 "$out: could not be scored"
 }
@@ -58,8 +57,10 @@ for name in ${rows//,/ }; do
         stop 2 "search/exp/$name was made by other options or another row; remove it and search/scores/$name"
     echo "$made" >"search/exp/$name/row"
     begins=$(cut -f 2 <<<"$row") steps=$(cut -f 3 <<<"$row") changed=$(cut -f 4 <<<"$row")
-    train_row "$name" "$begins" "$steps" "$changed"
-    score_row "$name"
+    if [ ! -e "search/scores/$name/summary.json" ]; then
+        train_row "$name" "$begins" "$steps" "$changed"
+        score_row "$name"
+    fi
     scores+=("search/scores/$name")
     seconds=$(sed 's/.*"seconds": \([0-9.]*\).*/\1/' "search/exp/$name/runs.jsonl" | awk '{sum += $1} END {printf "%.0f", sum}')
     times+=("| $name | $begins | $steps | $changed | $seconds |")
