@@ -26,10 +26,17 @@ MEASURE_SECONDS = 0.5  # short work is repeated until it has lasted so long
 
 
 def arguments(
-    parser: argparse.ArgumentParser, rounds: int, measure: Callable[[Cell], Mapping[str, float]]
+    parser: argparse.ArgumentParser, rounds: int | None, measure: Callable[[Cell], Mapping[str, float]]
 ) -> argparse.Namespace:
-    """Declare the options that every benchmark has, and parse all; a call for one cell prints what `measure` finds and ends."""
-    parser.add_argument("--rounds", type=int, default=rounds, metavar="N", help="median of N (default: %(default)s)")
+    """Declare the options that every benchmark has, and parse all; a call for one cell prints what `measure` finds and ends.
+
+    Args:
+        parser: with the benchmark's own options.
+        rounds: default of `--rounds`; None: what is measured is the same every time, and there is no such option.
+        measure: one cell.
+    """
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds, metavar="N", help="median of N (%(default)s)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table to FILE as well")
     parser.add_argument("--cell", help=argparse.SUPPRESS)  # JSON: measure this in this process and print the result
     args = parser.parse_args()

@@ -27,7 +27,7 @@ HEADER = ("codec", "direction", "audio s", "threads", "CPU s per s", "wall s per
 
 
 def main() -> None:
-    """Measure all cells, or the one that was asked for."""
+    """Measure all cells."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__)
     parser.add_argument("--model", help="model file or folder (default: the one in the package)")
     parser.add_argument("--seconds", type=float, nargs="+", default=SECONDS, help="lengths of audio (%(default)s)")

@@ -12,22 +12,18 @@ from typing import Any
 import numpy as np
 
 from audiocodec.bounds import LATENT_ERROR, Window
-from benchmarks.cells import Cell, arguments, publish, report, run_cells
-from benchmarks.near_ties import RUNTIMES, SAMPLES, load, read
+from benchmarks.cells import Cell, publish, report, run_cells
+from benchmarks.near_ties import RUNTIMES, audio_arguments, load, read
 
 HEADER = ("runtime", "frames", "median", "99 %", "largest")
 
 
 def main() -> None:
-    """Measure both runtimes, or the one that was asked for."""
+    """Measure both runtimes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latent_error", description=__doc__)
-    parser.add_argument("--audio", default=str(SAMPLES), metavar="FOLDER", help="files to encode (the sample speech)")
-    parser.add_argument("--model", help="model file (default: the one in the package)")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of audio, all files together (%(default)s)")
-    args = arguments(parser, 1, measure)
-    given = {"audio": args.audio, "model": args.model, "seconds": args.seconds}
+    args, given = audio_arguments(parser, None, measure)
     cells = [{"runtime": runtime, **given} for runtime in RUNTIMES]
-    results = run_cells("benchmarks.latent_error", cells, args.rounds)
+    results = run_cells("benchmarks.latent_error", cells, 1)
     rows = [
         [c["runtime"], f"{r['frames']:,.0f}", *(f"{r[name]:.1e}" for name in ("median", "most", "largest"))]
         for c, r in zip(cells, results)

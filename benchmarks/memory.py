@@ -47,7 +47,7 @@ HEADER = ("case", "freed memory", "peak MB", "estimate MB", "peak / estimate")
 
 
 def main() -> None:
-    """Measure all cases, or the one that was asked for."""
+    """Measure all cases."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--cases", choices=CASES, nargs="+", default=list(CASES), help="default: all")
     args = arguments(parser, 1, measure)

@@ -6,6 +6,7 @@ The files are read, brought to the model's level and kept before anything is mea
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,9 @@ SAMPLES = Path(__file__).parents[1] / "egs/mini/codec/local/audio"
 
 
 def main() -> None:
-    """Measure all cells, or the one that was asked for."""
+    """Measure all cells."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.near_ties", description=__doc__)
-    parser.add_argument("--audio", default=str(SAMPLES), metavar="FOLDER", help="files to encode (the sample speech)")
-    parser.add_argument("--model", help="model file or folder (default: the one in the package)")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of audio, all files together (%(default)s)")
-    args = arguments(parser, 3, measure)
-    given = {"audio": args.audio, "model": args.model, "seconds": args.seconds}
+    args, given = audio_arguments(parser, 3, measure)
     environment = {"OPENBLAS_NUM_THREADS": "1"}
     cells: list[dict[str, Any]] = [
         {"runtime": runtime, "rule": rule, **given, "environment": environment}
@@ -42,6 +39,18 @@ def main() -> None:
         for c, r in zip(cells, results)
     ]
     publish(report("Deciding near-ties", ["One thread."], HEADER, rows), args.output)
+
+
+def audio_arguments(
+    parser: argparse.ArgumentParser, rounds: int | None, measure: Callable[[Cell], Mapping[str, float]]
+) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """`cells.arguments` with the options that say what is encoded by which model; and these for a cell: `audio`, `model`,
+    `seconds`."""
+    parser.add_argument("--audio", default=str(SAMPLES), metavar="FOLDER", help="files to encode (the sample speech)")
+    parser.add_argument("--model", help="model file or folder (default: the one in the package)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of audio, all files together (%(default)s)")
+    args = arguments(parser, rounds, measure)
+    return args, {"audio": args.audio, "model": args.model, "seconds": args.seconds}
 
 
 def measure(cell: Cell) -> dict[str, float]:

@@ -34,7 +34,7 @@ HEADER = ("form", "work", "codebook", "CPU ms", "wall ms", "MB before", "MB beyo
 
 
 def main() -> None:
-    """Measure all cells, or the one that was asked for."""
+    """Measure all cells."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quantizer", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="codebook sizes (%(default)s)")
     parser.add_argument("--forms", choices=FORMS, nargs="+", default=["lean", "direct"], help="(%(default)s)")

@@ -34,7 +34,7 @@ class Signal(NamedTuple):
 
 
 def main() -> None:
-    """Measure both forms, or the one that was asked for."""
+    """Measure both forms."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__)
     parser.add_argument("--reference", type=Path, metavar="DIR", help="folder of originals (wav, flac)")
     parser.add_argument("--estimate", type=Path, metavar="DIR", help="reconstructions, by the same names")

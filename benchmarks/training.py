@@ -1,7 +1,7 @@
 """Time and peak memory of a training step by codebook size, for a configuration.
 
-The steps are the trainer's own (`training.steps`), with its optimizers and its average of the weights, on noise instead
-of speech: quantized, and against the discriminators if the configuration ever gets to them. One micro-batch a step. The
+Losses and gradients are the trainer's own (`training.steps`), with its optimizers and its average of the weights, on noise
+instead of speech, which is not augmented and does not come from a disk: quantized, and against the discriminators if the configuration ever gets to them. One micro-batch a step. The
 noise is on the device from the start, as the audio is with `data.on_device`; `--set train.compile=true` compiles what the
 trainer compiles, in the step before those that are timed, and `--set train.precision=bf16` is passed on as well.
 `TFLOP/s` counts what `training.flops` counts, of a step that trains the discriminators as well.
@@ -50,7 +50,7 @@ HEADER = ("model", "codebook", "parameters", "CPU s", "wall s", "steps/s", "TFLO
 
 
 def main() -> None:
-    """Measure all cells, or the one that was asked for."""
+    """Measure all cells."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--config", default=str(CONFIG), help="YAML configuration (default: that of the shipped model)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")

@@ -54,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
     from audiocodec.checkpoint import config_of, describe
     from audiocodec.report import card, training_picture
 
-    about = Path(args.about).read_text(encoding="utf-8") if args.about else ""
+    try:
+        about = Path(args.about).read_text(encoding="utf-8") if args.about else ""
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{args.about}: not UTF-8 text (byte {error.start}: {error.reason})") from None
     model, experiment = Path(args.model or args.experiment), Path(args.experiment)
     title = args.title or config_of(describe(model)).name
     link = os.path.relpath(args.picture, os.path.dirname(args.output) or os.curdir) if args.picture else None

@@ -85,7 +85,7 @@ class SegmentDataset:
         self.silent: list[str] = []
         self.in_memory = False
         self._utterances, self._memory_gb, self._allow_pipes = list(utterances), memory_gb, allow_pipes
-        self._must_fit = must_fit
+        self._must_fit, self._needed_gb = must_fit, 0.0
         self._loaded: list[_Loaded] | None = None
         self._slots = np.zeros(0, np.int64)
         self._order: tuple[int, np.ndarray] = (-1, self._slots)
@@ -107,10 +107,10 @@ class SegmentDataset:
         with ThreadPoolExecutor(threads) as pool:
             headers = _gather([pool.submit(self._header, u) for u in self._utterances], self._utterances)
             total = sum(io.resampled_length(h.num_samples, h.sample_rate, self.sample_rate) for h in headers)
-            self.in_memory = 2 * total <= self._memory_gb * 1e9
-            if self._must_fit and not self.in_memory:
-                need = f"the audio takes {2 * total / 1e9:.3g} GB at {self.sample_rate} Hz"
-                raise ConfigError(f"data.memory_gb: {need}, got {self._memory_gb:g}; data.on_device needs all of it")
+            self._needed_gb = 2 * total / 1e9
+            self.in_memory = self._needed_gb <= self._memory_gb
+            if self._must_fit:
+                self._need_memory()
             work = [pool.submit(self._load, u, h) for u, h in zip(self._utterances, headers)]
             try:
                 loaded = _gather(work, self._utterances, progress)
@@ -164,9 +164,12 @@ class SegmentDataset:
             ConfigError: the audio is not in memory.
         """
         self.preload()
-        if not self.in_memory:
-            raise ConfigError(f"data.memory_gb: the audio does not fit in {self._memory_gb:g} GB: none of it is kept")
-        return [item.samples for item in self._loaded or () if item.samples is not None]
+        self._need_memory()
+        samples: list[np.ndarray] = []
+        for item in self._loaded or ():
+            assert item.samples is not None  # without one, every later `Crop.utterance` would mean another
+            samples.append(item.samples)
+        return samples
 
     def locate(self, epoch: int, index: int) -> tuple[str, int]:
         """Where a segment comes from: (utterance id, first sample at the dataset's rate)."""
@@ -189,6 +192,12 @@ class SegmentDataset:
         jitter = 10 ** (rng.uniform(-self.level_jitter_db, self.level_jitter_db) / 20)
         gain = io.level_gain(item.stats, self.level_db) * jitter
         return Crop(utterance, start, item.stats.peak / 32767, min(gain, 1 / item.stats.peak)), item
+
+    def _need_memory(self) -> None:
+        """Refuse audio that does not fit."""
+        if not self.in_memory:
+            need = f"the audio takes {self._needed_gb:.3g} GB at {self.sample_rate} Hz"
+            raise ConfigError(f"data.memory_gb: {need}, got {self._memory_gb:g}; data.on_device needs all of it")
 
     def _header(self, utterance: Utterance) -> io.AudioInfo:
         with audio_file(utterance.path, self._allow_pipes) as path:

@@ -9,7 +9,7 @@ Losses, augmentation and optimizers run as they are, too. What is compiled round
 from __future__ import annotations
 
 import torch
-import torch._functorch.config
+import torch._inductor.config
 from torch import Tensor, nn
 
 from audiocodec.codec import Codec
@@ -36,10 +36,11 @@ def compile_modules(codec: Codec, discriminators: nn.ModuleDict, config: Config)
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         need = "it needs a C++ compiler and Python's headers, on a GPU Triton; or set train.compile=false"
         raise TrainingError(f"train.compile: torch.compile fails on {codec.device}; {need}: {cause}") from error
-    # The balancer goes backward through a discriminator once for each loss. torch asks for this wherever graphs are
-    # retained; none of our graphs was seen to fail without it.
+    # The balancer goes backward through a discriminator once for each loss. torch sees that when it compiles, but its cache
+    # on disk does not tell such a backward pass from that of a run without balancer, which writes over what the second
+    # one needs: the gradients were wrong, or torch refused.
     if config.loss.balancer:
-        torch._functorch.config.donated_buffer = False
+        torch._inductor.config.fx_graph_cache = False
     for module in (codec.encoder, codec.decoder, *discriminators.values()):
         module.compile(dynamic=False, backend=BACKEND)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from audiocodec.checkpoint import describe
 from audiocodec.cli.main import main
@@ -15,6 +20,12 @@ from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
+
+
+@pytest.fixture
+def command(command: list[str]) -> list[str]:
+    """With so many codes that the size of the model file shows in MB."""
+    return [*command, "--set", "quantizer.codebook_size=16384"]
 
 
 @pytest.fixture
@@ -27,16 +38,18 @@ def run(tmp_path: Path, command: list[str]) -> Path:
     return tmp_path / "exp"
 
 
-def evaluation(folder: Path, stoi: list[float], *codecs: str) -> Path:
-    """Of token files of these codecs; of a codec that has none."""
+def evaluation(folder: Path, stoi: list[float], *codecs: str, codebooks: Sequence[object] = ()) -> Path:
+    """Of token files of these codecs, which use their codebooks so; of a codec that has none."""
     folder.mkdir()
     rows = [Row(f"u{i}", {}, {"stoi": value}, {}) for i, value in enumerate(stoi)]
     summary = summarize(rows, ["stoi"], {}, f"command of {folder.name}")
-    (folder / "summary.json").write_text(json.dumps(summary | ({"tokens": {"codecs": codecs}} if codecs else {})))
+    (folder / "summary.json").write_text(
+        json.dumps(summary | ({"tokens": {"codecs": codecs, "codebooks": codebooks}} if codecs else {}))
+    )
     return folder
 
 
-def test_card(run: Path, tmp_path: Path) -> None:
+def test_card(run: Path, tmp_path: Path, data: Path) -> None:
     lines = [json.loads(line) for line in (run / "runs.jsonl").read_text().splitlines()]
     assert [(line["first_step"], line["last_step"]) for line in lines] == [(0, 1), (1, 3)]
     assert all(line["clips"] == 5 and line["processes"] == 1 and line["seconds"] > 0 for line in lines)
@@ -44,7 +57,10 @@ def test_card(run: Path, tmp_path: Path) -> None:
     about = tmp_path / "about.md"
     about.write_text("## Known failures\n\nIt cannot speak.\n")
     ours = describe(run)["fingerprint"]
-    good, bad = evaluation(tmp_path / "good", [0.5, 0.7], ours), evaluation(tmp_path / "bad", [0.25, 0.25], ours)
+    use = {"usage": 0.25, "perplexity": 1234.4, "effective_dimension": 3.21, "frames": 1500}
+    two = [use, {**use, "usage": 1.0, "perplexity": 6.6, "effective_dimension": None}]
+    good = evaluation(tmp_path / "good", [0.5, 0.7], ours, codebooks=[use])
+    bad = evaluation(tmp_path / "bad", [0.25, 0.25], ours, codebooks=two)
     opus = evaluation(tmp_path / "opus", [0.9, 0.9, 0.9])
     out, picture = tmp_path / "CARD.md", tmp_path / "log.png"
     words = ["card", str(run), "-o", str(out), "--picture", str(picture), "--about", str(about)]
@@ -54,15 +70,29 @@ def test_card(run: Path, tmp_path: Path) -> None:
     text = out.read_text()
     assert text.startswith("# tiny one\n") and text.endswith("## Known failures\n\nIt cannot speak.\n")
     facts = dict(re.findall(r"^\| (\w+) \| (.*) \|$", text, re.MULTILINE))
-    assert facts["codec"] == "8 kHz mono, 400 frames a second, 1.6 kbps"
-    assert facts["fingerprint"] == describe(run)["fingerprint"]
-    assert facts["steps"].startswith("3 of 3, each of 2 segments, 0.2 s of audio")
+    assert facts["codec"] == "8 kHz mono, 400 frames a second, 5.6 kbps"
+    assert facts["quantizer"] == "simvq, 1 x 16,384 codes of 4 dimensions"
+    assert facts["parts"] == "SEANet encoder of 2 channels; istft decoder, 1 x 8"
+    model = run / "checkpoints" / "step_00000003" / "model.safetensors"
+    with safe_open(model, "numpy") as file:
+        header = file.metadata()
+    parameters, size = sum(tensor.size for tensor in load_file(model).values()), model.stat().st_size
+    assert size > 100_000 and facts["weights"] == f"{parameters:,} parameters, {size / 1e6:.1f} MB"
+    assert facts["fingerprint"] == header["fingerprint"]
+    assert facts["configuration"] == f"tiny, {hashlib.sha256(header['config'].encode()).hexdigest()[:16]}"
+    speakers = {line.split()[1] for line in (data / "utt2spk").read_text().splitlines()}
+    assert facts["data"] == f"0.00 h, 5 clips, {len(speakers)} speakers"
+    assert facts["steps"] == "3 of 3, each of 2 segments, 0.2 s of audio, per process"
+    threads = torch.get_num_threads()
+    assert facts["hardware"] == f"1 x {lines[0]['hardware']}, {threads} threads, torch {torch.__version__}"
     assert "| begins with | random weights |" in text
-    assert facts["time"].endswith(" in 2 run(s)")
+    assert facts["time"] == f"{sum(line['seconds'] for line in lines) / 3600:.1f} h in 2 run(s)"
     assert facts["augmentation"] == "shares of the segments: noise 0.25"
-    assert re.search(r"^\| dev \| 2 \| 0\.600 \[", text, re.MULTILINE)
-    assert re.search(r"^\| noise \| 2 \| 0\.250 \[", text, re.MULTILINE)
-    assert re.search(r"^\| Opus \| 3 \| 0\.900 \[", text, re.MULTILINE)
+    low, high = json.loads((good / "summary.json").read_text())["measures"]["stoi"]["interval"]
+    assert f"| dev | 2 | 0.600 [{low:.3f}, {high:.3f}] |\n" in text
+    assert "| noise | 2 | 0.250 [0.250, 0.250] |\n| Opus | 3 | 0.900 [0.900, 0.900] |\n" in text
+    assert "| codebook, noise | used | perplexity | effective dimension | frames |\n" in text
+    assert "\n| 0 | 25.0 % | 1,234 | 3.2 | 1,500 |\n| 1 | 100.0 % | 7 | - | 1,500 |\n\n" in text
     assert "command of good\ncommand of bad\ncommand of opus\n" in text and "(log.png)" in text
     assert picture.read_bytes().startswith(b"\x89PNG")
 
@@ -95,6 +125,14 @@ def test_what_is_missing_is_said_and_nothing_written(
     out = tmp_path / "CARD.md"
     assert main(["card", str(run), "-o", str(out), *words]) == status
     assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_what_goes_below_is_utf_8(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about, out = tmp_path / "latin.md", tmp_path / "CARD.md"
+    about.write_bytes("## Für".encode("latin-1"))
+    assert main(["card", str(run), "-o", str(out), "--about", str(about)]) == 2
+    assert f"{about}: not UTF-8 text (byte 4: " in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,6 +153,17 @@ def drop_column(corpus: Path) -> None:
     write_table(corpus / "train.tsv", [[row[0], *row[2:]] for row in rows])
 
 
+def test_speakers_are_held_out_whole(recipe: Path, tmp_path: Path) -> None:
+    folder = copied(recipe, tmp_path)
+    by_two = [[str(clip), f"voice-{i // 2}", f"train-{i // 4}.tar"] for i, clip in enumerate(TRAIN)]
+    write_table(folder / "my corpus" / "train.tsv", [["path", "speaker", "shard"], *by_two])
+    for asked, said in (("3", ["held out 2 clips, not 3: no speaker is divided"]), ("4", [])):
+        done = run(stages(0, 1, "--held-out", asked), folder)
+        assert [line for line in done.stderr.splitlines() if "held out" in line] == said
+        held = table(folder / "data" / "valid" / "utt2spk").values()
+        assert sorted(Counter(held).values()) == [2] * (int(asked) // 2)
+
+
 def edited(name: str, before: str, after: str) -> Callable[[Path], None]:
     def edit(corpus: Path) -> None:
         text = (corpus / name).read_text()
@@ -168,18 +180,27 @@ def edited(name: str, before: str, after: str) -> Callable[[Path], None]:
         (lambda corpus: (corpus / "dev.tsv").unlink(), "dev.tsv: No such file or directory"),
         (lambda corpus: (corpus / "dev" / DEV[1]).unlink(), f"dev.tsv:3: my corpus/dev/{DEV[1]}: no such file"),
         (edited("dev.tsv", f"of-{DEV[2].stem}", "twice"), "dev.tsv:4: speaker twice is in train, too (my corpus/train"),
+        (edited("train.tsv", "language", "path"), "train.tsv:1: column 'path' twice\n"),
         (edited("train.tsv", f"of-{TRAIN[1].stem}", ""), "train.tsv:3: nothing in column speaker"),
         (edited("train.tsv", "\txx\t", "\t"), "train.tsv:2: has 3 columns, expected 4"),
         (edited("train.tsv", str(TRAIN[1]), str(TRAIN[0])), f"train.tsv:3: {TRAIN[0]} is in my corpus/train.tsv:2"),
         (edited("train.tsv", str(TRAIN[0]), "../a.flac"), "train.tsv:2: ../a.flac leads out of the corpus"),
     ],
-    ids=["column", "table", "dev-file", "speaker-in-both", "empty", "short-row", "twice", "outside"],
+    ids=["column", "table", "dev-file", "speaker-in-both", "column-twice", "empty", "short-row", "twice", "outside"],
 )
 def test_a_wrong_table_is_refused(change: Callable[[Path], None], message: str, recipe: Path, tmp_path: Path) -> None:
     corpus = shutil.copytree(recipe / "my corpus", tmp_path / "my corpus")
     change(corpus)
     done = run(["python", recipe / "local" / "tables.py", "my corpus", ""], tmp_path, 1)
     assert message in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_only_a_line_feed_ends_a_row(recipe: Path, tmp_path: Path) -> None:
+    corpus = shutil.copytree(recipe / "my corpus", tmp_path / "my corpus")
+    for character in "\u2028\u2029\x85\x0b\x1c":
+        edited("train.tsv", "\txx\t", f"\tx{character}x\t")(corpus)
+    done = run(["python", recipe / "local" / "tables.py", "my corpus", ""], tmp_path)
+    assert done.stdout.splitlines() == ["train-0.tar", "train-1.tar"]
 
 
 def test_options_are_checked(recipe: Path) -> None:

@@ -1,6 +1,6 @@
 """A compiled run: the same training, the same checkpoints, and an error where nothing can be compiled.
 
-All but one of these tests compile to the operations that there are (`aot_eager`): graphs, gradients and names are those of
+All but two of these tests compile to the operations that there are (`aot_eager`): graphs, gradients and names are those of
 a real compiler, which takes minutes for them on a CPU.
 """
 
@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch._dynamo.utils import counters
 from training_run import config, stopping_at, tensors, trainer
 
+from audiocodec.build import build_codec
 from audiocodec.errors import TrainingError
 from audiocodec.training import compilation
 
@@ -82,6 +84,35 @@ def test_a_machine_that_cannot_compile_says_so(tmp_path: Path, data: Path, monke
         TrainingError, match=r"train\.compile: torch\.compile fails on cpu; it needs a C\+\+ .* no compiler found"
     ):
         trainer(config(RUN + COMPILED), tmp_path, data)
+
+
+class Judge(nn.Linear):
+    """In its backward pass a kept value is read for the last time where one of its size is written."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x).sigmoid().exp()
+        return super().forward(y).tanh().sum()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CAN_COMPILE, reason="needs g++ and Python's headers")
+@pytest.mark.filterwarnings("ignore::Warning:torch")  # deprecations of its own
+def test_what_another_run_compiled_is_no_trap_for_the_balancer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes back through a graph once a loss; a backward pass compiled for once may write over what the next one needs."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # where a run finds what those before it compiled
+    monkeypatch.setattr(torch._inductor.config, "fx_graph_cache", True)
+    torch.manual_seed(0)
+    judge = Judge(8, 8).requires_grad_(False)
+    wav = torch.randn(16, 8, requires_grad=True)
+    (expected,) = torch.autograd.grad(judge(wav), [wav])
+    for balancer in (False, True):
+        torch._dynamo.reset()
+        made = config(f"{COMPILED} loss.balancer={str(balancer).lower()}")
+        compilation.compile_modules(build_codec(made), nn.ModuleDict({"judge": judge}), made)
+        loss = judge(wav)
+        for _ in range(1 + balancer):
+            (gradient,) = torch.autograd.grad(loss, [wav], retain_graph=balancer)
+            torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.slow

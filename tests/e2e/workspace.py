@@ -69,10 +69,18 @@ def run(
     return done
 
 
-def benchmark_table(name: str, folder: Path, *arguments: str | Path) -> list[dict[str, str]]:
-    """Run a benchmark once; its rows by column, the same on stdout and in the file."""
+def benchmark_table(name: str, folder: Path, *arguments: str | Path, repeats: bool = True) -> list[dict[str, str]]:
+    """Run a benchmark once, whether or not it repeats what it measures; its rows by column, the same on stdout and in the file."""
     output = folder / "table.md"
-    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--rounds", "1", "-o", output]
+    command = [
+        sys.executable,
+        "-m",
+        f"benchmarks.{name}",
+        *arguments,
+        *(["--rounds", "1"] if repeats else []),
+        "-o",
+        output,
+    ]
     text = run(command, CHECKOUT).stdout
     assert text.strip() == output.read_text().strip()
     assert f"benchmarks.{name}" in text.split("\n")[2]

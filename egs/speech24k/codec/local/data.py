@@ -73,6 +73,8 @@ def main(arguments: list[str]) -> int:
     try:
         train_clips, dev_clips = read_corpus(Path(corpus), shards)
         train, valid = hold_out(as_utterances(train_clips, AUDIO / "train"), int(held_out))
+        if len(valid) < int(held_out):
+            print(f"held out {len(valid)} clips, not {held_out}: no speaker is divided", file=sys.stderr)
         dev = as_utterances(dev_clips, Path(corpus) / "dev")
         for name, part in (("train", train), ("valid", valid), ("dev", dev)):
             write_folder(part, Path(out) / name)

@@ -72,14 +72,13 @@ def read_corpus(corpus: Path, shards: str) -> tuple[list[Clip], list[Clip]]:
 def _read_table(path: Path, columns: Sequence[str], problems: list[Problem]) -> list[Clip]:
     """The rows of a table; what is wrong with it is added to `problems`."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         problems.append(Problem(str(path), getattr(error, "strerror", None) or str(error)))
         return []
-    header, *rows = [line.split("\t") for line in lines] or [[""]]
-    if lacking := [name for name in columns if name not in header]:
-        found = ", ".join(header)
-        problems.append(Problem(f"{path}:1", f"lacks {', '.join(lacking)}; its columns, parted by tabs, are: {found}"))
+    header, *rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
+    if wrong := _wrong_header(header, columns):
+        problems.append(Problem(f"{path}:1", wrong))
         return []
     if not rows:
         problems.append(Problem(str(path), "has no rows"))
@@ -99,6 +98,14 @@ def _read_table(path: Path, columns: Sequence[str], problems: list[Problem]) -> 
             key = cells["path"]
             clips[key] = Clip(where, ids[key], key, cells["speaker"], cells["shard"] if "shard" in columns else "")
     return list(clips.values())
+
+
+def _wrong_header(header: Sequence[str], columns: Sequence[str]) -> str:
+    """What is wrong with the names of the columns; empty: nothing."""
+    if lacking := [name for name in columns if name not in header]:
+        return f"lacks {', '.join(lacking)}; its columns, parted by tabs, are: {', '.join(header)}"
+    twice = [name for name in header if header.count(name) > 1]
+    return f"column {twice[0]!r} twice" if twice else ""
 
 
 def _leads_out(name: str) -> bool:
