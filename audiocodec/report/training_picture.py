@@ -54,7 +54,7 @@ def draw(curves: Mapping[str, Curve], path: Path) -> None:
         tag.removeprefix("loss/"): curves[tag] for tag in curves if tag.startswith("loss/") and tag != "loss/total"
     }
     valid = {tag.removeprefix("valid/"): curves[tag] for tag in curves if tag.startswith("valid/")}
-    pesq, stoi = ({tag: valid.pop(tag)} if tag in valid else {} for tag in ("pesq", "stoi"))
+    pesq, stoi = _taken(valid, "pesq"), _taken(valid, "stoi")
     usage = {_stage(tag): curves[tag] for tag in curves if tag.startswith("codebook/") and tag.endswith("/usage")}
     rate = {tag: curves[tag] for tag in ("train/learning_rate",) if tag in curves}
     _plot(grid[0][0], losses, "losses, without their weights", log=True)
@@ -65,6 +65,10 @@ def draw(curves: Mapping[str, Curve], path: Path) -> None:
     _plot(grid[1][2], stoi, "STOI of the validation clips", marker=".", named=False)
     figure.tight_layout()
     figure.savefig(path, dpi=80, format="png", metadata={"Software": None})
+
+
+def _taken(curves: dict[str, Curve], name: str) -> dict[str, Curve]:
+    return {name: curves.pop(name)} if name in curves else {}
 
 
 def _stage(tag: str) -> str:
