@@ -417,22 +417,8 @@ def test_into_the_package(recipe: Path, tmp_path: Path) -> None:
             shutil.rmtree(folder / "data" / f"dev_{name}")
     sets = ("train.steps=1", "train.warmup_autoencoder_steps=0", "train.batch_size=2", "data.segment_seconds=0.5")
     options = " ".join(f"--set {pair}" for pair in (*sets, "quantizer.codebook_size=512"))
-    run(
-        [
-            "./run.sh",
-            "--stage",
-            "2",
-            "--stop-stage",
-            "2",
-            "--config",
-            "mini",
-            "--name",
-            "tiny",
-            "--train-options",
-            options,
-        ],
-        folder,
-    )
+    train = ["./run.sh", "--stage", "2", "--stop-stage", "2", "--config", "mini", "--name", "tiny", "--train-options"]
+    run([*train, options], folder)
     command = ["./package.sh", "--exp", "exp/tiny", "--name", "tiny"]
     run(command, folder)
     assert {tensor.dtype for tensor in load_file(package / "model.safetensors").values()} == {np.dtype("float16")}
@@ -446,27 +432,12 @@ def test_into_the_package(recipe: Path, tmp_path: Path) -> None:
     assert re.search(rf"^\| dev \| 4 \|.* {scores['dev']['measures']['dnsmos_ovrl']['mean']:.3f} ", card, re.MULTILINE)
     assert "| dev_silence | 4 |" in card and "## Training audio and licences" in card and "](training.png)" in card
     anchors = folder / "compared"
-    for name, words in (("opus-6", "dev"), ("codec2-1200", "dev"), ("codec2-3200", "dev")):
+    for name in ("opus-6", "codec2-1200", "codec2-3200"):
         (anchors / name).mkdir(parents=True)
-        (anchors / name / "summary.json").write_text(json.dumps({**scores[words], "tokens": {}, "command": "compared"}))
+        (anchors / name / "summary.json").write_text(json.dumps({**scores["dev"], "tokens": {}, "command": "compared"}))
     run([*command, "--anchors", "compared"], folder)
     assert "| dev, opus-6 | 4 |" in (package / "CARD.md").read_text()
-    run(
-        [
-            "./run.sh",
-            "--stage",
-            "2",
-            "--stop-stage",
-            "2",
-            "--config",
-            "mini",
-            "--name",
-            "tiny",
-            "--train-options",
-            options.replace("steps=1", "steps=2", 1),
-        ],
-        folder,
-    )
+    run([*train, options.replace("steps=1", "steps=2", 1)], folder)
     assert "but the card is about" in run(command, folder, 1).stderr
     assert "say which experiment: --exp DIR" in run(["./package.sh"], folder, 2).stderr
 
