@@ -146,7 +146,7 @@ def test_a_model_by_its_first_codebooks(
     assert main([*words, "-m", f"{tiny}@2", "--force"]) == 0
     assert (tmp_path / "out/tiny-2/rows.jsonl").is_file()
     assert main([*words, "-m", f"{tiny}@3", "--force"]) == 2
-    assert "--num-codebooks 3" in capsys.readouterr().err
+    assert "3 codebooks are asked for" in capsys.readouterr().err
     assert main([*words, "-m", f"{tiny}@0", "--force"]) == 2
     assert "tiny.safetensors@0: no such model" in capsys.readouterr().err
 

@@ -69,7 +69,7 @@ def test_loopback_tells_latency_and_underruns(tiny_model_path: Path) -> None:
         (("--decode",), b"5 7\n5\n", 1, "<stdin>:2: 1 codes, but 2 in the lines before"),
         (("--decode",), b"5 64\n", 1, "<stdin>:1: codes outside 0 to 63"),
         (("--decode",), b"1 2 3\n", 1, "1 <= K <= 2"),
-        (("--encode", "--num-codebooks", "3"), b"", 2, "--num-codebooks 3"),
+        (("--encode", "--num-codebooks", "3"), b"", 2, "3 codebooks are asked for"),
         (("--loopback", "--buffer", "-1"), b"", 2, "need 0 to 60000 ms"),
     ],
 )

@@ -100,19 +100,19 @@ class Judge(nn.Linear):
 def test_what_another_run_compiled_is_no_trap_for_the_balancer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes back through a graph once a loss; a backward pass compiled for once may write over what the next one needs."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # where a run finds what those before it compiled
-    monkeypatch.setattr(torch._inductor.config, "fx_graph_cache", True)
     torch.manual_seed(0)
     judge = Judge(8, 8).requires_grad_(False)
     wav = torch.randn(16, 8, requires_grad=True)
     (expected,) = torch.autograd.grad(judge(wav), [wav])
-    for balancer in (False, True):
-        torch._dynamo.reset()
-        made = config(f"{COMPILED} loss.balancer={str(balancer).lower()}")
-        compilation.compile_modules(build_codec(made), nn.ModuleDict({"judge": judge}), made)
-        loss = judge(wav)
-        for _ in range(1 + balancer):
-            (gradient,) = torch.autograd.grad(loss, [wav], retain_graph=balancer)
-            torch.testing.assert_close(gradient, expected)
+    with torch._inductor.config.patch(fx_graph_cache=True):
+        for balancer in (False, True):
+            torch._dynamo.reset()
+            made = config(f"{COMPILED} loss.balancer={str(balancer).lower()}")
+            compilation.compile_modules(build_codec(made), nn.ModuleDict({"judge": judge}), made)
+            loss = judge(wav)
+            for _ in range(1 + balancer):
+                (gradient,) = torch.autograd.grad(loss, [wav], retain_graph=balancer)
+                torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.slow
