@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a trained experiment to a model of the package and its card: 16-bit weights, scores of that very file on dev and its changed copies
 # (run.sh --stop-stage 1 --conditions true makes them), the card with conf/about_<model>.md and conf/audio.md. Finished scores are
-# not made again; those of another file stop the card.
+# not made again; those of another file stop the card. The package is changed last, when all is there.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -20,11 +20,11 @@ stop() { # stop STATUS MESSAGE
 
 # score FOLDER SET [OPTION ...]
 score() {
-    local out=$exp/package/$1 set=$2
+    local out=$made/$1 set=$2
     shift 2
     [ ! -e "$out/summary.json" ] || return 0
     echo "$(date +%T) $out" >&2
-    audiocodec evaluate -m "$package/model.safetensors" --reference "data/$set/wav.scp" -d "$out" --resume --quiet "$@" ||
+    audiocodec evaluate -m "$made/model.safetensors" --reference "data/$set/wav.scp" -d "$out" --resume --quiet "$@" ||
         [ -e "$out/summary.json" ] || stop 1 "$out: could not be scored"
 }
 
@@ -35,34 +35,37 @@ case $model in
     residual) name=${name:-speech_24k_residual} ;;
     *) stop 2 "--model is single or residual, got '$model'" ;;
 esac
-package=../../../audiocodec/pretrained/$name
-mkdir -p "$package"
-audiocodec export "$exp" --half --force -o "$package/model.safetensors"
+made=$exp/package
+mkdir -p "$made"
+audiocodec export "$exp" --half --force -o "$made/model.safetensors"
 
 plain=pesq,stoi,mel
 rows=()
 if [ "$model" = single ]; then
     condition='' options=()
     score dev dev --metrics $plain,dnsmos
-    rows+=(--evaluation "dev=$exp/package/dev")
+    rows+=(--evaluation "dev=$made/dev")
 else
     condition=', 4 of 8' options=(--num-codebooks 4)
     for count in 1 2 4 8; do
         metrics=$plain
         [ "$count" != 4 ] || metrics+=,dnsmos
         score "dev_$count" dev --num-codebooks "$count" --metrics "$metrics"
-        rows+=(--evaluation "dev, $count of 8 codebooks=$exp/package/dev_$count")
+        rows+=(--evaluation "dev, $count of 8 codebooks=$made/dev_$count")
     done
 fi
 for set in data/dev_*; do
     [ -e "$set" ] || stop 1 "no changed copies of dev; run.sh --stop-stage 1 --conditions true makes them"
     set=${set#data/}
     score "$set" "$set" --metrics "$plain" "${options[@]}"
-    rows+=(--evaluation "$set$condition=$exp/package/$set")
+    rows+=(--evaluation "$set$condition=$made/$set")
 done
 for anchor in opus-6 codec2-1200 codec2-3200; do
     [ -z "$anchors" ] || rows+=(--anchor "dev, $anchor=$anchors/$anchor")
 done
-cat "conf/about_$model.md" conf/audio.md >"$exp/about.md"
-audiocodec card "$exp" -m "$package/model.safetensors" --title "$name" "${rows[@]}" --about "$exp/about.md" \
-    --picture "$package/training.png" -o "$package/CARD.md" --force
+cat "conf/about_$model.md" conf/audio.md >"$made/about.md"
+audiocodec card "$exp" -m "$made/model.safetensors" --title "$name" "${rows[@]}" --about "$made/about.md" \
+    --picture "$made/training.png" -o "$made/CARD.md" --force
+package=../../../audiocodec/pretrained/$name
+mkdir -p "$package"
+cp "$made"/{model.safetensors,training.png,CARD.md} "$package"

@@ -46,10 +46,15 @@ score_row() {
 [ -f "$config" ] || stop 2 "no such configuration: $config"
 [ -e "data/train/wav.scp" ] && [ -e "data/valid/wav.scp" ] || stop 2 "no data/train and data/valid; run.sh --stop-stage 1 makes them"
 rows=${rows:-$(tail -n +2 conf/search.tsv | cut -f 1 | paste -sd,)}
+row_of() { # row_of NAME
+    awk -F '\t' -v name="$1" 'NR > 1 && $1 == name' conf/search.tsv
+}
+for name in ${rows//,/ }; do
+    [ -n "$(row_of "$name")" ] || stop 2 "conf/search.tsv has no row '$name'"
+done
 scores=() times=()
 for name in ${rows//,/ }; do
-    row=$(awk -F '\t' -v name="$name" 'NR > 1 && $1 == name' conf/search.tsv)
-    [ -n "$row" ] || stop 2 "conf/search.tsv has no row '$name'"
+    row=$(row_of "$name")
     echo "$(date +%T) $name" >&2
     mkdir -p "search/exp/$name"
     made="$config $metrics $row"
