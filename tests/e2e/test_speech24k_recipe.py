@@ -467,6 +467,9 @@ def test_search(recipe: Path) -> None:
         assert re.search(rf"^\| {name} \| - \| 2 \| {changed} \| \d+ \|$", page, re.MULTILINE)
         config = (recipe / "search" / "exp" / name / "config.yaml").read_text()
         assert bool(re.search(r"\bcodebook_dim: 4\b", config)) == bool(changed)
+    summary_file = recipe / "search" / "scores" / "slim" / "summary.json"
+    summary_file.write_text(summary_file.read_text().replace('"n_rows_with_failures": 0', '"n_rows_with_failures": 1'))
+    assert "some utterances have no score, see search/scores/NAME/rows.jsonl: slim" in run(command, recipe, 1).stderr
     rows.write_text(f"{head}\nslim\t-\t2\tquantizer.codebook_dim=6\n")
     assert "search/exp/slim was made by other options or another row; remove it" in run(command, recipe, 2).stderr
     assert "conf/search.tsv has no row 'wide'" in run([*command, "--rows", "wide"], recipe, 2).stderr

@@ -22,10 +22,13 @@ stop() { # stop STATUS MESSAGE
 score() {
     local out=$made/$1 set=$2
     shift 2
-    [ ! -e "$out/summary.json" ] || return 0
-    echo "$(date +%T) $out" >&2
-    audiocodec evaluate -m "$made/model.safetensors" --reference "data/$set/wav.scp" -d "$out" --resume --quiet "$@" ||
-        [ -e "$out/summary.json" ] || stop 1 "$out: could not be scored"
+    if [ ! -e "$out/summary.json" ]; then
+        echo "$(date +%T) $out" >&2
+        audiocodec evaluate -m "$made/model.safetensors" --reference "data/$set/wav.scp" -d "$out" --resume --quiet "$@" ||
+            [ -e "$out/summary.json" ] || stop 1 "$out: could not be scored"
+    fi
+    [ "$set" = dev_silence ] || grep -q '"n_rows_with_failures": 0' "$out/summary.json" ||
+        stop 1 "$out: some utterances have no score (rows.jsonl says why)"
 }
 
 [ $# -eq 0 ] || stop 2 "unexpected argument: $1"

@@ -52,7 +52,7 @@ row_of() { # row_of NAME
 for name in ${rows//,/ }; do
     [ -n "$(row_of "$name")" ] || stop 2 "conf/search.tsv has no row '$name'"
 done
-scores=() times=()
+scores=() times=() unscored=
 for name in ${rows//,/ }; do
     row=$(row_of "$name")
     echo "$(date +%T) $name" >&2
@@ -67,6 +67,7 @@ for name in ${rows//,/ }; do
         score_row "$name"
     fi
     scores+=("search/scores/$name")
+    grep -q '"n_rows_with_failures": 0' "search/scores/$name/summary.json" || unscored+=" $name"
     seconds=$(sed 's/.*"seconds": \([0-9.]*\).*/\1/' "search/exp/$name/runs.jsonl" | awk '{sum += $1} END {printf "%.0f", sum}')
     times+=("| $name | $begins | $steps | $changed | $seconds |")
 done
@@ -76,3 +77,4 @@ audiocodec evaluate --quiet --results-md search/RESULTS.md --results-command "./
     printf '%s\n' "${times[@]}"
 } >>search/RESULTS.md
 cat search/RESULTS.md
+[ -z "$unscored" ] || stop 1 "some utterances have no score, see search/scores/NAME/rows.jsonl:$unscored"
