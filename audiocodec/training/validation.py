@@ -24,8 +24,7 @@ from audiocodec.metrics.stoi import stoi
 
 MAX_SECONDS = 10.0
 AUDIO_EXAMPLES = 4
-SCORES = {"pesq": pesq, "stoi": stoi}  # of train.valid_scores
-LIBRARIES = {"pesq": "pesq", "stoi": "pystoi"}
+SCORES = {"pesq": (pesq, "pesq"), "stoi": (stoi, "pystoi")}  # of train.valid_scores: what computes it, and its library
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,11 @@ def need_libraries(scores: Sequence[str]) -> None:
         ConfigError: a library is not installed.
     """
     for name in scores:
+        library = SCORES[name][1]
         try:
-            import_module(LIBRARIES[name])
+            import_module(library)
         except ImportError as error:
-            message = f"train.valid_scores: {name} needs {LIBRARIES[name]} ({error}); install audiocodec[eval]"
+            message = f"train.valid_scores: {name} needs {library} ({error}); install audiocodec[eval]"
             raise ConfigError(message) from error
 
 
@@ -107,7 +107,7 @@ def validate(
             found.setdefault(key, []).append(float(value))
         for key in scores:
             with suppress(MetricUndefined):
-                score = SCORES[key](reference=original, estimate=reconstruction, sample_rate=codec.sample_rate)
+                score = SCORES[key][0](reference=original, estimate=reconstruction, sample_rate=codec.sample_rate)
                 found.setdefault(key, []).append(score)
         if len(examples) < AUDIO_EXAMPLES:
             examples.append(Example(name, original, reconstruction))
