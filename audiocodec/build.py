@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
-from audiocodec.codec import Codec
+from audiocodec.codec import Codec, Decoder
 from audiocodec.config.levels import fsq_levels
 from audiocodec.config.quantizers import low_dimensions, table_bytes
 from audiocodec.config.schema import Config, QuantizerConfig
@@ -14,6 +16,7 @@ from audiocodec.memory import free_bytes
 from audiocodec.nn.discriminator import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator
 from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder, SEANetPlan
+from audiocodec.nn.voiced_decoder import VoicedDecoder
 from audiocodec.quantization.base import Stage
 from audiocodec.quantization.fsq import FSQ
 from audiocodec.quantization.lfq import LFQ
@@ -142,17 +145,20 @@ def _encoder(config: Config, norm: bool) -> SEANetEncoder:
     )
 
 
-def _decoder(config: Config, norm: bool) -> SEANetDecoder | ISTFTDecoder:
+def _decoder(config: Config, norm: bool) -> Decoder:
     d, latent_dim = config.model.decoder, config.quantizer.codebook_dim
     if d.kind == "seanet":
         return SEANetDecoder(_plan(config, norm), d.base_channels, latent_dim, lstm_layers=d.lstm_layers)
-    return ISTFTDecoder(
-        latent_dim=latent_dim,
-        hop_length=config.hop_length,
-        dim=d.dim,
-        layers=d.layers,
-        expansion=d.expansion,
-        kernel_size=d.kernel_size,
-        overlap=d.overlap,
-        causal=config.model.causal,
-    )
+    sizes: dict[str, Any] = {
+        "latent_dim": latent_dim,
+        "hop_length": config.hop_length,
+        "dim": d.dim,
+        "layers": d.layers,
+        "expansion": d.expansion,
+        "kernel_size": d.kernel_size,
+        "overlap": d.overlap,
+        "causal": config.model.causal,
+    }
+    if d.kind == "voiced":
+        return VoicedDecoder(sample_rate=config.sample_rate, **sizes)
+    return ISTFTDecoder(**sizes)

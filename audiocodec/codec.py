@@ -28,13 +28,18 @@ from audiocodec.coding import (
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.near_ties import NearTies
 from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
-from audiocodec.nn.istft_decoder import ISTFTDecoder
+from audiocodec.nn.istft_decoder import Backbone, ISTFTDecoder
+from audiocodec.nn.pitch import Pitch
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
 from audiocodec.nn.streaming import stream_of
+from audiocodec.nn.voiced_decoder import VoicedDecoder
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
-from audiocodec.stream import DecoderStream, EncoderStream
+from audiocodec.stream import DecoderStream, EncoderStream, split_frames
+
+
+Decoder = SEANetDecoder | ISTFTDecoder | VoicedDecoder
 
 
 class CodecOutput(NamedTuple):
@@ -43,6 +48,7 @@ class CodecOutput(NamedTuple):
     estimate: Tensor  # [B, 1, S]
     latents: Tensor  # [B, D, T] scaled, before quantization
     quantizer: QuantizerOutput | None  # None while the autoencoder warms up
+    pitch: Pitch | None = None  # what a voiced decoder says
 
 
 class Codec(nn.Module, BlockCodec):
@@ -53,7 +59,7 @@ class Codec(nn.Module, BlockCodec):
         encoder: SEANetEncoder,
         scale: LatentScale,
         quantizer: ResidualQuantizer,
-        decoder: SEANetDecoder | ISTFTDecoder,
+        decoder: Decoder,
         *,
         sample_rate: int,
         hop_length: int,
@@ -102,21 +108,28 @@ class Codec(nn.Module, BlockCodec):
         self.requires_grad_(False)
         return self.eval()
 
-    def forward(self, wav: Tensor, quantize: bool = True, num_codebooks: int | None = None) -> CodecOutput:
+    def forward(
+        self, wav: Tensor, quantize: bool = True, num_codebooks: int | None = None, pitch: Pitch | None = None
+    ) -> CodecOutput:
         """Reconstruct `wav [B, 1, S]`.
 
         Args:
             wav: `[B, 1, S]` at the codec's sample rate.
             quantize: False passes the latents on as they are (autoencoder warm-up).
             num_codebooks: use only the first so many codebooks.
+            pitch: that of `wav`, to drive the source of a voiced decoder; None: the pitch that it finds in the latents.
 
         Returns:
             `CodecOutput` whose estimate has S samples.
         """
         latents = self.scale(self.encoder(self._pad(wav)))
         quantized = self.quantizer(latents, num_codebooks) if quantize else None
-        estimate = self.decoder(latents if quantized is None else quantized.quantized)
-        return CodecOutput(estimate[..., : wav.shape[-1]], latents, quantized)
+        entering, said = latents if quantized is None else quantized.quantized, None
+        if isinstance(self.decoder, VoicedDecoder):
+            estimate, said = self.decoder.voice(entering, pitch)
+        else:
+            estimate = self.decoder(entering)
+        return CodecOutput(estimate[..., : wav.shape[-1]], latents, quantized, said)
 
     @torch.inference_mode()
     def encode(
@@ -173,6 +186,9 @@ class Codec(nn.Module, BlockCodec):
         """
         batch = self._check_codes(codes)
         self._check_num_samples(num_samples, batch.shape[-1])
+        if self._sings:
+            items = [torch.cat(list(self._decode_stream(self.quantizer.decode(item[None]))), -1) for item in batch]
+            return torch.cat(items)[..., :num_samples]
         parts = []
         for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
             wav = self.decoder(self.quantizer.decode(batch[..., low:high]))
@@ -234,11 +250,26 @@ class Codec(nn.Module, BlockCodec):
     def _decoder_reach(self) -> tuple[int, int]:
         """Samples before and after an output sample that decide which frames it depends on."""
         left, right = upsampling_context(self.decoder.modules())
-        if isinstance(self.decoder, ISTFTDecoder):  # its convolutions run at the frame rate; a sample sums its windows
-            head = self.decoder.head
-            left = left * self.hop_length + head.n_fft - self.hop_length - head.trim_left
-            right = right * self.hop_length + head.trim_left
+        if isinstance(self.decoder, Backbone):  # its convolutions run at the frame rate; a sample sums its windows
+            window = self.decoder.head.sum
+            left = left * self.hop_length + window.n_fft - self.hop_length - window.trim_left
+            right = right * self.hop_length + window.trim_left
+        if self._sings:  # a window looks at its source, that at the pitch of the frames beside it
+            left += (-(-window.trim_left // self.hop_length) + 1) * self.hop_length
+            right += ((window.n_fft - window.trim_left - 1) // self.hop_length + 1) * self.hop_length
         return left, right
+
+    @property
+    def _sings(self) -> bool:
+        """Whether the phase of a voice goes through the whole signal: then it is decoded as a stream."""
+        return isinstance(self.decoder, VoicedDecoder)
+
+    def _decode_stream(self, latents: Tensor) -> Iterator[Tensor]:
+        """Waveform `[1, 1, n]` of `latents [1, D, T]`, piece by piece."""
+        stream = stream_of(self.decoder)
+        for piece in split_frames(latents):
+            yield stream.step(piece, last=False)
+        yield stream.step(latents[..., :0], last=True)
 
     @property
     def has_lstm(self) -> bool:
@@ -268,6 +299,15 @@ class Codec(nn.Module, BlockCodec):
         with torch.inference_mode():
             wav: FloatArray = self.decoder(self.quantizer.decode(self._check_codes(codes)))[0, 0].cpu().numpy()
         return wav
+
+    def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
+        if not self._sings:
+            yield from super()._decode_pieces(codes)
+            return
+        with self.stream_decoder() as stream:
+            for first, last, _, _ in self._chunks(codes.shape[-1], (0, 0)):
+                yield stream.push(codes[:, first:last])
+            yield stream.finish()
 
     def _codes(self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None) -> Tensor:
         """Codes `[B, K, t]` of the frames `kept` of `padded [B, 1, S]`, whose items end after `frames [B]` frames."""

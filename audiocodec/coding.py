@@ -142,11 +142,15 @@ class BlockCodec:
             raise TokenFileError(f"need codes of shape [K, T], got {list(codes.shape)}")
         self._check_num_samples(num_samples, codes.shape[-1])
         left = num_samples
+        for wav in self._decode_pieces(codes):
+            yield wav[:left]
+            left = max(0, left - len(wav))
+
+    def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
+        """Audio `[T * hop_length]` of `codes [K, T]`, piece by piece."""
         for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
             wav = self._decode_piece(codes[:, low:high])
-            wav = wav[(first - low) * self.hop_length : (last - low) * self.hop_length][:left]
-            left -= len(wav)
-            yield wav
+            yield wav[(first - low) * self.hop_length : (last - low) * self.hop_length]
 
     def _chunk_frames(self, seconds: float) -> int:
         return 2**62 if self.has_lstm else max(1, round(seconds * self.frame_rate))

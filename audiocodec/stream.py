@@ -167,7 +167,7 @@ class DecoderStream(_Context):
     def _step(self, codes: npt.NDArray[np.integer] | None, last: bool) -> Samples:
         self._still_open(last)
         latents = self._latents_of(np.zeros((1, 0), np.int32) if codes is None else codes)
-        steps = [self._stream.step(piece, last=False) for piece in _split(latents)]
+        steps = [self._stream.step(piece, last=False) for piece in split_frames(latents)]
         if last or not steps:
             steps.append(self._stream.step(latents[..., :0], last))
         samples: Samples = torch.cat(steps, -1)[0, 0].cpu().numpy()
@@ -182,7 +182,7 @@ def few_sizes(frames: int) -> Iterator[int]:
         frames -= size
 
 
-def _split(latents: Tensor) -> tuple[Tensor, ...]:
+def split_frames(latents: Tensor) -> tuple[Tensor, ...]:
     """Pieces of `latents [1, D, t]` along time; none of nothing."""
     sizes = list(few_sizes(latents.shape[-1]))
     return latents.split(sizes, -1) if sizes else ()

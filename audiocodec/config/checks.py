@@ -37,7 +37,7 @@ def check(config: Config) -> list[tuple[str, str]]:
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "model.encoder.activation": ("elu", "leaky_relu"),
-    "model.decoder.kind": ("istft", "seanet"),
+    "model.decoder.kind": ("istft", "seanet", "voiced"),
     "quantizer.kind": QUANTIZER_KINDS,
     "quantizer.start": ("waterfill", "isotropic", "covariance", "kmeans", "published"),
     "quantizer.distribution": ("gaussian", "uniform", "latents"),
@@ -84,6 +84,8 @@ _MINIMUMS: dict[str, float] = {
     "loss.feature_matching": 0,
     "loss.codebook": 0,
     "loss.commitment": 0,
+    "loss.pitch": 0,
+    "loss.voicing": 0,
     "loss.mel_floor": 1e-8,
     "loss.stft_floor": 1e-8,
     "loss.mel_windows": 4,

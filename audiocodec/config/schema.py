@@ -30,14 +30,14 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """SEANet decoder, or ConvNeXt backbone with an inverse-STFT head (Vocos, arXiv 2306.00814)."""
+    """SEANet decoder, or a ConvNeXt backbone (Vocos, arXiv 2306.00814) with an inverse-STFT head or a voiced one."""
 
-    kind: str = "istft"  # istft | seanet
+    kind: str = "istft"  # istft | seanet | voiced
     # seanet (its strides are the encoder's, in reverse)
     base_channels: int = 32
     residual_layers: int = 1
     lstm_layers: int = 0
-    # istft
+    # istft, voiced
     dim: int = 384
     layers: int = 8
     expansion: int = 3  # width inside a block / dim
@@ -101,6 +101,8 @@ class LossConfig:
     feature_matching: float = 2.0
     codebook: float = 1.0
     commitment: float = 0.25
+    pitch: float = 4.0  # voiced decoder: error of log F0 where the audio is voiced
+    voicing: float = 1.0  # voiced decoder: cross entropy of voiced against unvoiced
     mel_windows: tuple[int, ...] = (256, 512, 1024, 2048)
     mel_bands: tuple[int, ...] = (40, 64, 80, 128)
     stft_windows: tuple[int, ...] = (512, 1024, 2048)

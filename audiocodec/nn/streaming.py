@@ -13,10 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.dsp.noise import ROWS
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
 from audiocodec.nn.convnext import ConvNeXtBlock
-from audiocodec.nn.istft_decoder import MIN_ENVELOPE, ISTFTDecoder, ISTFTHead
+from audiocodec.nn.istft_decoder import MIN_ENVELOPE, Backbone, ISTFTDecoder, OverlapAdd
+from audiocodec.nn.pitch import contour, phases
 from audiocodec.nn.seanet import ResidualUnit, SEANetDecoder, SEANetEncoder, SkipLSTM
+from audiocodec.nn.voiced_decoder import Filters, VoicedDecoder, VoicedHead
 
 
 class Stream(ABC):
@@ -27,7 +30,7 @@ class Stream(ABC):
         """Take the next inputs and give the outputs that are now determined.
 
         Args:
-            x: `[1, C, n]`, `n` may be 0.
+            x: `[1, C, n]` (between the parts of a head `[1, n, C]`), `n` may be 0.
             last: nothing follows; all that is left comes out.
 
         Returns:
@@ -35,12 +38,15 @@ class Stream(ABC):
         """
 
 
-def stream_of(module: SEANetEncoder | SEANetDecoder | ISTFTDecoder) -> Stream:
+def stream_of(module: SEANetEncoder | SEANetDecoder | ISTFTDecoder | VoicedDecoder) -> Stream:
     """A new stream through `module`, at the beginning of a signal."""
-    if isinstance(module, ISTFTDecoder):
+    if isinstance(module, Backbone):
         blocks = [_of_layer(block) for block in module.blocks]
-        head = _HeadStream(module.head, module.leave)
-        return _Chain([_ConvStream(module.embed), _Pointwise(module.enter), *blocks, head])
+        chain = [_ConvStream(module.embed), _Pointwise(module.enter), *blocks, _Pointwise(module.leave)]
+        if isinstance(module, VoicedDecoder):
+            return _Chain([*chain, VoicedHeadStream(module.head), SumStream(module.head.sum)])
+        assert isinstance(module, ISTFTDecoder)
+        return _Chain([*chain, _Pointwise(module.head.frames), SumStream(module.head.sum)])
     return _Chain(_of_layer(layer) for layer in module.layers)
 
 
@@ -164,25 +170,87 @@ class _LSTMStream(Stream):
         return out
 
 
-class _HeadStream(Stream):
-    """Inverse STFT: holds the frames that still overlap what comes."""
+class SumStream(Stream):
+    """Inverse STFT: holds the windowed frames `[1, T, n_fft]` that still overlap what comes."""
 
-    def __init__(self, head: ISTFTHead, leave: Callable[[Tensor], Tensor]) -> None:
-        self._head, self._leave = head, leave
-        nothing = head.window.new_zeros(1, head.overlap - 1, head.n_fft)
+    def __init__(self, layer: OverlapAdd) -> None:
+        self._layer = layer
+        nothing = layer.window.new_zeros(1, layer.overlap - 1, layer.n_fft)
         self._frames = self._squares = nothing
-        self._trim = _Trim(head.trim_left, head.hop_length)
+        self._trim = _Trim(layer.trim_left, layer.hop_length)
 
     def step(self, x: Tensor, last: bool) -> Tensor:
-        head, count = self._head, x.shape[-1]
+        layer, count = self._layer, x.shape[1]
         frames, squares = self._frames, self._squares
         if count:
-            frames = torch.cat([frames, head.frames(self._leave(x))], 1)
-            squares = torch.cat([squares, (head.window**2).expand(1, count, -1)], 1)
-        old = head.overlap - 1
+            frames = torch.cat([frames, x], 1)
+            squares = torch.cat([squares, (layer.window**2).expand(1, count, -1)], 1)
+        old = layer.overlap - 1
         if last:
             frames, squares = F.pad(frames, (0, 0, 0, old)), F.pad(squares, (0, 0, 0, old))
-        whole = slice(old * head.hop_length, frames.shape[1] * head.hop_length)  # all frames of these are there
-        wav = head.overlap_add(frames)[:, whole] / head.overlap_add(squares)[:, whole].clamp(min=MIN_ENVELOPE)
+        whole = slice(old * layer.hop_length, frames.shape[1] * layer.hop_length)  # all frames of these are there
+        wav = layer.add(frames)[:, whole] / layer.add(squares)[:, whole].clamp(min=MIN_ENVELOPE)
         self._frames, self._squares = frames[:, frames.shape[1] - old :], squares[:, squares.shape[1] - old :]
         return self._trim.cut(wav.unsqueeze(1), count)
+
+
+class VoicedHeadStream(Stream):
+    """Features `[1, T, D]` to windowed frames `[1, T, n_fft]`.
+
+    Holds the phase of the voice, the frame before and the filters of frames whose source is not all there yet: a frame's
+    source needs the pitch of the next one, and its spectrum looks beyond it.
+    """
+
+    def __init__(self, head: VoicedHead) -> None:
+        self._head = head
+        window = head.linear.weight
+        self._before = torch.zeros(1, 2, dtype=torch.int64, device=window.device)  # frequency and voicing
+        self._phase = torch.zeros(1, dtype=torch.int64, device=window.device)
+        self._frequency = self._before[:, :0]  # of the one frame that waits for its successor's pitch
+        self._voiced = self._frequency.bool()
+        self._samples = window.new_zeros(1, head.sum.trim_left)  # of the source, as far as coming spectra look back
+        self._filters: Filters | None = None  # of the frames that wait for their source
+        self._row = 0  # of the first of them
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        head = self._head
+        self._take(x)
+        self._sing(last)
+        if last:
+            self._samples = F.pad(self._samples, (0, head.n_fft - head.hop_length - head.sum.trim_left))
+        ready = max(0, (self._samples.shape[1] - head.n_fft) // head.hop_length + 1)
+        if ready == 0 or self._filters is None:
+            return x.new_zeros(1, 0, head.n_fft)
+        now = self._samples[:, : head.n_fft + (ready - 1) * head.hop_length]
+        self._samples = self._samples[:, ready * head.hop_length :]
+        rows = (self._row + torch.arange(ready, device=x.device))[None] % ROWS
+        self._row = (self._row + ready) % ROWS
+        filters = Filters(*(part[:, :ready] for part in self._filters))
+        self._filters = Filters(*(part[:, ready:] for part in self._filters))
+        return head.frames(filters, head.spectra_of_padded(now), rows)
+
+    def _take(self, x: Tensor) -> None:
+        """The filters and the pitch of the next features."""
+        if x.shape[1] == 0:
+            return
+        filters, pitch = self._head.parameters_of(x)
+        frequency, voiced = self._head.whole(pitch)
+        self._frequency = torch.cat([self._frequency, frequency], 1)
+        self._voiced = torch.cat([self._voiced, voiced], 1)
+        held = self._filters
+        self._filters = filters if held is None else Filters(*(torch.cat(p, 1) for p in zip(held, filters)))
+
+    def _sing(self, last: bool) -> None:
+        """The source of all frames whose successor's pitch is known; at the end nothing succeeds the last one."""
+        if last:
+            self._frequency, self._voiced = F.pad(self._frequency, (0, 1)), F.pad(self._voiced, (0, 1))
+        count = self._frequency.shape[1] - 1
+        if count <= 0:
+            return
+        path = contour(self._before, self._frequency, self._voiced)
+        borders = phases(path, self._phase, self._head.hop_length)
+        self._samples = torch.cat([self._samples, self._head.sound(path, borders[:, :-1])], 1)
+        self._phase = borders[:, -1]
+        before = self._frequency[:, count - 1 : count], self._voiced[:, count - 1 : count].long()
+        self._before = torch.cat(before, 1)
+        self._frequency, self._voiced = self._frequency[:, count:], self._voiced[:, count:]

@@ -71,7 +71,7 @@ def _of_model(folder: Path, fingerprint: str) -> dict[str, Any]:
 def _codec(config: Config, described: Mapping[str, Any]) -> list[tuple[str, str]]:
     q, encoder, decoder = config.quantizer, config.model.encoder, config.model.decoder
     blocks = f", {encoder.convnext_layers} ConvNeXt blocks" if encoder.convnext_layers else ""
-    width = f"{decoder.layers} x {decoder.dim}" if decoder.kind == "istft" else f"{decoder.base_channels} channels"
+    width = f"{decoder.layers} x {decoder.dim}" if decoder.kind != "seanet" else f"{decoder.base_channels} channels"
     rates = sorted({1, q.num_codebooks})
     kbps = " to ".join(f"{config.bitrate_bps * n / q.num_codebooks / 1000:g}" for n in rates)
     return [
