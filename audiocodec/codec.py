@@ -38,7 +38,6 @@ from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
 from audiocodec.stream import DecoderStream, EncoderStream, split_frames
 
-
 Decoder = SEANetDecoder | ISTFTDecoder | VoicedDecoder
 
 

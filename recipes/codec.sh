@@ -70,7 +70,7 @@ stage_1() {
     local set
     for set in data.tmp/*; do
         set=${set#data.tmp/}
-        if diff -rq "data.tmp/$set" "data/$set" >/dev/null 2>&1; then
+        if diff -rq -x pitch.safetensors "data.tmp/$set" "data/$set" >/dev/null 2>&1; then
             say "data/$set: unchanged"
         else
             mkdir -p data

@@ -21,6 +21,7 @@ from audiocodec.config.load import dump_config, load_config
 from audiocodec.config.schema import Config
 
 if TYPE_CHECKING:
+    from audiocodec.data.pitch import Track
     from audiocodec.training.trainer import Trainer
 
 TERMINATED = 143
@@ -83,7 +84,12 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
         args.allow_pipes,
         must_fit=d.on_device,
     )
-    dataset.preload(_progress())
+    dataset.preload(_progress("reading audio"))
+    tracks: list[Track] = []
+    if config.model.decoder.kind == "voiced":
+        from audiocodec.data import pitch
+
+        tracks = pitch.tracks(Path(d.train), dataset.utterances(), args.allow_pipes, _progress("finding pitch"))
     valid = read_folder(d.valid, args.allow_pipes) if d.valid else []
     from audiocodec.training.trainer import Trainer
 
@@ -92,6 +98,7 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
         folder,
         dataset,
         valid,
+        tracks=tracks,
         device=args.device,
         resume=args.resume,
         init_from=args.init_from,
@@ -181,10 +188,10 @@ def _log_to(path: Path) -> None:
         logger.addHandler(handler)
 
 
-def _progress() -> Callable[[int, int], None]:
+def _progress(what: str) -> Callable[[int, int], None]:
     from tqdm import tqdm
 
-    bar = tqdm(desc="reading audio", unit="file", disable=not sys.stderr.isatty(), leave=False)
+    bar = tqdm(desc=what, unit="file", disable=not sys.stderr.isatty(), leave=False)
 
     def show(done: int, total: int) -> None:
         bar.total = total

@@ -101,7 +101,7 @@ class LossConfig:
     feature_matching: float = 2.0
     codebook: float = 1.0
     commitment: float = 0.25
-    pitch: float = 4.0  # voiced decoder: error of log F0 where the audio is voiced
+    pitch: float = 8.0  # voiced decoder: error of log F0 where the audio is voiced
     voicing: float = 1.0  # voiced decoder: cross entropy of voiced against unvoiced
     mel_windows: tuple[int, ...] = (256, 512, 1024, 2048)
     mel_bands: tuple[int, ...] = (40, 64, 80, 128)

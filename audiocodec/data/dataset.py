@@ -137,6 +137,11 @@ class SegmentDataset:
         hours = sum(item.num_samples for item in self._loaded) / self.sample_rate / 3600
         return len(self._loaded), hours, len({item.utterance.speaker for item in self._loaded})
 
+    def utterances(self) -> list[Utterance]:
+        """Those that are not silent, in the order of `Crop.utterance`."""
+        self.preload()
+        return [item.utterance for item in self._loaded or ()]
+
     def segment(self, epoch: int, index: int) -> np.ndarray:
         """One segment, the same for the same (seed, epoch, index) in any process.
 

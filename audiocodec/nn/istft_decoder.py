@@ -87,9 +87,7 @@ class ISTFTHead(nn.Module):
 class Backbone(nn.Module):
     """ConvNeXt blocks at the frame rate: latents `[B, D, T]` to features `[B, T, C]`."""
 
-    def __init__(
-        self, latent_dim: int, dim: int, layers: int, expansion: int, kernel_size: int, causal: bool
-    ) -> None:
+    def __init__(self, latent_dim: int, dim: int, layers: int, expansion: int, kernel_size: int, causal: bool) -> None:
         """Build the blocks; the arguments are those of `config.schema.DecoderConfig`."""
         super().__init__()
         self.embed = Conv1d(latent_dim, dim, kernel_size, causal=causal, norm=False)

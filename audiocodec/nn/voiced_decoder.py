@@ -23,7 +23,7 @@ from audiocodec.nn.istft_decoder import MAX_LOG_MAGNITUDE, Backbone, OverlapAdd
 from audiocodec.nn.kernels import linear
 from audiocodec.nn.pitch import Contour, Pitch, contour, harmonics, phases, whole_frequency
 
-INITIAL_HARMONICS, INITIAL_NOISE, INITIAL_FREE = -3.0, -5.0, -4.0  # log gains: near the level of quiet speech
+INITIAL_HARMONICS, INITIAL_NOISE, INITIAL_FREE = -4.0, -7.0, -4.0  # log gains: near the level of quiet speech
 
 
 class Filters(NamedTuple):
@@ -115,7 +115,8 @@ class VoicedHead(nn.Module):
 
     def spectra_of_padded(self, source: Tensor) -> Tensor:
         """Complex spectra `[B, T, bins]` of `[B, n_fft + (T - 1) * hop_length]` samples."""
-        return torch.fft.rfft(source.unfold(-1, self.n_fft, self.hop_length) * self.sum.window)
+        spectra: Tensor = torch.fft.rfft(source.unfold(-1, self.n_fft, self.hop_length) * self.sum.window)
+        return spectra
 
     def frames(self, filters: Filters, source: Tensor, rows: Tensor) -> Tensor:
         """Windowed pieces of waveform `[B, T, n_fft]`; each frame for itself.

@@ -12,11 +12,14 @@ from audiocodec.config.schema import Config
 from audiocodec.losses.adversarial import adversarial_loss, discriminator_loss, feature_matching_loss
 from audiocodec.losses.balancer import Balancer
 from audiocodec.losses.loudness import LoudnessLoss
+from audiocodec.losses.pitch import pitch_losses
 from audiocodec.losses.spectral import SpectralLoss
 from audiocodec.nn.discriminator import Judgement
+from audiocodec.nn.pitch import Pitch
 
 Backward = Callable[..., None]
 WAVEFORM_LOSSES = ("mel", "stft", "waveform", "loudness", "adversarial", "feature_matching")
+OTHER_LOSSES = ("codebook", "commitment", "pitch", "voicing")
 
 
 class Steps:
@@ -30,7 +33,7 @@ class Steps:
             device: where the losses are computed.
         """
         loss = config.loss
-        self.weights = {name: float(getattr(loss, name)) for name in (*WAVEFORM_LOSSES, "codebook", "commitment")}
+        self.weights = {name: float(getattr(loss, name)) for name in (*WAVEFORM_LOSSES, *OTHER_LOSSES)}
         self.spectral = SpectralLoss(
             config.sample_rate,
             loss.mel_windows if loss.mel else (),
@@ -63,7 +66,12 @@ class Steps:
         return {"discriminator": loss.detach()}
 
     def generator(
-        self, output: CodecOutput, discriminators: nn.ModuleDict | None, wav: Tensor, backward: Backward
+        self,
+        output: CodecOutput,
+        discriminators: nn.ModuleDict | None,
+        wav: Tensor,
+        backward: Backward,
+        pitch: Pitch | None = None,
     ) -> dict[str, Tensor]:
         """Gradient of the codec.
 
@@ -72,11 +80,14 @@ class Steps:
             discriminators: unwrapped; None before they start.
             wav: `[B, 1, S]`.
             backward: takes the total loss.
+            pitch: of `wav`, for a voiced decoder; None: it learns none.
 
         Returns:
             Every loss unweighted, and `total`.
         """
         losses = self._losses(output, discriminators, wav)
+        if pitch is not None and output.pitch is not None:
+            losses |= pitch_losses(reference=pitch, estimate=output.pitch)
         if self.balancer is None:
             total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
             backward(total)

@@ -22,9 +22,11 @@ from torch import Tensor, nn
 from audiocodec import checkpoint
 from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config
-from audiocodec.data.dataset import SegmentDataset
+from audiocodec.data.dataset import Crop, SegmentDataset
 from audiocodec.data.manifest import Utterance
+from audiocodec.data.pitch import Track
 from audiocodec.errors import AudioCodecError, CheckpointError, TrainingError
+from audiocodec.nn.pitch import Pitch, of_hertz
 from audiocodec.training import crash, state, validation
 from audiocodec.training.alarm import CollapseAlarm
 from audiocodec.training.augmentation import Augmentation
@@ -37,6 +39,7 @@ from audiocodec.training.initial import take_codec, take_discriminators
 from audiocodec.training.latents import calibrate, start_quantizer
 from audiocodec.training.logbook import Logbook
 from audiocodec.training.parts import Parts
+from audiocodec.training.pitch_targets import PitchTargets
 from audiocodec.training.statistics import CodebookStatistics
 from audiocodec.training.steps import Steps
 
@@ -54,6 +57,7 @@ class Trainer:
         dataset: SegmentDataset,
         valid: Sequence[Utterance] = (),
         *,
+        tracks: Sequence[Track] = (),
         device: str = "auto",
         resume: bool = False,
         init_from: str | None = None,
@@ -66,6 +70,7 @@ class Trainer:
             folder: of the experiment; `checkpoints/`, `tensorboard/` and `crash/` are made in it.
             dataset: preloaded training segments.
             valid: utterances to validate on.
+            tracks: pitch of the dataset's utterances, for a voiced decoder (`data.pitch`).
             device: `cpu`, or `auto` for what Accelerate finds.
             resume: go on from the newest checkpoint, if there is one.
             init_from: model whose weights a run that is not resumed begins with, where they fit.
@@ -82,6 +87,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             log.setLevel(logging.WARNING)
         self.audio = DeviceAudio(dataset, self.accelerator.device) if config.data.on_device else None
+        self.pitch = self._pitch_targets(tracks)
         self.guard = Guard(config.train.bad_steps_before_cut, config.train.bad_steps_before_rollback)
         self.augmentation = Augmentation(config.data.augment, config.sample_rate)
         self.steps = Steps(config, self.accelerator.device)
@@ -194,18 +200,20 @@ class Trainer:
             wav, items = self.feeder.next()
             self._items += items
             with self.parts.synchronised(micro == t.gradient_accumulation - 1):
-                for name, value in self._micro_step(wav, adversarial, judge).items():
+                crops = [self.dataset.crop(*item) for item in items] if self.pitch else []
+                for name, value in self._micro_step(wav, adversarial, judge, crops).items():
                     values[f"loss/{name}"] = values.get(f"loss/{name}", 0) + value / t.gradient_accumulation
         self.position = self.feeder.position
         self._update(values, judge, traces)
         return values
 
-    def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool) -> Values:
-        """Gradients of one micro-batch."""
+    def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool, crops: Sequence[Crop] = ()) -> Values:
+        """Gradients of one micro-batch, cut at `crops`."""
         wav = self.augmentation(wav.to(self.accelerator.device))
+        pitch: Pitch | None = of_hertz(self.pitch.of(crops, wav)) if self.pitch and crops else None
         raw = self.parts.raw_discriminators
         with self.accelerator.autocast():
-            output: CodecOutput = self.parts.codec(wav, quantize=self.quantizer_started)
+            output: CodecOutput = self.parts.codec(wav, quantize=self.quantizer_started, pitch=pitch)
             values: Values = {}
             if judge:
                 assert self.parts.discriminators is not None
@@ -213,7 +221,7 @@ class Trainer:
                 values |= self.steps.discriminator(self.parts.discriminators, wav, output.estimate, backward)
             raw.requires_grad_(False)
             judges = raw.discriminators if adversarial else None
-            values |= self.steps.generator(output, judges, wav, self.accelerator.backward)
+            values |= self.steps.generator(output, judges, wav, self.accelerator.backward, pitch)
             raw.requires_grad_(True)
         self.statistics.add(output)
         self.codebooks.add(output)
@@ -361,6 +369,11 @@ class Trainer:
         seed = self.config.seed
         crash.write_bundle(path, self.dataset, self._items, values, modules, step=self.step, seed=seed, **facts)
         return path
+
+    def _pitch_targets(self, tracks: Sequence[Track]) -> PitchTargets | None:
+        if self.config.model.decoder.kind != "voiced":
+            return None
+        return PitchTargets(tracks, self.config.sample_rate, self.config.hop_length, self.accelerator.device)
 
     def _feeder(self) -> Feeder:
         return Feeder(
