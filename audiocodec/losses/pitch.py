@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiocodec.nn.pitch import Pitch
+if TYPE_CHECKING:
+    from audiocodec.nn.pitch import Pitch
 
 
 def pitch_losses(*, reference: Pitch, estimate: Pitch) -> dict[str, Tensor]:

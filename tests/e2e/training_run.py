@@ -16,6 +16,7 @@ from audiocodec.config.schema import Config
 from audiocodec.data.corpus import make_folder
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import read_folder
+from audiocodec.data.pitch import tracks
 from audiocodec.training.trainer import Trainer
 
 RATE = 8000
@@ -82,7 +83,8 @@ def trainer(
     """A trainer on the CPU, as `audiocodec train` makes it."""
     utterances = read_folder(str(data))
     dataset = SegmentDataset(utterances, made.sample_rate, made.segment_samples, made.seed)
-    return kind(made, folder, dataset, utterances, device="cpu", resume=resume, init_from=init_from)
+    kept = tracks(data, dataset.utterances()) if made.model.decoder.kind == "voiced" else []
+    return kind(made, folder, dataset, utterances, tracks=kept, device="cpu", resume=resume, init_from=init_from)
 
 
 def stopping_at(step: int) -> type[Trainer]:

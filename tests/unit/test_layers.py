@@ -25,6 +25,7 @@ LAYERS = {
     "data.manifest": 2,
     "data.corpus": 2,
     "data.validation": 2,
+    "data.pitch": 2,
     "dsp": 2,
     "data": 3,
     "nn": 3,
