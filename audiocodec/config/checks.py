@@ -12,7 +12,7 @@ from audiocodec.config.quantizers import QUANTIZER_KINDS, Problem, check_quantiz
 from audiocodec.config.schema import Config
 
 DISCRIMINATOR_KINDS = ("ms_stft", "mpd")
-VALID_SCORES = ("pesq", "stoi")
+VALID_SCORES = ("pesq", "stoi", "level")
 MIN_PESQ_RATE = 16_000  # Hz
 MAX_CODEBOOKS = 255  # a token file counts them in one byte
 MAX_SAMPLE_RATE = 1_000_000  # Hz, what audio files are read and written at

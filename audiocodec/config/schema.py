@@ -174,7 +174,7 @@ class TrainConfig:
     keep_checkpoints: int = 3
     valid_interval: int = 1000
     valid_utterances: int = 16
-    valid_scores: tuple[str, ...] = ()  # pesq | stoi, computed at each validation beside the distances
+    valid_scores: tuple[str, ...] = ()  # pesq | stoi | level, computed at each validation beside the distances
     log_interval: int = 50
     bad_steps_before_cut: int = 3  # consecutive non-finite steps before the learning rate is halved
     bad_steps_before_rollback: int = 6

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from audiocodec.errors import MetricUndefined
 from audiocodec.metrics.dnsmos import dnsmos
+from audiocodec.metrics.level import BANDS, level, name_of
 from audiocodec.metrics.loudness import loudness_difference
 from audiocodec.metrics.mel_distance import mel_distance
 from audiocodec.metrics.pesq import pesq, pesq_nb
@@ -20,7 +21,7 @@ from audiocodec.metrics.stoi import estoi, stoi
 from audiocodec.metrics.visqol import visqol
 from audiocodec.metrics.wer import word_error_rate
 
-HIGHER, LOWER, NEITHER = "higher", "lower", ""
+HIGHER, LOWER, ZERO, NEITHER = "higher", "lower", "nearest to 0", ""
 
 # What a metric gives: one number, or one for each of its measures, of which some may be undefined.
 Result = float | Mapping[str, float | MetricUndefined]
@@ -33,7 +34,7 @@ class Measure:
     Attributes:
         name: its key in `rows.jsonl`.
         heading: of a table's column, with the unit.
-        better: `HIGHER`, `LOWER` or `NEITHER`.
+        better: `HIGHER`, `LOWER`, `ZERO` (an error with a sign: the nearest to 0 is best) or `NEITHER`.
         decimals: shown.
     """
 
@@ -41,6 +42,25 @@ class Measure:
     heading: str
     better: str = HIGHER
     decimals: int = 3
+
+    @property
+    def direction(self) -> str:
+        """Which way is better, in words; empty for `NEITHER`."""
+        return {NEITHER: "", ZERO: "nearest to 0 is best"}.get(self.better, f"{self.better} is better")
+
+    @property
+    def less_is_better(self) -> bool:
+        """Which way `compared` gets better."""
+        return self.better in (LOWER, ZERO)
+
+    def compared(self, value: float) -> float:
+        """What systems are compared by: `value`, or how far it is from 0 where that is best."""
+        return abs(value) if self.better == ZERO else value
+
+    @property
+    def compared_heading(self) -> str:
+        """Heading of a column of differences."""
+        return f"{self.heading}, without its sign" if self.better == ZERO else self.heading
 
 
 @dataclass(frozen=True)
@@ -87,9 +107,16 @@ METRICS = (
         loudness_difference,
         ("pyloudnorm",),
     ),
+    # Not computed by default: recordings that lack a band have no level there, and a pair without a score is a failure.
+    Metric("level", tuple(Measure(name_of(b), f"level {b[0]}-{b[1]} kHz, dB", ZERO, 2) for b in BANDS), level),
     Metric(
         "pitch",
-        (Measure("vuv_f1", "V/UV F1"), Measure("f0_rmse_cents", "F0 RMSE, cents", LOWER, 1)),
+        (
+            Measure("vuv_f1", "V/UV F1"),
+            Measure("f0_rmse_cents", "F0 RMSE, cents", LOWER, 1),
+            Measure("f0_median_cents", "median F0 error, cents", LOWER, 1),
+            Measure("f0_gross", "gross F0 errors", LOWER),
+        ),
         pitch,
         ("swift_f0",),
     ),

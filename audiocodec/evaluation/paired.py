@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiocodec.errors import AudioCodecError
-from audiocodec.evaluation.catalogue import LOWER, MEASURES
+from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import bootstrap_interval
 
@@ -26,7 +26,8 @@ class Difference:
         measure: its name.
         n: utterances that both have a value for.
         n_left_out: utterances that only one of them has, or only one has a value for.
-        mean: of the differences, first minus second; None without utterances.
+        mean: of the differences, first minus second, of values without their signs where 0 is best; None without
+            utterances.
         interval: of that mean, 95 %; None for fewer than two.
         wins: share of utterances on which the first is better; None where the measure has no better direction.
     """
@@ -52,18 +53,21 @@ def difference(first: Iterable[Row], second: Iterable[Row], measure: str) -> Dif
     """
     first, second = list(first), list(second)
     _check_references(first, second)
-    ours, theirs = ({row.id: row.values[measure] for row in rows if measure in row.values} for rows in (first, second))
+    kind = MEASURES[measure]
+    ours, theirs = (
+        {row.id: kind.compared(row.values[measure]) for row in rows if measure in row.values}
+        for rows in (first, second)
+    )
     common = sorted(ours.keys() & theirs.keys())
     differences = np.array([ours[name] - theirs[name] for name in common])
-    better = MEASURES[measure].better
-    signs = np.sign(-differences if better == LOWER else differences)
+    signs = np.sign(-differences if kind.less_is_better else differences)
     return Difference(
         measure=measure,
         n=len(common),
         n_left_out=len(ours.keys() ^ theirs.keys()),
         mean=float(differences.mean()) if common else None,
         interval=bootstrap_interval(differences.tolist()),
-        wins=float((signs + 1).mean() / 2) if common and better else None,
+        wins=float((signs + 1).mean() / 2) if common and kind.better else None,
     )
 
 

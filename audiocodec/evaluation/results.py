@@ -91,7 +91,7 @@ def differences_md(rows: Mapping[str, Sequence[Row]], against: str, measures: Se
     heading = (
         f"Difference from {against} on the same utterances [95 % interval by paired bootstrap], and how often better:"
     )
-    lines = [heading, "", *_table_head(["system", *(measure.heading for measure in used)])]
+    lines = [heading, "", *_table_head(["system", *(measure.compared_heading for measure in used)])]
     for label, by_name in found.items():
         lines.append(_table_row([label, *(_difference(by_name[m.name], m.decimals) for m in used)]))
     return "\n".join(lines) + "\n"

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from audiocodec.evaluation.catalogue import CODING, HIGHER, LOWER, Measure
+from audiocodec.evaluation.catalogue import CODING, Measure
 from audiocodec.report.axes import colour
-
-_ARROWS = {HIGHER: "higher is better", LOWER: "lower is better"}
 
 
 def table(caption: str, heads: Sequence[str], lines: Iterable[Sequence[str]], kind: str = "") -> str:
@@ -39,8 +37,13 @@ def bracketed(bounds: Sequence[float], form: str) -> str:
 
 def measure_head(measure: Measure) -> str:
     """The head of a column: what is measured, and which way is better."""
-    direction = "" if measure in CODING else _ARROWS.get(measure.better, "")
-    return f"{escape(measure.heading)}<small>{direction}</small>"
+    return f"{escape(measure.heading)}<small>{'' if measure in CODING else measure.direction}</small>"
+
+
+def difference_head(measure: Measure) -> str:
+    """The head of a column of differences."""
+    direction = "lower" if measure.less_is_better else "higher"
+    return f"{escape(measure.compared_heading)}<small>{direction} is better</small>"
 
 
 def name_cell(index: int, label: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from audiocodec.data.pipes import is_pipe
-from audiocodec.evaluation.catalogue import HIGHER, NEITHER, Measure
+from audiocodec.evaluation.catalogue import NEITHER, Measure
 from audiocodec.report.systems import System, measures_used
 
 
@@ -57,8 +57,12 @@ def spread(total: int, count: int) -> list[int]:
 
 def _ordered(systems: Sequence[System], playable: Sequence[str], measure: Measure) -> list[str]:
     values = [system.values(measure) for system in systems]
-    means = {key: float(np.mean([v[key] for v in values])) for key in playable if all(key in v for v in values)}
-    return sorted(means, key=lambda key: means[key] if measure.better == HIGHER else -means[key])
+    means = {
+        key: float(np.mean([measure.compared(v[key]) for v in values]))
+        for key in playable
+        if all(key in v for v in values)
+    }
+    return sorted(means, key=lambda key: -means[key] if measure.less_is_better else means[key])
 
 
 def _rank(place: int, total: int, measure: Measure) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audiocodec.errors import ReportError
-from audiocodec.evaluation.catalogue import CODING, LOWER, NEITHER, Measure
+from audiocodec.evaluation.catalogue import CODING, NEITHER, Measure
 from audiocodec.evaluation.paired import Difference, difference
-from audiocodec.report.cells import bracketed, cell, measure_head, name_cell, table
+from audiocodec.report.cells import bracketed, cell, difference_head, name_cell, table
 from audiocodec.report.ranking import differs
 from audiocodec.report.systems import System
 
@@ -50,7 +50,7 @@ def differences(systems: Sequence[System], measures: Sequence[Measure], base: Sy
     for index, system in others:
         found = [difference(system.rows.values(), base.rows.values(), measure.name) for measure in used]
         lines.append([name_cell(index, system.label), *(_cell(one, m) for one, m in zip(found, used))])
-    heads = ["system", *(measure_head(measure) for measure in used)]
+    heads = ["system", *(difference_head(measure) for measure in used)]
     return table(f"Difference from {base.label}", heads, lines, "sortable")
 
 
@@ -69,5 +69,5 @@ def _cell(found: Difference, measure: Measure) -> str:
 def _verdict(found: Difference, measure: Measure) -> str:
     if found.mean is None or not differs(found):
         return ""
-    verdict = "better" if (found.mean < 0) == (measure.better == LOWER) else "worse"
+    verdict = "better" if (found.mean < 0) == measure.less_is_better else "worse"
     return f' <span class="mark {verdict}">{verdict}</span>'

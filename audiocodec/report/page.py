@@ -91,7 +91,7 @@ def _sections(content: Content) -> list[str]:
 _SCORES_NOTE = (
     "<p>Means over utterances, with 95 % bootstrap intervals, and medians; <b>n</b>: of how many, where not of all. What has "
     "no score counts as failed, never as a number. <b>best</b>: best mean on the utterances that all codecs have scores for; <b>tie</b>: the best one and "
-    "those that a paired comparison on these utterances cannot tell from it. The reference itself and samples that were only resampled do not compete.</p>"
+    "those that a paired comparison on these utterances cannot tell from it; where 0 is best, by values without their sign. The reference itself and samples that were only resampled do not compete.</p>"
 )
 _DIFFERENCES_NOTE = (
     "<p>Mean of the differences on each utterance that both systems have a score for, with its 95 % interval by paired "

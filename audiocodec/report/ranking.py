@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiocodec.evaluation.catalogue import CODING, LOWER, NEITHER, Measure
+from audiocodec.evaluation.catalogue import CODING, NEITHER, Measure
 from audiocodec.evaluation.paired import Difference, difference
 from audiocodec.report.systems import System
 
@@ -42,8 +42,10 @@ def rank(systems: Sequence[System], measure: Measure) -> Ranking:
     common = sorted(set.intersection(*(set(values) for values in scores.values())))
     if len(common) < 2:
         return Ranking({}, len(common))
-    means = {system: float(np.mean([values[key] for key in common])) for system, values in scores.items()}
-    best = (min if measure.better == LOWER else max)(means, key=means.__getitem__)
+    means = {
+        system: float(np.mean([measure.compared(values[key]) for key in common])) for system, values in scores.items()
+    }
+    best = (min if measure.less_is_better else max)(means, key=means.__getitem__)
     rows = {system: [system.rows[key] for key in common] for system in scores}
     others = [system for system in scores if system is not best]
     tied = [other for other in others if not differs(difference(rows[best], rows[other], measure.name))]

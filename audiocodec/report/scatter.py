@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from audiocodec.evaluation.catalogue import LOWER, MEASURES, Measure
+from audiocodec.evaluation.catalogue import MEASURES, Measure
 from audiocodec.report import axes
 from audiocodec.report.systems import System
 
@@ -53,8 +53,8 @@ def scatter(systems: Sequence[System], measure: Measure) -> str:
     x = axes.Scale(min(rates) / 1.5, max(rates) * 2, _LEFT, _RIGHT, log=True)
     y = axes.Scale(*axes.padded(bound for p in points for bound in (p.mean, *p.interval)), _BOTTOM, _TOP)
     parts = axes.frame(x, y, axes.log_ticks(x.low, x.high), axes.ticks(y.low, y.high))
-    direction = "lower is better" if measure.better == LOWER else "higher is better" if measure.better else ""
-    parts.append(axes.text(_LEFT - 40, 14, f"{measure.heading}{', ' if direction else ''}{direction}", "axis"))
+    title = ", ".join(filter(None, (measure.heading, measure.direction)))
+    parts.append(axes.text(_LEFT - 40, 14, title, "axis"))
     parts.append(axes.text(_RIGHT, _HEIGHT - 10, "kbps of codes, logarithmic", "axis", "end"))
     parts += _labels(points, x, y)
     for point in points:

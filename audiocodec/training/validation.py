@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,12 +19,18 @@ from audiocodec.data.manifest import Utterance
 from audiocodec.data.pipes import audio_file
 from audiocodec.errors import ConfigError, MetricUndefined
 from audiocodec.losses.spectral import SpectralLoss
+from audiocodec.metrics.level import level
 from audiocodec.metrics.pesq import pesq
 from audiocodec.metrics.stoi import stoi
 
 MAX_SECONDS = 10.0
 AUDIO_EXAMPLES = 4
-SCORES = {"pesq": (pesq, "pesq"), "stoi": (stoi, "pystoi")}  # of train.valid_scores: what computes it, and its library
+# Of train.valid_scores: what computes it, and its library.
+SCORES: dict[str, tuple[Callable[..., float | Mapping[str, float | MetricUndefined]], str]] = {
+    "pesq": (pesq, "pesq"),
+    "stoi": (stoi, "pystoi"),
+    "level": (level, "numpy"),
+}
 
 
 @dataclass(frozen=True)
@@ -105,10 +111,22 @@ def validate(
         original, reconstruction = wav[0, 0].cpu().numpy(), estimate[0, 0].cpu().numpy()
         for key, value in spectral(reference=wav, estimate=estimate).items():
             found.setdefault(key, []).append(float(value))
-        for key in scores:
-            with suppress(MetricUndefined):
-                score = SCORES[key][0](reference=original, estimate=reconstruction, sample_rate=codec.sample_rate)
-                found.setdefault(key, []).append(score)
+        for key, value in _scored(scores, original, reconstruction, codec.sample_rate):
+            found.setdefault(key, []).append(value)
         if len(examples) < AUDIO_EXAMPLES:
             examples.append(Example(name, original, reconstruction))
     return {f"valid/{key}": float(np.mean(values)) for key, values in found.items()}, examples
+
+
+def _scored(
+    scores: Sequence[str],
+    original: npt.NDArray[np.float32],
+    reconstruction: npt.NDArray[np.float32],
+    sample_rate: int,
+) -> Iterator[tuple[str, float]]:
+    """Measures of a pair [S] that have a value, by name."""
+    for key in scores:
+        with suppress(MetricUndefined):
+            score = SCORES[key][0](reference=original, estimate=reconstruction, sample_rate=sample_rate)
+            values = {key: score} if isinstance(score, float) else score
+            yield from ((name, value) for name, value in values.items() if isinstance(value, float))

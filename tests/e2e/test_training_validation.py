@@ -23,6 +23,7 @@ from audiocodec.codec import Codec
 from audiocodec.data.manifest import read_folder
 from audiocodec.errors import ManifestError
 from audiocodec.losses.spectral import SpectralLoss
+from audiocodec.metrics.level import level
 from audiocodec.training import validation
 from audiocodec.training.validation import read_utterances
 
@@ -88,6 +89,12 @@ def test_scores_are_means_over_the_utterances_that_have_them() -> None:
     assert values["valid/pesq"] == pytest.approx(np.mean([pesq(16_000, *pair, "wb") for pair in pairs]), abs=1e-6)
     assert values["valid/stoi"] == pytest.approx(np.mean([stoi(*pair, 16_000) for pair in pairs]), abs=1e-6)
     assert validation.validate(codec, utterances, spectral, True)[0].keys() == {"valid/mel", "valid/stft"}
+    with_level = validation.validate(codec, utterances, spectral, True, ("level",))[0]
+    bands = ("level_0_1_khz", "level_1_2_khz", "level_2_4_khz", "level_4_8_khz")
+    expected = [level(reference=one, estimate=other, sample_rate=16_000) for one, other in pairs]
+    for band in bands:  # noise 20 dB below the whole is far above what speech has in the upper bands
+        assert with_level[f"valid/{band}"] == pytest.approx(np.mean([found[band] for found in expected]))
+    assert with_level["valid/level_4_8_khz"] > with_level["valid/level_0_1_khz"] > 0
     only_silence = validation.validate(codec, utterances[1:2], spectral, True, ("pesq", "stoi"))[0]
     assert only_silence.keys() == {"valid/mel", "valid/stft"}
 

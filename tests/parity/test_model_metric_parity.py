@@ -1,6 +1,6 @@
 """Metrics that carry a model, against their packages called directly.
 
-Swapped arguments fail wherever the metric is not symmetric; V/UV F1, F0 RMSE and speaker similarity are symmetric, so
+Swapped arguments fail wherever the metric is not symmetric; V/UV F1, F0 errors and speaker similarity are (almost) symmetric, so
 there each signal's own track or embedding is taken from the package.
 """
 
@@ -49,12 +49,13 @@ def pair() -> Pair:
 def test_pitch(pair: Pair) -> None:
     """The definitions, frame by frame, on the package's tracks."""
     first, second = (swift_f0.SwiftF0().detect(x, RATE, fmin=50, fmax=600) for x in pair)
-    hits = misses = 0
+    hits = misses = gross = 0
     squares = []
     for f0, other, p, q in zip(first.pitch_hz, second.pitch_hz, first.confidence, second.confidence, strict=True):
         if p >= 0.5 and q >= 0.5:
             hits += 1
             squares.append((1200 * (np.log2(other) - np.log2(f0))) ** 2)
+            gross += not 0.8 * f0 <= other <= 1.2 * f0
         elif p >= 0.5 or q >= 0.5:
             misses += 1
     assert hits > 50 and misses > 10
@@ -62,6 +63,9 @@ def test_pitch(pair: Pair) -> None:
     assert scores["vuv_f1"] == pytest.approx(hits / (hits + misses / 2), abs=1e-9)
     # One thread here, as many as the machine has there: sums are rounded differently.
     assert scores["f0_rmse_cents"] == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-3)
+    middle = sorted(np.sqrt(squares))[(hits - 1) // 2 : hits // 2 + 1]  # one, or the two in the middle
+    assert scores["f0_median_cents"] == pytest.approx(sum(middle) / len(middle), rel=1e-2)
+    assert scores["f0_gross"] == gross / hits
 
 
 def test_f0_rmse_of_a_fifth() -> None:
@@ -70,7 +74,21 @@ def test_f0_rmse_of_a_fifth() -> None:
     voices = [sum(0.2 / k * np.sin(2 * np.pi * k * f * t) for k in range(1, 12)).astype(np.float32) for f in (200, 300)]
     scores = pitch(reference=voices[0], estimate=voices[1], sample_rate=RATE)
     assert scores["vuv_f1"] == 1.0
-    assert scores["f0_rmse_cents"] == pytest.approx(702, abs=10)  # the model's steps are of 70 cents
+    for name in ("f0_rmse_cents", "f0_median_cents"):
+        assert scores[name] == pytest.approx(702, abs=10)  # the model's steps are of 70 cents
+    assert scores["f0_gross"] == 1.0
+
+
+@pytest.mark.parametrize(("factor", "share"), [(1.1, 0.0), (1.3, 1.0), (0.9, 0.0), (0.7, 1.0)])
+def test_gross_errors_are_those_of_more_than_a_fifth(factor: float, share: float) -> None:
+    """Half a second out of two has another pitch: the median does not hear it, the share of gross errors counts it."""
+    t = np.arange(2 * RATE) / RATE
+    cycles = np.cumsum(np.where(t < 1.5, 1.0, factor)) * 200 / RATE
+    steady, moved = (sum(0.2 / k * np.sin(2 * np.pi * k * c) for k in range(1, 12)) for c in (200 * t, cycles))
+    scores = pitch(reference=steady.astype(np.float32), estimate=moved.astype(np.float32), sample_rate=RATE)
+    assert scores["f0_gross"] == pytest.approx(0.25 * share, abs=0.02)
+    assert scores["f0_median_cents"] == pytest.approx(0, abs=10)
+    assert scores["f0_rmse_cents"] == pytest.approx(1200 * abs(np.log2(factor)) / 2, rel=0.1)
 
 
 def test_speaker_similarity(pair: Pair) -> None:

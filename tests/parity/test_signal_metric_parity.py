@@ -12,6 +12,7 @@ import soundfile
 import soxr
 from speech_pair import AUDIO, degraded_pair
 
+from audiocodec.metrics.level import level
 from audiocodec.metrics.loudness import integrated_loudness, loudness_difference
 from audiocodec.metrics.si_sdr import si_sdr
 from audiocodec.metrics.stft_distance import stft_distance
@@ -79,6 +80,30 @@ def test_si_sdr_of_orthogonal_noise_is_its_snr(snr: float, gain: float) -> None:
     assert si_sdr(reference=(signal + 0.5).astype(np.float32), estimate=estimate, sample_rate=16_000) == pytest.approx(
         snr, abs=1e-3
     )
+
+
+# --- level
+
+
+def test_level_is_that_of_band_filters_and_of_welch(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
+    """Energies after long linear-phase filters, and sums of scipy's averaged spectra: both smear the edges a little."""
+    clean, degraded, rate = pair
+    found = level(reference=clean, estimate=degraded, sample_rate=rate)
+    back = level(reference=degraded, estimate=clean, sample_rate=rate)
+    bands = [(low, high) for low, high in ((0, 1000), (1000, 2000), (2000, 4000), (4000, 8000)) if high <= rate / 2]
+    for (low, high), (name, value) in zip(bands, found.items()):
+        assert name == f"level_{low // 1000}_{high // 1000}_khz"
+        cutoff = [edge for edge in (low, high) if 0 < edge < rate / 2]
+        taps = scipy.signal.firwin(2047, cutoff, fs=rate, pass_zero=low == 0)
+        energies = [np.sum(np.square(scipy.signal.fftconvolve(x - x.mean(), taps))) for x in (clean, degraded)]
+        assert value == pytest.approx(10 * np.log10(energies[1] / energies[0]), abs=0.05)
+        spectra = []
+        for wav in (clean, degraded):
+            padded = np.pad(wav - wav.mean(), 4096)  # every sample is in as many windows as any other
+            hertz, density = scipy.signal.welch(padded, rate, nperseg=4096, noverlap=3072, detrend=False)
+            spectra.append(density[(hertz >= low) & (hertz < high)].sum())
+        assert value == pytest.approx(10 * np.log10(spectra[1] / spectra[0]), abs=0.05)
+        assert value == pytest.approx(-back[name], abs=1e-6) and abs(value) > 0.2
 
 
 # --- loudness: one channel here. Two equal ones have twice the energy, which is one channel times sqrt(2)

@@ -68,9 +68,11 @@ def test_more_noise_makes_the_speaker_less_similar(clip: int, clips: list[Wav]) 
 @pytest.mark.slow
 def test_more_noise_never_tracks_pitch_better(clips: list[Wav]) -> None:
     """Mean of all twelve clips: on one clip a frame or two that jump by an octave decide."""
-    f1, cents = means(pitch, clips, (30, 25, 20, 15, 10, 5, 0)).T
-    assert (f1[0], cents[0]) == (1, 0)
-    assert (np.diff(f1) < 0).all() and (np.diff(cents) > 0).all()
+    f1, *errors = means(pitch, clips, (30, 25, 20, 15, 10, 5, 0)).T
+    assert f1[0] == 1 and (np.diff(f1) < 0).all()
+    rmse, median, gross = errors
+    for error in (rmse, median, gross[[0, 4, 6, 7]]):  # gross ones are none or few frames down to 10 dB
+        assert error[0] == 0 and (np.diff(error) > 0).all()
 
 
 @pytest.mark.slow
@@ -146,7 +148,8 @@ def test_a_pitch_needs_frames_voiced_in_both(speech: Wav) -> None:
     hiss = np.diff(np.random.default_rng(0).normal(0, 0.1, len(speech) + 1)).astype(np.float32)
     scores = pitch(reference=speech, estimate=hiss, sample_rate=RATE)
     assert scores["vuv_f1"] == 0
-    assert str(scores["f0_rmse_cents"]) == "no frame is voiced in both signals"
+    for name in ("f0_rmse_cents", "f0_median_cents", "f0_gross"):
+        assert str(scores[name]) == "no frame is voiced in both signals"
     with pytest.raises(MetricUndefined, match="no voiced frame in either signal"):
         pitch(reference=hiss, estimate=hiss, sample_rate=RATE)
 
