@@ -99,6 +99,7 @@ _MINIMUMS: dict[str, float] = {
     "data.memory_gb": 0,
     "data.workers": 0,
     "train.steps": 1,
+    "train.minutes": 0,
     "train.warmup_autoencoder_steps": 0,
     "train.batch_size": 1,
     "train.gradient_accumulation": 1,

@@ -154,6 +154,7 @@ class TrainConfig:
     """Optimisation."""
 
     steps: int = 100_000
+    minutes: float = 0.0  # > 0: the run ends after them, and every key in steps is a share of them, of `steps`
     warmup_autoencoder_steps: int = 1000  # unquantised before quantization is switched on, unless --init-from brings it
     batch_size: int = 16  # segments per process and micro-batch
     gradient_accumulation: int = 1
