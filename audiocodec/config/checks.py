@@ -109,6 +109,7 @@ _MINIMUMS: dict[str, float] = {
     "train.weight_decay": 0,
     "train.checkpoint_interval": 1,
     "train.keep_checkpoints": 1,
+    "train.lean_minutes": 0,
     "train.valid_interval": 1,
     "train.valid_utterances": 0,
     "train.log_interval": 1,

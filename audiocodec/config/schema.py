@@ -171,6 +171,7 @@ class TrainConfig:
     ema_decay: float = 0.999
     checkpoint_interval: int = 1000
     keep_checkpoints: int = 3
+    lean_minutes: float = 0.0  # a state small enough to travel is written so often, and at the end; 0: never
     valid_interval: int = 1000
     valid_utterances: int = 16
     valid_scores: tuple[str, ...] = ()  # pesq | stoi, computed at each validation beside the distances

@@ -1,7 +1,7 @@
 """Starting a run with the weights of another: what has the same name and shape is taken, what overlaps is cut out.
 
-The source is a model (see `checkpoint.resolve`): any shipped one, a file, or an experiment, whose newest checkpoint also
-holds its discriminators. Both are read whole and checked, with weight normalisation folded. Optimizers, step count and
+The source is a model (see `checkpoint.resolve`): any shipped one, a file, or an experiment, whose newest checkpoint and
+lean state also hold its discriminators. Both are read whole and checked, with weight normalisation folded. Optimizers, step count and
 the average's history start anew.
 """
 
@@ -26,10 +26,10 @@ from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 from audiocodec.nn.conv import fold_weight_norm
+from audiocodec.training.lean import discriminators_beside
 from audiocodec.training.parts import Parts
 from audiocodec.training.steps import DiscriminatorBundle
 
-DISCRIMINATORS_FILE = "discriminators.safetensors"
 log = logging.getLogger("audiocodec.train")
 SHOWN = 8  # names in a line of the report
 # What a code means hangs on these, with the weights: the latents that come in, the rows, and what becomes of them.
@@ -118,10 +118,10 @@ def take_discriminators(discriminators: nn.Module, model: Path) -> Taken | None:
     """The same for discriminators; None where there are none beside the model.
 
     Raises:
-        CheckpointError: unreadable, or not those of the model's configuration.
+        CheckpointError: unreadable, not those of the model's configuration, or of another lean state.
     """
-    path = model.parent / DISCRIMINATORS_FILE
-    if not path.is_file():
+    path = discriminators_beside(model)
+    if path is None:
         return None
     source = DiscriminatorBundle(build_discriminators(_config_of(model, checkpoint.describe(model))))
     try:

@@ -13,7 +13,7 @@ from time import monotonic
 
 from audiocodec.config.schema import Config
 
-SAVE_MARGIN = 1.5  # a save takes no longer than the last one, times this
+SAVE_MARGIN = 1.5  # a save takes no longer than the last of its kind, times this
 
 
 class Schedule:
@@ -106,13 +106,13 @@ class Deadline:
             at: on the monotonic clock.
         """
         self.at = at
-        self.save_seconds = 0.0  # of the last save
+        self.saves: dict[str, float] = {}  # seconds of the last save, by its kind
         self.step_seconds = 0.0  # of the last step
 
     def left(self) -> float:
         """Seconds that training may still take."""
-        return self.at - monotonic() - SAVE_MARGIN * self.save_seconds
+        return self.at - monotonic() - SAVE_MARGIN * sum(self.saves.values())
 
     def near(self) -> bool:
-        """Whether another step and a save might not be done in time."""
+        """Whether another step and the saves might not be done in time."""
         return self.left() < self.step_seconds

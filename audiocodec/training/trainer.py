@@ -24,20 +24,19 @@ from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import Utterance
 from audiocodec.errors import AudioCodecError, CheckpointError, TrainingError
-from audiocodec.training import crash, state, validation
-from audiocodec.training.alarm import CollapseAlarm
+from audiocodec.training import crash, validation
 from audiocodec.training.augmentation import Augmentation
 from audiocodec.training.codebooks import CodebookUpdates
 from audiocodec.training.device_audio import DeviceAudio
 from audiocodec.training.feeder import Feeder
-from audiocodec.training.flops import Meter
 from audiocodec.training.guard import Action, Guard
 from audiocodec.training.initial import begin_with
-from audiocodec.training.latents import calibrate, start_quantizer
+from audiocodec.training.keeper import Keeper
+from audiocodec.training.latents import start_quantizer
 from audiocodec.training.logbook import Logbook
+from audiocodec.training.observer import Observer
 from audiocodec.training.parts import Parts
 from audiocodec.training.schedule import Deadline, Schedule, due
-from audiocodec.training.statistics import CodebookStatistics
 from audiocodec.training.steps import Steps
 
 Values = dict[str, Tensor]
@@ -63,7 +62,7 @@ class Trainer:
 
         Args:
             config: the run.
-            folder: of the experiment; `checkpoints/`, `tensorboard/` and `crash/` are made in it.
+            folder: of the experiment; `checkpoints/`, `lean/`, `tensorboard/` and `crash/` are made in it.
             dataset: preloaded training segments.
             valid: utterances to validate on.
             device: `cpu`, or `auto` for what Accelerate finds.
@@ -85,17 +84,14 @@ class Trainer:
         self.guard = Guard(config.train.bad_steps_before_cut, config.train.bad_steps_before_rollback)
         self.augmentation = Augmentation(config.data.augment, config.sample_rate)
         self.steps = Steps(config, self.accelerator.device)
-        self.statistics = CodebookStatistics(
-            config.quantizer.num_codebooks, config.quantizer.codebook_size, self.accelerator.device
-        )
-        self.alarm = CollapseAlarm(config)
-        self.meter = Meter(config, self.accelerator.device)
         self.codebooks = CodebookUpdates(self.parts.raw_codec.quantizer)
         main = self.accelerator.is_main_process
         validation.need_libraries(config.train.valid_scores)
-        self.valid = validation.read_utterances(valid, config, allow_pipes) if main else []
+        clips = validation.read_utterances(valid, config, allow_pipes) if main else []
+        self.observer = Observer(config, self.parts, dataset, clips)
         self.schedule = Schedule(config)
         self.deadline = Deadline()
+        self.keeper = Keeper(folder, config, dataset, self.parts, self.deadline)
         self.step = 0
         self.position = 0
         self.quantizer_started = False
@@ -103,18 +99,11 @@ class Trainer:
         self.begins_with: str | None = (
             ""  # name and fingerprint of a model; None: begun by a version that did not note it
         )
-        if resume and (newest := state.latest(self.checkpoints)) is not None:
-            begun = time.monotonic()
+        if resume and (newest := self.keeper.newest) is not None:
             self._restore(newest)
-            self.deadline.save_seconds = time.monotonic() - begun  # the best guess until one is written
             log.info("resumed from %s", newest)
         elif init_from is not None:
             self.begins_with, self.quantizer_started = begin_with(self.parts, config, init_from)
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.folder / "checkpoints"
 
     def run(self, deadline: float = math.inf) -> int:
         """Train until `train.steps` or `train.minutes`, the deadline, or `stop_requested`; ends with a checkpoint.
@@ -134,7 +123,6 @@ class Trainer:
         last = None if t.minutes else t.steps
         main = self.accelerator.is_main_process
         book = Logbook(self.folder / "tensorboard", active=main, first_step=first, last_step=last)
-        recent: list[Values] = []  # of the steps since the last line of the log
         try:
             if self.step == 0:
                 self._save()
@@ -148,16 +136,16 @@ class Trainer:
                 stop = self._look_at_the_clock()
                 if self.step > step:  # else a bad step: nothing new to log
                     book.step()
-                    recent.append(values)
-                    self.meter.add(values, self.deadline.step_seconds)
+                    self.observer.add_step(values, self.deadline.step_seconds)
                     if self.step % t.log_interval == 0:
-                        book.scalars(self._collect(recent), self.step, self._pace(first, started))
-                        recent = []
+                        book.scalars(self._collect(), self.step, self._pace(first, started))
                 now = self.schedule.place(self.step)
                 if due(t.valid_interval, place, now):
-                    self._validate(book)
+                    self.observer.validate(book, self.steps.spectral, self.step, self.quantizer_started)
                 if due(t.checkpoint_interval, place, now):
                     self._save()
+                self.keeper.save_lean(self._facts())
+            self.keeper.save_lean(self._facts(), last=True)
             self._save()
         finally:
             self.feeder.close()
@@ -234,7 +222,7 @@ class Trainer:
             judges = raw.discriminators if adversarial else None
             values |= self.steps.generator(output, judges, wav, self.accelerator.backward)
             raw.requires_grad_(True)
-        self.statistics.add(output)
+        self.observer.add_output(output)
         self.codebooks.add(output)
         return values
 
@@ -249,7 +237,7 @@ class Trainer:
             buffer.copy_(old)
         if self.steps.balancer:
             self.steps.balancer.state = traces[1]
-        self.statistics.reset()
+        self.observer.drop_outputs()
         self.codebooks.reset()
 
     def _update(
@@ -280,61 +268,29 @@ class Trainer:
         if action is Action.ROLLBACK:
             self._roll_back()
 
-    def _collect(self, recent: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-        """Scalars since the last call: means over steps, codebook statistics summed over processes."""
-        if self.accelerator.num_processes > 1:
-            for tensor in self.statistics.tensors():
-                tensor.copy_(self.accelerator.reduce(tensor))
-        names = dict.fromkeys(name for values in recent for name in values)
-        means = {name: torch.stack([values[name] for values in recent if name in values]).mean() for name in names}
-        scalars = {name: float(value) for name, value in means.items()}
-        scalars |= self.statistics.summary()
-        scalars |= {"train/learning_rate": float(self.parts.optimizers["codec"].param_groups[0]["lr"])}
-        scalars |= {"train/skipped_steps": float(self.guard.skipped)}
-        for line in self.alarm.observe(scalars, len(recent)):
-            log.warning("step %d: %s", self.step, line)
-        self.statistics.reset()
-        return scalars | (self.meter.read() if self.accelerator.is_main_process else {})
+    def _collect(self) -> dict[str, float]:
+        scalars = self.observer.collect(self.step)
+        rate = float(self.parts.optimizers["codec"].param_groups[0]["lr"])
+        return scalars | {"train/learning_rate": rate, "train/skipped_steps": float(self.guard.skipped)}
 
-    def _validate(self, book: Logbook) -> None:
-        if not self.valid:
-            return
-        average = self.parts.ema.average
-        calibrate(average, self.dataset, self.config)
-        values, examples = validation.validate(
-            average, self.valid, self.steps.spectral, self.quantizer_started, self.config.train.valid_scores
-        )
-        book.scalars(values, self.step, "validation")
-        for example in examples:
-            if self.step == self.config.train.valid_interval:
-                book.audio(f"reference/{example.name}", example.reference, self.config.sample_rate, self.step)
-            book.audio(f"estimate/{example.name}", example.estimate, self.config.sample_rate, self.step)
+    def _facts(self) -> dict[str, Any]:
+        """What a state says of this process besides weights, for JSON."""
+        return {
+            "step": self.step,
+            "position": self.position,
+            "quantizer_started": self.quantizer_started,
+            "ema_updates": self.parts.ema.updates,
+            "guard": vars(self.guard),
+            "begins_with": self.begins_with,
+            "seconds": self.schedule.seconds,
+        }
 
     def _save(self) -> None:
-        """Write a checkpoint and drop the oldest; other processes wait."""
-        begun, folder = time.monotonic(), self.checkpoints / f"step_{self.step:08d}"
-        if folder.exists():
-            return
         balancers = self.parts.gather(self.steps.balancer.state if self.steps.balancer else {})
-        if self.accelerator.is_main_process:
-            calibrate(self.parts.ema.average, self.dataset, self.config)
-            values: dict[str, Any] = {
-                "step": self.step,
-                "position": self.position,
-                "quantizer_started": self.quantizer_started,
-                "ema_updates": self.parts.ema.updates,
-                "guard": vars(self.guard),
-                "balancers": balancers,  # of every process
-                "begins_with": self.begins_with,
-                "seconds": self.schedule.seconds,
-            }
-            state.save(folder, self.config, self.parts.ema.average, self.parts.modules, self.parts.optimizers, values)
-            state.prune(self.checkpoints, self.config.train.keep_checkpoints)
-        self.accelerator.wait_for_everyone()
-        self.deadline.save_seconds = time.monotonic() - begun
+        self.keeper.save(self._facts() | {"balancers": balancers})  # of every process
 
     def _restore(self, folder: Path) -> None:
-        values = state.load(folder, self.config, self.parts.modules, self.parts.optimizers)
+        values = self.keeper.restore(folder)
         t = self.config.train
         thresholds = {"cut_after": t.bad_steps_before_cut, "rollback_after": t.bad_steps_before_rollback}
         try:
@@ -352,7 +308,7 @@ class Trainer:
 
     def _roll_back(self) -> None:
         """Back to the newest checkpoint's weights, forward with the data, at the guard's lower rate."""
-        newest = state.latest(self.checkpoints)
+        newest = self.keeper.newest
         guard, position = self.guard, self.position
         if newest is not None:
             self._restore(newest)
@@ -364,7 +320,7 @@ class Trainer:
     ) -> Path:
         """Write what is needed to look into this step: its segments, seed and losses, and weights; returns where."""
         path = self.folder / "crash" / f"step_{self.step:08d}_rank{self.accelerator.process_index}_{name}.json"
-        facts |= {"checkpoint": str(state.latest(self.checkpoints))}
+        facts |= {"checkpoint": str(self.keeper.newest)}
         seed = self.config.seed
         crash.write_bundle(path, self.dataset, self._items, values, modules, step=self.step, seed=seed, **facts)
         return path

@@ -20,7 +20,7 @@ from audiocodec.cli.main import main
 from audiocodec.config.schema import TrainConfig
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.report.card import _goal
-from audiocodec.training import schedule, state
+from audiocodec.training import keeper, schedule, state
 from audiocodec.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -183,7 +183,8 @@ def test_max_minutes_count_from_the_start_and_leave_time_to_save(
 
     monkeypatch.setattr(SegmentDataset, "preload", slow_read)
     monkeypatch.setattr(state, "save", slow_save)
-    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    for module in (time, keeper):
+        monkeypatch.setattr(module, "monotonic", lambda: clock.now)
     assert main([*command, "--set", "train.steps=100000", "--max-minutes", "5"]) == 0
     assert saved(tmp_path / "exp", "step") == 15 and finished == [620, 790]
     clock.now = 2000.0  # what reading the state takes is all that is known of saving, when it goes on

@@ -148,7 +148,7 @@ def test_intervals_are_not_missed_between_places() -> None:
 def test_the_deadline_leaves_time_for_a_step_and_a_save(clock: Clock) -> None:
     deadline = Deadline(clock.now + 100)
     assert deadline.left() == 100 and not deadline.near()
-    deadline.save_seconds, deadline.step_seconds = 20.0, 2.0  # a save may take half as long again: 30 s
+    deadline.saves, deadline.step_seconds = {"a": 15.0, "b": 5.0}, 2.0  # they may take half as long again: 30 s
     clock.now += 68
     assert not deadline.near()
     clock.now += 0.1
