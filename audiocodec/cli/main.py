@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    started = time.monotonic()
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text in any encoding
         if isinstance(stream, io.TextIOWrapper):
@@ -57,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     restore = _catch_termination()
     try:
         args = _parse(words)
+        args.started = started  # before anything large is imported
         status: int = args.run(args)
         sys.stdout.flush()
         return status

@@ -34,7 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exp", metavar="DIR", help="experiment folder to write (needed unless --dry-run)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in DIR, if any")
     parser.add_argument("--init-from", metavar="MODEL", help="begin with the weights of MODEL, where they fit")
-    parser.add_argument("--max-minutes", type=_minutes, default=math.inf, metavar="M", help="save and stop after M")
+    parser.add_argument(
+        "--max-minutes",
+        type=_minutes,
+        default=math.inf,
+        metavar="M",
+        help="have saved and stopped M minutes after the start",
+    )
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="default: %(default)s")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands that wav.scp holds")
     parser.add_argument("--dry-run", action="store_true", help="print what the configuration means, and stop")
@@ -58,11 +64,18 @@ def run(args: argparse.Namespace) -> int:
         describe(args.init_from)  # a wrong name is said before all audio is read
     trainer = _prepare(config, folder, args)
     with _stop_on_signal(trainer) as signals, _recorded(trainer):
-        step = trainer.run(args.max_minutes)
-    print(f"audiocodec: {folder}: at step {step} of {config.train.steps}", file=sys.stderr)
+        step = trainer.run(args.started + 60 * args.max_minutes)
+    print(f"audiocodec: {folder}: at step {step}{_goal(config, trainer)}", file=sys.stderr)
     if signals:
         return 130 if signals[0] == signal.SIGINT else TERMINATED
     return 0
+
+
+def _goal(config: Config, trainer: Trainer) -> str:
+    """What is behind a run of how much, in words that follow `at step 7`."""
+    if config.train.minutes:
+        return f", after {trainer.schedule.seconds / 60:.1f} of {config.train.minutes:g} minutes"
+    return f" of {config.train.steps}"
 
 
 def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:

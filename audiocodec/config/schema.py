@@ -156,6 +156,7 @@ class TrainConfig:
     """Optimisation."""
 
     steps: int = 100_000
+    minutes: float = 0.0  # > 0: the run ends after them, and every key in steps is a share of them, of `steps`
     warmup_autoencoder_steps: int = 1000  # unquantised before quantization is switched on, unless --init-from brings it
     batch_size: int = 16  # segments per process and micro-batch
     gradient_accumulation: int = 1
@@ -172,6 +173,7 @@ class TrainConfig:
     ema_decay: float = 0.999
     checkpoint_interval: int = 1000
     keep_checkpoints: int = 3
+    lean_minutes: float = 0.0  # a state small enough to travel is written so often, and at the end; 0: never
     valid_interval: int = 1000
     valid_utterances: int = 16
     valid_scores: tuple[str, ...] = ()  # pesq | stoi | level, computed at each validation beside the distances

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audiocodec import checkpoint
-from audiocodec.config.schema import Config
+from audiocodec.config.schema import Config, TrainConfig
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.results import cell, read_summary
@@ -100,12 +100,16 @@ def _training(config: Config, runs: Sequence[Mapping[str, Any]]) -> list[tuple[s
         ("data", f"{last['hours']:.2f} h, {last['clips']:,} clips, {last['speakers']:,} speakers"),
         (
             "steps",
-            f"{last['last_step']:,} of {train.steps:,}, each of {segments} segments, {seconds:g} s of audio, per process",
+            f"{last['last_step']:,} {_goal(train)}, each of {segments} segments, {seconds:g} s of audio, per process",
         ),
         ("time", f"{'' if whole else 'at least '}{sum(r['seconds'] for r in runs) / 3600:.1f} h in {len(runs)} run(s)"),
         ("hardware", "; ".join(where)),
         ("augmentation", f"shares of the segments: {kinds}" if kinds else "none"),
     ]
+
+
+def _goal(train: TrainConfig) -> str:
+    return f"in {train.minutes:g} minutes" if train.minutes else f"of {train.steps:,}"
 
 
 def _scores(summaries: Mapping[str, Mapping[str, Any]]) -> str:

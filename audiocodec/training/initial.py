@@ -1,12 +1,13 @@
 """Starting a run with the weights of another: what has the same name and shape is taken, what overlaps is cut out.
 
-The source is a model (see `checkpoint.resolve`): any shipped one, a file, or an experiment, whose newest checkpoint also
-holds its discriminators. Both are read whole and checked, with weight normalisation folded. Optimizers, step count and
+The source is a model (see `checkpoint.resolve`): any shipped one, a file, or an experiment, whose newest checkpoint and
+lean state also hold its discriminators. Both are read whole and checked, with weight normalisation folded. Optimizers, step count and
 the average's history start anew.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -25,9 +26,11 @@ from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 from audiocodec.nn.conv import fold_weight_norm
+from audiocodec.training.lean import discriminators_beside
+from audiocodec.training.parts import Parts
 from audiocodec.training.steps import DiscriminatorBundle
 
-DISCRIMINATORS_FILE = "discriminators.safetensors"
+log = logging.getLogger("audiocodec.train")
 SHOWN = 8  # names in a line of the report
 # What a code means hangs on these, with the weights: the latents that come in, the rows, and what becomes of them.
 _OF_ROWS = "kind", "codebook_size", "codebook_dim", "distribution", "bias", "map", "zero_code", "first_stage", "low_dim"
@@ -54,6 +57,36 @@ class Taken:
         """The report: a line for each kind that there is."""
         kinds = ((kind, getattr(self, kind)) for kind in ("loaded", "resized", "fresh", "unused"))
         return [f"{kind} {len(names)}: {_some(names, kind)}" for kind, names in kinds if names]
+
+
+def begin_with(parts: Parts, config: Config, source: str) -> tuple[str, bool]:
+    """Take over the weights of a model and, where they come with it, discriminators; says which in the log.
+
+    Args:
+        parts: of the run.
+        config: of the run.
+        source: what `checkpoint.resolve` takes.
+
+    Returns:
+        Name and fingerprint of the model; whether the quantizer goes on.
+
+    Raises:
+        CheckpointError: as of `take_codec` and `take_discriminators`.
+    """
+    path = Path(parts.gather(str(checkpoint.resolve(source)))[0])  # an experiment that runs may move on
+    taken, goes_on = take_codec(parts.raw_codec, config, path)
+    parts.ema.average.load_state_dict(parts.raw_codec.state_dict())
+    log.info("begins with the weights of %s", path)
+    reports = {"codec": taken.lines()}
+    if parts.discriminators is not None:
+        judges = take_discriminators(parts.raw_discriminators, path)
+        reports["discriminators"] = judges.lines() if judges else ["fresh: none come with the model"]
+    for name, lines in reports.items():
+        for line in lines:
+            log.info("%s: %s", name, line)
+    log.info("quantizer: %s", "goes on as it is" if goes_on else "is started anew")
+    described = checkpoint.describe(path)
+    return f"{checkpoint.config_of(described).name}, {described['fingerprint']}", goes_on
 
 
 def take_codec(codec: nn.Module, config: Config, model: Path) -> tuple[Taken, bool]:
@@ -85,10 +118,10 @@ def take_discriminators(discriminators: nn.Module, model: Path) -> Taken | None:
     """The same for discriminators; None where there are none beside the model.
 
     Raises:
-        CheckpointError: unreadable, or not those of the model's configuration.
+        CheckpointError: unreadable, not those of the model's configuration, or of another lean state.
     """
-    path = model.parent / DISCRIMINATORS_FILE
-    if not path.is_file():
+    path = discriminators_beside(model)
+    if path is None:
         return None
     source = DiscriminatorBundle(build_discriminators(_config_of(model, checkpoint.describe(model))))
     try:

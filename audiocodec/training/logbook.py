@@ -19,14 +19,14 @@ log = logging.getLogger("audiocodec.train")
 class Logbook:
     """Where a run writes what it measures; silent on all processes but the first."""
 
-    def __init__(self, folder: Path, *, active: bool, first_step: int, last_step: int) -> None:
+    def __init__(self, folder: Path, *, active: bool, first_step: int, last_step: int | None) -> None:
         """Open the log.
 
         Args:
             folder: of the TensorBoard files.
             active: whether this process writes.
             first_step: where the progress bar starts.
-            last_step: where it ends.
+            last_step: where it ends; None: not known.
         """
         self._writer = SummaryWriter(str(folder), purge_step=first_step + 1) if active else None
         hidden = not active or not sys.stderr.isatty()

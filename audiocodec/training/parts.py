@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from audiocodec.build import build_codec, build_discriminators, refuse_too_large
 from audiocodec.config.schema import Config
 from audiocodec.training.compilation import compile_modules
 from audiocodec.training.ema import EMA
-from audiocodec.training.steps import DiscriminatorBundle, learning_rate
+from audiocodec.training.steps import DiscriminatorBundle
 
 
 class Parts:
@@ -68,15 +68,11 @@ class Parts:
         modules: dict[str, nn.Module] = {"codec": self.raw_codec, "ema": self.ema.average}
         return modules | ({"discriminators": self.raw_discriminators} if self.discriminators is not None else {})
 
-    def set_learning_rates(self, step: int, scale: float) -> None:
-        """Set what the schedules say for `step`, times `scale`; the discriminators' begins where they do."""
-        t, start = self.config.train, self.config.discriminator.start_step
-        schedules = {"codec": (t.learning_rate, 0), "discriminators": (t.discriminator_learning_rate, start)}
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        """Set the rate of each optimizer, by name."""
         for name, optimizer in self.optimizers.items():
-            base, first = schedules[name]
-            rate = learning_rate(self.config, base, step, first)
             for group in optimizer.param_groups:
-                group["lr"] = rate * scale
+                group["lr"] = rates[name]
 
     def clip(self, with_discriminators: bool) -> dict[str, torch.Tensor]:
         """Clip the gradients; returns their norms before that."""
@@ -113,6 +109,14 @@ class Parts:
         if self.accelerator.num_processes == 1:
             return flag
         return float(self.accelerator.reduce(torch.tensor([float(flag)], device=self.accelerator.device))) > 0
+
+    def agree(self, stop: bool, seconds: float) -> tuple[bool, float]:
+        """Whether any process wants to stop, and the first one's `seconds`: the same answer on all of them."""
+        if self.accelerator.num_processes == 1:
+            return stop, seconds
+        ours = [float(stop), seconds if self.accelerator.is_main_process else 0.0]
+        wanted, first = self.accelerator.reduce(torch.tensor(ours, device=self.accelerator.device)).tolist()
+        return wanted > 0, first
 
     def gather(self, value: Any) -> list[Any]:
         """`value` of every process, in their order."""

@@ -28,6 +28,8 @@ def describe(config: Config) -> dict[str, int | float | str]:
     before, after = codec.decoder_halo
     state_bytes = FLOAT_BYTES * (5 * (encoder + decoder) + 4 * judges) + table_bytes(config.quantizer, training=True)
     codec_bytes, loss_bytes = activation_bytes(codec, discriminators, config)
+    segments = config.train.batch_size * config.train.gradient_accumulation
+    batch_seconds = segments * config.segment_samples / config.sample_rate
     return {
         "name": config.name,
         "sample_rate_hz": config.sample_rate,
@@ -47,19 +49,10 @@ def describe(config: Config) -> dict[str, int | float | str]:
         "quantizer_parameters": quantizer,
         "discriminator_parameters": judges,
         "segment_samples": config.segment_samples,
-        "batch_seconds": round(
-            config.train.batch_size * config.train.gradient_accumulation * config.segment_samples / config.sample_rate,
-            3,
-        ),
-        "hours_seen_per_process": round(
-            config.train.steps
-            * config.train.batch_size
-            * config.train.gradient_accumulation
-            * config.segment_samples
-            / config.sample_rate
-            / 3600,
-            2,
-        ),
+        "batch_seconds": round(batch_seconds, 3),
+        "hours_seen_per_process": "what the minutes allow"
+        if config.train.minutes
+        else round(config.train.steps * batch_seconds / 3600, 2),
         "training_state_mb": round(state_bytes / 1e6, 1),
         "codec_activations_mb": round(codec_bytes / 1e6, 1),
         "loss_activations_mb": round(loss_bytes / 1e6, 1),

@@ -151,15 +151,3 @@ def _halves(judged: Judgement) -> tuple[Judgement, Judgement]:
         return [(scores.chunk(2)[i], [f.chunk(2)[i] for f in features]) for scores, features in judged]
 
     return part(0), part(1)
-
-
-def learning_rate(config: Config, base: float, step: int, first: int = 0) -> float:
-    """Linear warm-up from step `first` on, then cosine decay to `lr_final_ratio`: of the step alone, nothing to resume."""
-    t = config.train
-    if step < first:
-        return 0.0
-    if step - first < t.lr_warmup_steps:
-        return base * (step - first + 1) / t.lr_warmup_steps
-    progress = min(1.0, (step - first - t.lr_warmup_steps) / max(1, t.steps - first - t.lr_warmup_steps))
-    share = t.lr_final_ratio + (1 - t.lr_final_ratio) * (1 + float(torch.cos(torch.tensor(progress * torch.pi)))) / 2
-    return base * share

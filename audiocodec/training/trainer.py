@@ -1,7 +1,7 @@
 """The training loop: one or several processes, CPU or GPU, float32 or bfloat16.
 
 Every step seeds its random numbers from (seed, step, process) and takes its data by position, so that a run that was
-stopped and resumed is the run that never stopped, bit for bit on one CPU. A step whose losses or gradient norms are
+stopped and resumed is the run that never stopped, bit for bit on one CPU (not with `train.minutes`: see `schedule`). A step whose losses or gradient norms are
 not finite changes nothing (`guard`).
 """
 
@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audiocodec import checkpoint
 from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config
 from audiocodec.data.dataset import Crop, SegmentDataset
@@ -27,20 +26,20 @@ from audiocodec.data.manifest import Utterance
 from audiocodec.data.pitch import Track
 from audiocodec.errors import AudioCodecError, CheckpointError, TrainingError
 from audiocodec.nn.pitch import Pitch, of_hertz
-from audiocodec.training import crash, state, validation
-from audiocodec.training.alarm import CollapseAlarm
+from audiocodec.training import crash, validation
 from audiocodec.training.augmentation import Augmentation
 from audiocodec.training.codebooks import CodebookUpdates
 from audiocodec.training.device_audio import DeviceAudio
 from audiocodec.training.feeder import Feeder
-from audiocodec.training.flops import Meter
 from audiocodec.training.guard import Action, Guard
-from audiocodec.training.initial import take_codec, take_discriminators
-from audiocodec.training.latents import calibrate, start_quantizer
+from audiocodec.training.initial import begin_with
+from audiocodec.training.keeper import Keeper
+from audiocodec.training.latents import start_quantizer
 from audiocodec.training.logbook import Logbook
+from audiocodec.training.observer import Observer
 from audiocodec.training.parts import Parts
 from audiocodec.training.pitch_targets import PitchTargets
-from audiocodec.training.statistics import CodebookStatistics
+from audiocodec.training.schedule import Deadline, Schedule, due
 from audiocodec.training.steps import Steps
 
 Values = dict[str, Tensor]
@@ -67,7 +66,7 @@ class Trainer:
 
         Args:
             config: the run.
-            folder: of the experiment; `checkpoints/`, `tensorboard/` and `crash/` are made in it.
+            folder: of the experiment; `checkpoints/`, `lean/`, `tensorboard/` and `crash/` are made in it.
             dataset: preloaded training segments.
             valid: utterances to validate on.
             tracks: pitch of the dataset's utterances, for a voiced decoder (`data.pitch`).
@@ -91,38 +90,32 @@ class Trainer:
         self.guard = Guard(config.train.bad_steps_before_cut, config.train.bad_steps_before_rollback)
         self.augmentation = Augmentation(config.data.augment, config.sample_rate)
         self.steps = Steps(config, self.accelerator.device)
-        self.statistics = CodebookStatistics(
-            config.quantizer.num_codebooks, config.quantizer.codebook_size, self.accelerator.device
-        )
-        self.alarm = CollapseAlarm(config)
-        self.meter = Meter(config, self.accelerator.device)
         self.codebooks = CodebookUpdates(self.parts.raw_codec.quantizer)
         main = self.accelerator.is_main_process
         validation.need_libraries(config.train.valid_scores)
-        self.valid = validation.read_utterances(valid, config, allow_pipes) if main else []
+        clips = validation.read_utterances(valid, config, allow_pipes) if main else []
+        self.observer = Observer(config, self.parts, dataset, clips)
+        self.schedule = Schedule(config)
+        self.deadline = Deadline()
+        self.keeper = Keeper(folder, config, dataset, self.parts, self.deadline)
         self.step = 0
         self.position = 0
         self.quantizer_started = False
-        self.stop_requested = False
+        self.stop_requested = False  # by a signal, on this process
         self.begins_with: str | None = (
             ""  # name and fingerprint of a model; None: begun by a version that did not note it
         )
-        if resume and (newest := state.latest(self.checkpoints)) is not None:
+        if resume and (newest := self.keeper.newest) is not None:
             self._restore(newest)
             log.info("resumed from %s", newest)
         elif init_from is not None:
-            self._begin_with(init_from)
+            self.begins_with, self.quantizer_started = begin_with(self.parts, config, init_from)
 
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.folder / "checkpoints"
-
-    def run(self, max_minutes: float = math.inf) -> int:
-        """Train until `train.steps`, the time is up, or `stop_requested` is set; ends with a checkpoint.
+    def run(self, deadline: float = math.inf) -> int:
+        """Train until `train.steps` or `train.minutes`, the deadline, or `stop_requested`; ends with a checkpoint.
 
         Args:
-            max_minutes: wall time after which to save and return.
+            deadline: on the monotonic clock, by which that checkpoint is to be written.
 
         Returns:
             The step reached.
@@ -130,39 +123,51 @@ class Trainer:
         Raises:
             TrainingError: not finite again and again, or a step failed.
         """
-        t, started, first = self.config.train, time.monotonic(), self.step
+        t, first = self.config.train, self.step
+        self.deadline.at = deadline
         self.feeder = self._feeder()
-        book = Logbook(
-            self.folder / "tensorboard", active=self.accelerator.is_main_process, first_step=first, last_step=t.steps
-        )
-        recent: list[Values] = []  # of the steps since the last line of the log
+        last = None if t.minutes else t.steps
+        main = self.accelerator.is_main_process
+        book = Logbook(self.folder / "tensorboard", active=main, first_step=first, last_step=last)
         try:
             if self.step == 0:
                 self._save()
-            while self.step < t.steps and not self._stop_now(started, max_minutes):
-                before, begun = self.step, time.monotonic()
+            self.schedule.start()
+            started = time.monotonic()
+            stop = self._look_at_the_clock()
+            while not (stop or self.schedule.over(self.step)):
+                step, place, begun = self.step, self.schedule.place(self.step), time.monotonic()
                 values = self._train_step()
-                if self.step <= before:
-                    continue  # a bad step: nothing new to log, validate or save
-                book.step()
-                recent.append(values)
-                self.meter.add(values, time.monotonic() - begun)
-                if self.step % t.log_interval == 0:
-                    rate = (self.step - first) / (time.monotonic() - started)
-                    left = min((t.steps - self.step) / rate, 60 * max_minutes - (time.monotonic() - started))
-                    pace = f"{rate:.2f} steps/s, {left / 60:.0f} min left"
-                    speed = self.meter.read() if self.accelerator.is_main_process else {}
-                    book.scalars(self._collect(recent) | speed, self.step, pace)
-                    recent = []
-                if self.step % t.valid_interval == 0:
-                    self._validate(book)
-                if self.step % t.checkpoint_interval == 0:
+                self.deadline.step_seconds = time.monotonic() - begun
+                stop = self._look_at_the_clock()
+                if self.step > step:  # else a bad step: nothing new to log
+                    book.step()
+                    self.observer.add_step(values, self.deadline.step_seconds)
+                    if self.step % t.log_interval == 0:
+                        book.scalars(self._collect(), self.step, self._pace(first, started))
+                now = self.schedule.place(self.step)
+                if due(t.valid_interval, place, now):
+                    self.observer.validate(book, self.steps.spectral, self.step, self.quantizer_started)
+                if due(t.checkpoint_interval, place, now):
                     self._save()
+                self.keeper.save_lean(self._facts())
+            self.keeper.save_lean(self._facts(), last=True)
             self._save()
         finally:
             self.feeder.close()
             book.close()
         return self.step
+
+    def _look_at_the_clock(self) -> bool:
+        """Agree with the other processes on the time, and whether to stop."""
+        wanted = self.stop_requested or self.deadline.near()
+        stop, self.schedule.seconds = self.parts.agree(wanted, self.schedule.clock())
+        return stop
+
+    def _pace(self, first: int, started: float) -> str:
+        rate = (self.step - first) / (time.monotonic() - started)
+        left = min(self.schedule.seconds_left(self.step, rate), self.deadline.left())
+        return f"{rate:.2f} steps/s, {left / 60:.0f} min left"
 
     def _train_step(self) -> Values:
         """One update of all weights; returns losses and gradient norms.
@@ -185,14 +190,16 @@ class Trainer:
     def _take_step(self) -> Values:
         c, t = self.config, self.config.train
         torch.manual_seed((c.seed * 1_000_003 + self.step) * 4096 + self.accelerator.process_index)
-        if self.step >= t.warmup_autoencoder_steps and not self.quantizer_started:
+        place = self.schedule.place(self.step)
+        if self.schedule.quantizes(place) and not self.quantizer_started:
             frames = start_quantizer(self.parts.raw_codec, self.dataset, c)
             self.parts.share_quantizer()
             self.parts.ema.copy_quantizer(self.parts.raw_codec)
             self.quantizer_started = True
             log.info("step %d: quantization on, started from %d latents", self.step, frames)
-        self.parts.set_learning_rates(self.step, self.guard.rate_scale)
-        adversarial = self.parts.discriminators is not None and self.step >= c.discriminator.start_step
+        rates = self.schedule.rates(place)
+        self.parts.set_learning_rates({name: rate * self.guard.rate_scale for name, rate in rates.items()})
+        adversarial = self.parts.discriminators is not None and self.schedule.judges(place)
         judge = adversarial and self.step % c.discriminator.interval == 0
         values: Values = {}
         traces = self._traces()
@@ -223,7 +230,7 @@ class Trainer:
             judges = raw.discriminators if adversarial else None
             values |= self.steps.generator(output, judges, wav, self.accelerator.backward, pitch)
             raw.requires_grad_(True)
-        self.statistics.add(output)
+        self.observer.add_output(output)
         self.codebooks.add(output)
         return values
 
@@ -238,7 +245,7 @@ class Trainer:
             buffer.copy_(old)
         if self.steps.balancer:
             self.steps.balancer.state = traces[1]
-        self.statistics.reset()
+        self.observer.drop_outputs()
         self.codebooks.reset()
 
     def _update(
@@ -269,74 +276,29 @@ class Trainer:
         if action is Action.ROLLBACK:
             self._roll_back()
 
-    def _collect(self, recent: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-        """Scalars since the last call: means over steps, codebook statistics summed over processes."""
-        if self.accelerator.num_processes > 1:
-            for tensor in self.statistics.tensors():
-                tensor.copy_(self.accelerator.reduce(tensor))
-        names = dict.fromkeys(name for values in recent for name in values)
-        means = {name: torch.stack([values[name] for values in recent if name in values]).mean() for name in names}
-        scalars = {name: float(value) for name, value in means.items()}
-        scalars |= self.statistics.summary()
-        scalars |= {"train/learning_rate": float(self.parts.optimizers["codec"].param_groups[0]["lr"])}
-        scalars |= {"train/skipped_steps": float(self.guard.skipped)}
-        for line in self.alarm.observe(scalars, len(recent)):
-            log.warning("step %d: %s", self.step, line)
-        self.statistics.reset()
-        return scalars
+    def _collect(self) -> dict[str, float]:
+        scalars = self.observer.collect(self.step)
+        rate = float(self.parts.optimizers["codec"].param_groups[0]["lr"])
+        return scalars | {"train/learning_rate": rate, "train/skipped_steps": float(self.guard.skipped)}
 
-    def _validate(self, book: Logbook) -> None:
-        if not self.valid:
-            return
-        average = self.parts.ema.average
-        calibrate(average, self.dataset, self.config)
-        values, examples = validation.validate(
-            average, self.valid, self.steps.spectral, self.quantizer_started, self.config.train.valid_scores
-        )
-        book.scalars(values, self.step, "validation")
-        for example in examples:
-            if self.step == self.config.train.valid_interval:
-                book.audio(f"reference/{example.name}", example.reference, self.config.sample_rate, self.step)
-            book.audio(f"estimate/{example.name}", example.estimate, self.config.sample_rate, self.step)
+    def _facts(self) -> dict[str, Any]:
+        """What a state says of this process besides weights, for JSON."""
+        return {
+            "step": self.step,
+            "position": self.position,
+            "quantizer_started": self.quantizer_started,
+            "ema_updates": self.parts.ema.updates,
+            "guard": vars(self.guard),
+            "begins_with": self.begins_with,
+            "seconds": self.schedule.seconds,
+        }
 
     def _save(self) -> None:
-        """Write a checkpoint and drop the oldest; other processes wait."""
-        folder = self.checkpoints / f"step_{self.step:08d}"
         balancers = self.parts.gather(self.steps.balancer.state if self.steps.balancer else {})
-        if self.accelerator.is_main_process and not folder.exists():
-            calibrate(self.parts.ema.average, self.dataset, self.config)
-            values: dict[str, Any] = {
-                "step": self.step,
-                "position": self.position,
-                "quantizer_started": self.quantizer_started,
-                "ema_updates": self.parts.ema.updates,
-                "guard": vars(self.guard),
-                "balancers": balancers,  # of every process
-                "begins_with": self.begins_with,
-            }
-            state.save(folder, self.config, self.parts.ema.average, self.parts.modules, self.parts.optimizers, values)
-            state.prune(self.checkpoints, self.config.train.keep_checkpoints)
-        self.accelerator.wait_for_everyone()
-
-    def _begin_with(self, source: str) -> None:
-        """Take over weights, and say which."""
-        path = Path(self.parts.gather(str(checkpoint.resolve(source)))[0])  # an experiment that runs may move on
-        taken, self.quantizer_started = take_codec(self.parts.raw_codec, self.config, path)
-        self.parts.ema.average.load_state_dict(self.parts.raw_codec.state_dict())
-        described = checkpoint.describe(path)
-        self.begins_with = f"{checkpoint.config_of(described).name}, {described['fingerprint']}"
-        log.info("begins with the weights of %s", path)
-        reports = {"codec": taken.lines()}
-        if self.parts.discriminators is not None:
-            judges = take_discriminators(self.parts.raw_discriminators, path)
-            reports["discriminators"] = judges.lines() if judges else ["fresh: none come with the model"]
-        for name, lines in reports.items():
-            for line in lines:
-                log.info("%s: %s", name, line)
-        log.info("quantizer: %s", "goes on as it is" if self.quantizer_started else "is started anew")
+        self.keeper.save(self._facts() | {"balancers": balancers})  # of every process
 
     def _restore(self, folder: Path) -> None:
-        values = state.load(folder, self.config, self.parts.modules, self.parts.optimizers)
+        values = self.keeper.restore(folder)
         t = self.config.train
         thresholds = {"cut_after": t.bad_steps_before_cut, "rollback_after": t.bad_steps_before_rollback}
         try:
@@ -344,6 +306,7 @@ class Trainer:
             self.quantizer_started = values["quantizer_started"]
             self.parts.ema.updates = values["ema_updates"]
             self.begins_with = values.get("begins_with")
+            self.schedule.restore(self.step, float(values.get("seconds", 0)))
             self.guard = Guard(**values["guard"] | thresholds)
             if self.steps.balancer:
                 balancers = values["balancers"]
@@ -353,7 +316,7 @@ class Trainer:
 
     def _roll_back(self) -> None:
         """Back to the newest checkpoint's weights, forward with the data, at the guard's lower rate."""
-        newest = state.latest(self.checkpoints)
+        newest = self.keeper.newest
         guard, position = self.guard, self.position
         if newest is not None:
             self._restore(newest)
@@ -365,7 +328,7 @@ class Trainer:
     ) -> Path:
         """Write what is needed to look into this step: its segments, seed and losses, and weights; returns where."""
         path = self.folder / "crash" / f"step_{self.step:08d}_rank{self.accelerator.process_index}_{name}.json"
-        facts |= {"checkpoint": str(state.latest(self.checkpoints))}
+        facts |= {"checkpoint": str(self.keeper.newest)}
         seed = self.config.seed
         crash.write_bundle(path, self.dataset, self._items, values, modules, step=self.step, seed=seed, **facts)
         return path
@@ -385,6 +348,3 @@ class Trainer:
             workers=self.config.data.workers,
             audio=self.audio,
         )
-
-    def _stop_now(self, started: float, max_minutes: float) -> bool:
-        return self.parts.any_process(self.stop_requested or time.monotonic() - started >= 60 * max_minutes)

@@ -1,51 +1,17 @@
-"""Schedule, average and codebook statistics of a run: numbers by hand."""
+"""Average and codebook statistics of a run: numbers by hand."""
 
 from __future__ import annotations
-
-import math
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from audiocodec.codec import CodecOutput
-from audiocodec.config.schema import Config, TrainConfig
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.simvq import SimVQ
 from audiocodec.training.ema import EMA
 from audiocodec.training.statistics import CodebookStatistics, effective_dimension
-from audiocodec.training.steps import learning_rate
-
-
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    [
-        (0, 0.5),  # 2 * 1 / 4
-        (3, 2.0),  # the end of the warm-up
-        (4, 2.0),
-        (9, 0.2 + 1.8 * (1 + math.sqrt(0.5)) / 2),  # a quarter of the way: cos(pi / 4)
-        (14, 1.1),  # half-way between 2 and 0.1 * 2
-        (24, 0.2),
-        (1000, 0.2),
-    ],
-)
-def test_the_learning_rate_warms_up_and_falls_like_a_cosine(step: int, expected: float) -> None:
-    train = TrainConfig(steps=24, lr_warmup_steps=4, lr_final_ratio=0.1)
-    assert learning_rate(Config(train=train), 2.0, step) == pytest.approx(expected, rel=1e-6)
-
-
-def test_without_warm_up_the_first_rate_is_the_highest() -> None:
-    train = TrainConfig(steps=10, lr_warmup_steps=0, lr_final_ratio=0.0)
-    assert learning_rate(Config(train=train), 3.0, 0) == pytest.approx(3.0)
-    assert learning_rate(replace(Config(), train=train), 3.0, 5) == pytest.approx(1.5)
-
-
-@pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (99, 0.0), (100, 0.5), (103, 2.0), (114, 1.1), (124, 0.2)])
-def test_a_schedule_may_begin_later(step: int, expected: float) -> None:
-    train = TrainConfig(steps=124, lr_warmup_steps=4, lr_final_ratio=0.1)
-    assert learning_rate(Config(train=train), 2.0, step, first=100) == pytest.approx(expected, rel=1e-6)
 
 
 class Tiny(nn.Module):

@@ -1,0 +1,93 @@
+"""What a run measures of itself: losses and codebooks between two lines of the log, speed, and validation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from audiocodec.codec import CodecOutput
+from audiocodec.config.schema import Config
+from audiocodec.data.dataset import SegmentDataset
+from audiocodec.losses.spectral import SpectralLoss
+from audiocodec.training import validation
+from audiocodec.training.alarm import CollapseAlarm
+from audiocodec.training.flops import Meter
+from audiocodec.training.latents import calibrate
+from audiocodec.training.logbook import Logbook
+from audiocodec.training.parts import Parts
+from audiocodec.training.statistics import CodebookStatistics
+
+log = logging.getLogger("audiocodec.train")
+
+
+class Observer:
+    """Gathers what steps give, and tells the logbook."""
+
+    def __init__(
+        self, config: Config, parts: Parts, dataset: SegmentDataset, valid: Sequence[tuple[str, Tensor]]
+    ) -> None:
+        """Nothing is gathered yet.
+
+        Args:
+            config: of the run.
+            parts: what is trained.
+            dataset: whose latents set the average's scale.
+            valid: of `validation.read_utterances`; empty on all processes but the first.
+        """
+        self.config, self.parts, self.dataset, self.valid = config, parts, dataset, valid
+        q, device = config.quantizer, parts.accelerator.device
+        self.statistics = CodebookStatistics(q.num_codebooks, q.codebook_size, device)
+        self.alarm = CollapseAlarm(config)
+        self.meter = Meter(config, device)
+        self._recent: list[Mapping[str, Tensor]] = []  # of the steps since the last line of the log
+
+    def add_output(self, output: CodecOutput) -> None:
+        """Count the codes of one forward pass."""
+        self.statistics.add(output)
+
+    def drop_outputs(self) -> None:
+        """Forget the codes counted since the last line of the log: a bad step was among them."""
+        self.statistics.reset()
+
+    def add_step(self, values: Mapping[str, Tensor], seconds: float) -> None:
+        """Take note of a step that was no bad one, and how long it took."""
+        self._recent.append(values)
+        self.meter.add(values, seconds)
+
+    def collect(self, step: int) -> dict[str, float]:
+        """Scalars since the last call: means over steps, codebook statistics summed over processes, speed."""
+        if self.parts.accelerator.num_processes > 1:
+            for tensor in self.statistics.tensors():
+                tensor.copy_(self.parts.accelerator.reduce(tensor))
+        recent, self._recent = self._recent, []
+        names = dict.fromkeys(name for values in recent for name in values)
+        means = {name: torch.stack([values[name] for values in recent if name in values]).mean() for name in names}
+        scalars = {name: float(value) for name, value in means.items()}
+        scalars |= self.statistics.summary()
+        for line in self.alarm.observe(scalars, len(recent)):
+            log.warning("step %d: %s", step, line)
+        self.statistics.reset()
+        return scalars | (self.meter.read() if self.parts.accelerator.is_main_process else {})
+
+    def validate(self, book: Logbook, spectral: SpectralLoss, step: int, quantize: bool) -> None:
+        """Measure the average on the validation audio and write that, and examples.
+
+        Args:
+            book: to write into.
+            spectral: the training loss.
+            step: of the run.
+            quantize: False while the autoencoder warms up.
+        """
+        if not self.valid:
+            return
+        average, c = self.parts.ema.average, self.config
+        calibrate(average, self.dataset, c)
+        values, examples = validation.validate(average, self.valid, spectral, quantize, c.train.valid_scores)
+        book.scalars(values, step, "validation")
+        for example in examples:
+            if step == c.train.valid_interval:
+                book.audio(f"reference/{example.name}", example.reference, c.sample_rate, step)
+            book.audio(f"estimate/{example.name}", example.estimate, c.sample_rate, step)

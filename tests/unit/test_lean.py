@@ -1,0 +1,201 @@
+"""Lean states: a model file and its discriminators in float16, together whenever the process is killed."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from audiocodec import checkpoint
+from audiocodec.build import build_codec, build_discriminators
+from audiocodec.config.load import config_from_text
+from audiocodec.config.schema import Config
+from audiocodec.errors import CheckpointError
+from audiocodec.training import lean
+from audiocodec.training.initial import take_discriminators
+from audiocodec.training.lean import discriminators_beside
+from audiocodec.training.steps import DiscriminatorBundle
+
+TINY = """\
+sample_rate: 8000
+model:
+  encoder: {strides: [4, 5], base_channels: 2}
+  decoder: {dim: 8, layers: 1}
+quantizer: {codebook_size: 16, codebook_dim: 4}
+discriminator: {channels: 2, stft_windows: [128]}
+"""
+
+
+def config() -> Config:
+    return config_from_text(TINY, "tiny")
+
+
+def judges(value: float) -> DiscriminatorBundle:
+    """Discriminators of which every weight is `value`."""
+    bundle = DiscriminatorBundle(build_discriminators(config()))
+    with torch.no_grad():
+        for parameter in bundle.parameters():
+            parameter.fill_(value)
+    return bundle
+
+
+def write(folder: Path, number: int) -> None:
+    """The lean state of step `number`: its discriminators are full of that number."""
+    notes = {"step": number, "quantizer_started": True}
+    lean.save(folder, config(), build_codec(config()), judges(number), notes)
+
+
+def pair(folder: Path) -> tuple[int, int]:
+    """The numbers of model and discriminators."""
+    model = checkpoint.resolve(folder)
+    checkpoint.load(model)  # whole
+    found = discriminators_beside(model)
+    assert found is not None
+    return checkpoint.describe(model)["notes"]["step"], int(next(iter(load_file(found).values())).flatten()[0])
+
+
+def test_it_is_an_ordinary_model_and_half_as_large(tmp_path: Path) -> None:
+    codec = build_codec(config())
+    lean.save(tmp_path / "lean", config(), codec, judges(0.1), {"step": 3, "quantizer_started": True})
+    checkpoint.save(codec, config(), tmp_path / "whole.safetensors")
+    model = checkpoint.resolve(tmp_path / "lean")
+    ours, whole = checkpoint.load(model).state_dict(), checkpoint.load(tmp_path / "whole.safetensors").state_dict()
+    assert ours.keys() == whole.keys()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(ours[name], tensor.half().float(), rtol=0, atol=0)
+    assert {tensor.dtype for tensor in load_file(tmp_path / "lean" / lean.DISCRIMINATORS_FILE).values()} == {
+        torch.float16
+    }
+    values = sum(tensor.numel() for tensor in whole.values())
+    assert 2 * values < model.stat().st_size < 2 * values + 8000  # and a header
+    assert sorted(path.name for path in (tmp_path / "lean").iterdir()) == [
+        "discriminators.safetensors",
+        "model.safetensors",
+    ]
+
+
+def test_discriminators_of_a_lean_state_are_taken(tmp_path: Path) -> None:
+    source = DiscriminatorBundle(build_discriminators(config()))
+    lean.save(tmp_path, config(), build_codec(config()), source, {"step": 3, "quantizer_started": True})
+    target = DiscriminatorBundle(build_discriminators(config()))
+    wav = 0.1 * torch.randn(2, 1, 800)
+    before, wanted = ([s.detach() for judged in b(wav) for s, _ in judged] for b in (target, source))
+    taken = take_discriminators(target, checkpoint.resolve(tmp_path))
+    assert taken is not None and taken.loaded and not taken.fresh + taken.resized + taken.unused
+    found = [s.detach() for judged in target(wav) for s, _ in judged]
+    for a, b, c in zip(found, wanted, before, strict=True):
+        assert float((a - b).norm()) < 0.01 * float((c - b).norm())
+
+
+def test_a_run_without_discriminators_has_a_model_alone(tmp_path: Path) -> None:
+    lean.save(tmp_path, config(), build_codec(config()), None, {"step": 1, "quantizer_started": True})
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert discriminators_beside(checkpoint.resolve(tmp_path)) is None
+
+
+def test_halves_of_two_states_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a", 1)
+    write(tmp_path / "b", 2)
+    shutil.copy(tmp_path / "b" / lean.DISCRIMINATORS_FILE, tmp_path / "a")
+    with pytest.raises(
+        CheckpointError, match=r"a/discriminators.safetensors: was written with another model file than"
+    ):
+        discriminators_beside(tmp_path / "a" / "model.safetensors")
+    (tmp_path / "a" / lean.DISCRIMINATORS_FILE).write_bytes(b"x" * 100)
+    with pytest.raises(CheckpointError, match="cannot read the weights"):
+        discriminators_beside(tmp_path / "a" / "model.safetensors")
+
+
+@pytest.mark.parametrize("full", [OSError(errno.ENOSPC, "No space left"), SafetensorError("No space left")])
+def test_a_full_disk_leaves_the_last_pair(full: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, 1)
+
+    def save_file(state: object, path: Path, metadata: object = None) -> None:
+        Path(path).write_bytes(b"half")
+        raise full
+
+    for module in ("safetensors.torch.save_file", "audiocodec.training.lean.save_file"):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, save_file)
+            with pytest.raises(CheckpointError, match=r"cannot write.*No space left"):
+                write(tmp_path, 2)
+        assert pair(tmp_path) == (1, 1) and len(list(tmp_path.iterdir())) == 2
+
+
+# A child of this process writes states; it is killed, and what it left is looked at. One thread: a fork has no other.
+KILLED = """\
+import itertools, os, random, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from test_lean import pair, write
+
+folder = Path(sys.argv[1])
+write(folder, 1)
+
+def child(work):
+    number = os.fork()
+    if number == 0:
+        work()
+        os._exit(0)
+    return number
+
+def at_every_move():
+    # Killed before and after each move of a file into its place: four moves of one state.
+    for before in (True, False):
+        for call in range(4):
+            last = pair(folder)[0]
+            def work():
+                real, seen = os.replace, []
+                def replace(*names):
+                    if before and len(seen) == call:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    real(*names)
+                    if len(seen) == call:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    seen.append(names)
+                os.replace = replace
+                write(folder, last + 1)
+            _, status = os.waitpid(child(work), 0)
+            assert os.WTERMSIG(status) == signal.SIGKILL
+            yield last
+
+def at_any_time():
+    random.seed(0)
+    for _ in range(40):
+        last = pair(folder)[0]
+        def work():
+            for number in range(last + 1, 10**6):
+                write(folder, number)
+        number = child(work)
+        time.sleep(random.uniform(0.005, 0.1))
+        os.kill(number, signal.SIGKILL)
+        os.waitpid(number, 0)
+        yield last
+
+written = set()
+for last in itertools.chain(at_every_move(), at_any_time()):
+    model, judges = pair(folder)
+    assert model == judges, (model, judges)
+    assert model >= last
+    written.add(model)
+write(folder, 9999)
+print(len(written), *sorted(path.name for path in folder.iterdir()))
+"""
+
+
+def test_a_kill_at_any_second_leaves_a_pair(tmp_path: Path) -> None:
+    script = KILLED.format(tests=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    different, *names = done.stdout.split()
+    assert int(different) > 10  # most children had written some
+    assert names == ["discriminators.safetensors", "model.safetensors"]
