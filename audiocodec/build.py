@@ -109,11 +109,12 @@ def _stage(q: QuantizerConfig, kind: str) -> Stage:
 def build_discriminators(config: Config) -> nn.ModuleDict:
     """The discriminators that `config` names, by name."""
     d = config.discriminator
+    gain = 10 ** (-config.data.level_db / 20)  # speech enters with an RMS of 1
     made: dict[str, nn.Module] = {}
     if "ms_stft" in d.kinds:
-        made["ms_stft"] = MultiScaleSTFTDiscriminator(d.stft_windows, d.channels)
+        made["ms_stft"] = MultiScaleSTFTDiscriminator(d.stft_windows, d.channels, gain)
     if "mpd" in d.kinds:
-        made["mpd"] = MultiPeriodDiscriminator(d.mpd_periods, d.mpd_channels)
+        made["mpd"] = MultiPeriodDiscriminator(d.mpd_periods, d.mpd_channels, gain)
     return nn.ModuleDict(made)
 
 

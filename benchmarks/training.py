@@ -123,7 +123,7 @@ class Step:
         self.steps = Steps(config, device)
         self.average = EMA(self.codec, config.train.ema_decay)
         if config.train.compile:
-            compile_modules(self.codec, self.judges.discriminators, config)
+            compile_modules(self.codec, self.judges.discriminators)
         modules = [self.codec, self.judges] if self.adversarial else [self.codec]
         self.optimizers = [
             torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], betas=config.train.betas)
@@ -138,12 +138,11 @@ class Step:
         bf16 = self.config.train.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext():
             output = self.codec(self.wav)
+            self.judges.requires_grad_(judge)
+            judged = self.judges(self.wav, output.estimate) if self.adversarial else ()
             if judge:
-                self.steps.discriminator(self.judges, self.wav, output.estimate, torch.Tensor.backward)
-            self.judges.requires_grad_(False)
-            judges = self.judges.discriminators if self.adversarial else None
-            self.steps.generator(output, judges, self.wav, torch.Tensor.backward)
-            self.judges.requires_grad_(True)
+                self.steps.discriminator(self.judges, judged, torch.Tensor.backward)
+            self.steps.generator(output, judged, self.wav, torch.Tensor.backward)
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), self.config.train.clip_norm)
         for optimizer in self.optimizers:  # without gradient nothing moves
             optimizer.step()

@@ -96,6 +96,7 @@ _MINIMUMS: dict[str, float] = {
     "discriminator.mpd_periods": 1,
     "discriminator.mpd_channels": 1,
     "discriminator.start_step": 0,
+    "discriminator.alone_steps": 0,
     "discriminator.interval": 1,
     "data.level_jitter_db": 0,
     "data.memory_gb": 0,

@@ -120,7 +120,8 @@ class DiscriminatorConfig:
     stft_windows: tuple[int, ...] = (2048, 1024, 512)
     mpd_periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     mpd_channels: int = 32
-    start_step: int = 0  # first step that trains against the discriminators
+    start_step: int = 0  # first step that trains the discriminators
+    alone_steps: int = 0  # so many steps later the codec is trained against them
     interval: int = 1  # discriminator steps are taken every so many steps
 
 

@@ -13,19 +13,17 @@ import torch._inductor.config
 from torch import Tensor, nn
 
 from audiocodec.codec import Codec
-from audiocodec.config.schema import Config
 from audiocodec.errors import TrainingError
 
 BACKEND = "inductor"
 
 
-def compile_modules(codec: Codec, discriminators: nn.ModuleDict, config: Config) -> None:
+def compile_modules(codec: Codec, discriminators: nn.ModuleDict) -> None:
     """Compile in place, each when it is first called; the weights stay where they are.
 
     Args:
         codec: on its device.
         discriminators: of the run.
-        config: of the run.
 
     Raises:
         TrainingError: torch.compile does not work on this machine.
@@ -36,10 +34,10 @@ def compile_modules(codec: Codec, discriminators: nn.ModuleDict, config: Config)
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         need = "it needs a C++ compiler and Python's headers, on a GPU Triton; or set train.compile=false"
         raise TrainingError(f"train.compile: torch.compile fails on {codec.device}; {need}: {cause}") from error
-    # The balancer goes backward through a discriminator once for each loss. torch sees that when it compiles, but its cache
-    # on disk does not tell such a backward pass from that of a run without balancer, which writes over what the second
-    # one needs: the gradients were wrong, or torch refused.
-    if config.loss.balancer:
+    # A step goes backward through a discriminator more than once. torch sees that when it compiles, but its cache on disk does
+    # not tell such a backward pass from that of a single one, which writes over what the second one needs: the gradients
+    # were wrong, or torch refused.
+    if discriminators:
         torch._inductor.config.fx_graph_cache = False
     for module in (codec.encoder, codec.decoder, *discriminators.values()):
         module.compile(dynamic=False, backend=BACKEND)

@@ -85,10 +85,11 @@ def _count(config: Config, phase: Phase, segments: int) -> float:
     counter.mod_tracker = _Whole()  # type: ignore[assignment]
     with counter:
         output = codec(wav, quantize=quantize)
+        judges.requires_grad_(trained)
+        pairs = judges(wav, output.estimate if judged else output.estimate.detach()) if judged or trained else ()
         if trained:
-            steps.discriminator(judges, wav, output.estimate, Tensor.backward)
-        judges.requires_grad_(False)
-        steps.generator(output, judges.discriminators if judged else None, wav, Tensor.backward)
+            steps.discriminator(judges, pairs, Tensor.backward)
+        steps.generator(output, pairs if judged else (), wav, Tensor.backward)
     return float(counter.get_total_flops())
 
 

@@ -26,6 +26,7 @@ from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 from audiocodec.nn.conv import fold_weight_norm
+from audiocodec.nn.discriminator import gains
 from audiocodec.training.lean import discriminators_beside
 from audiocodec.training.parts import Parts
 from audiocodec.training.steps import DiscriminatorBundle
@@ -80,7 +81,7 @@ def begin_with(parts: Parts, config: Config, source: str) -> tuple[str, bool]:
     reports = {"codec": taken.lines()}
     if parts.discriminators is not None:
         judges = take_discriminators(parts.raw_discriminators, path)
-        reports["discriminators"] = judges.lines() if judges else ["fresh: none come with the model"]
+        reports["discriminators"] = judges.lines() if judges else ["fresh: none with an input gain come with the model"]
     for name, lines in reports.items():
         for line in lines:
             log.info("%s: %s", name, line)
@@ -115,7 +116,8 @@ def take_codec(codec: nn.Module, config: Config, model: Path) -> tuple[Taken, bo
 
 
 def take_discriminators(discriminators: nn.Module, model: Path) -> Taken | None:
-    """The same for discriminators; None where there are none beside the model.
+    """The same for discriminators, which keep their own gain; None where there are none beside the model, or such of a
+    version without gain, which have not learned to hear (`nn.discriminator`).
 
     Raises:
         CheckpointError: unreadable, not those of the model's configuration, or of another lean state.
@@ -128,9 +130,11 @@ def take_discriminators(discriminators: nn.Module, model: Path) -> Taken | None:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
+    if not gains(state):
+        return None
     checkpoint.load_state(source, state, str(path))
     fold_weight_norm(source)
-    return take(discriminators, source.state_dict())
+    return take(discriminators, source.state_dict() | gains(discriminators.state_dict()))
 
 
 def take(module: nn.Module, tensors: Mapping[str, Tensor]) -> Taken:

@@ -60,7 +60,7 @@ class Parts:
             self.discriminators = self._prepare(self.raw_discriminators)
         self.ema = EMA(self.raw_codec, config.train.ema_decay)
         if config.train.compile:
-            compile_modules(self.raw_codec, self.raw_discriminators.discriminators, config)
+            compile_modules(self.raw_codec, self.raw_discriminators.discriminators)
 
     @property
     def modules(self) -> dict[str, nn.Module]:

@@ -69,6 +69,10 @@ class Schedule:
         """Whether discriminators are at work."""
         return place >= self.config.discriminator.start_step
 
+    def hears(self, place: float) -> bool:
+        """Whether the codec is trained against them."""
+        return place >= self.config.discriminator.start_step + self.config.discriminator.alone_steps
+
     def rates(self, place: float) -> dict[str, float]:
         """Learning rates by optimizer; that of the discriminators begins where they do."""
         t = self.config.train

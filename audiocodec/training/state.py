@@ -22,6 +22,7 @@ from audiocodec import checkpoint
 from audiocodec.codec import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
+from audiocodec.nn.discriminator import gains
 from audiocodec.training.compatibility import refuse_other
 
 MOMENTS = {"step": False, "exp_avg": True, "exp_avg_sq": True}  # AdamW's tensors: whether they are as their parameter
@@ -86,7 +87,10 @@ def load(
     try:
         for name, module in modules.items():
             path = folder / f"{name}.safetensors"
-            checkpoint.load_state(module, load_file(path), str(path))
+            tensors = load_file(path)
+            if name == "discriminators" and not gains(tensors):  # of a version without: they go on as they were
+                tensors |= {gain: torch.ones(()) for gain in gains(module.state_dict())}
+            checkpoint.load_state(module, tensors, str(path))
         tensors = load_file(folder / "optimizers.safetensors")
         for name, optimizer in optimizers.items():
             prefix = f"{name}."

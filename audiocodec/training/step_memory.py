@@ -34,11 +34,12 @@ def _phases(codec: Codec, discriminators: nn.ModuleDict, config: Config, items: 
     """Bytes held after the codec's forward pass, and the most in each phase of a step on so many segments."""
     steps = Steps(config, torch.device("cpu"))
     judged = bool(discriminators) and config.discriminator.start_step < config.train.steps
+    judges = DiscriminatorBundle(discriminators)
     live, peaks = LiveTensors(_standing(codec, discriminators)), []
 
-    def backward(loss: Tensor) -> None:
+    def backward(loss: Tensor, **how: Any) -> None:
         peaks.append(live.take_peak())
-        loss.backward()
+        loss.backward(**how)
         peaks.append(live.take_peak())
 
     with live, torch.autocast("cpu", torch.bfloat16, enabled=config.train.precision == "bf16"):
@@ -46,11 +47,10 @@ def _phases(codec: Codec, discriminators: nn.ModuleDict, config: Config, items: 
         output = codec(wav)
         of_codec = live.bytes
         peaks.append(live.take_peak())
+        pairs = judges(wav, output.estimate) if judged else ()
         if judged:
-            steps.discriminator(DiscriminatorBundle(discriminators), wav, output.estimate, backward)
-        discriminators.requires_grad_(False)
-        steps.generator(output, discriminators if judged else None, wav, backward)
-        discriminators.requires_grad_(True)
+            steps.discriminator(judges, pairs, backward)
+        steps.generator(output, pairs, wav, backward)
     return [of_codec, *peaks]
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config
-from audiocodec.losses.adversarial import adversarial_loss, discriminator_loss, feature_matching_loss
+from audiocodec.losses.adversarial import (
+    adversarial_loss,
+    discriminator_loss,
+    feature_matching_loss,
+    pair_accuracy,
+)
 from audiocodec.losses.balancer import Balancer
 from audiocodec.losses.loudness import LoudnessLoss
 from audiocodec.losses.pitch import pitch_losses
 from audiocodec.losses.spectral import SpectralLoss
-from audiocodec.nn.discriminator import Judgement
+from audiocodec.nn.discriminator import Pair
 from audiocodec.nn.pitch import Pitch
 
 Backward = Callable[..., None]
@@ -46,56 +51,60 @@ class Steps:
         waveform_weights = {name: self.weights[name] for name in WAVEFORM_LOSSES}
         self.balancer = Balancer(waveform_weights) if loss.balancer else None
 
-    def discriminator(
-        self, discriminators: nn.Module, wav: Tensor, estimate: Tensor, backward: Backward
-    ) -> dict[str, Tensor]:
-        """Gradient of the discriminators on real and reconstructed audio.
+    @staticmethod
+    def discriminator(discriminators: nn.Module, judged: Sequence[Pair], backward: Backward) -> dict[str, Tensor]:
+        """Gradient of the discriminators, and of nothing else.
 
         Args:
-            discriminators: wrapped for the processes at work.
-            wav: `[B, 1, S]`.
-            estimate: `[B, 1, S]`, detached here.
-            backward: takes the loss.
+            discriminators: what judged.
+            judged: of a `DiscriminatorBundle`, whose weights take gradients; `generator` can go on with it.
+            backward: takes the loss and what `Tensor.backward` takes.
 
         Returns:
-            `discriminator`: the loss.
+            `discriminator`: the loss; `discriminator/pair_accuracy`, mean over the discriminators.
         """
-        judged = discriminators(torch.cat([wav, estimate.detach()]))
-        loss = torch.stack([discriminator_loss(*_halves(j)) for j in judged]).mean()
-        backward(loss)
-        return {"discriminator": loss.detach()}
+        loss = torch.stack([discriminator_loss(*pair) for pair in judged]).mean()
+        # The graph is kept whether the generator needs it or not: what a compiler makes of a backward pass depends on it.
+        backward(loss, inputs=list(discriminators.parameters()), retain_graph=True)
+        accuracy = torch.stack([pair_accuracy(*pair) for pair in judged]).mean()
+        return {"discriminator": loss.detach(), "discriminator/pair_accuracy": accuracy}
 
     def generator(
         self,
         output: CodecOutput,
-        discriminators: nn.ModuleDict | None,
+        judged: Sequence[Pair],
         wav: Tensor,
         backward: Backward,
         pitch: Pitch | None = None,
     ) -> dict[str, Tensor]:
-        """Gradient of the codec.
+        """Gradient of the codec: that of the waveform's losses at the estimate first, which leaves discriminators alone.
 
         Args:
             output: of the codec on `wav`.
-            discriminators: unwrapped; None before they start.
+            judged: of a `DiscriminatorBundle` on `wav` and the estimate; empty while the codec does not hear it.
             wav: `[B, 1, S]`.
-            backward: takes the total loss.
+            backward: takes a scalar.
             pitch: of `wav`, for a voiced decoder; None: it learns none.
 
         Returns:
-            Every loss unweighted, and `total`.
+            Every loss unweighted, and `total`, their weighted sum.
         """
-        losses = self._losses(output, discriminators, wav)
+        losses = self._losses(output, judged, wav)
         if pitch is not None and output.pitch is not None:
             losses |= pitch_losses(reference=pitch, estimate=output.pitch)
+        weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
         if self.balancer is None:
-            total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
-            backward(total)
+            at_waveform = torch.stack([loss for name, loss in weighted.items() if name in WAVEFORM_LOSSES]).sum()
+            (gradient,) = torch.autograd.grad(at_waveform, [output.estimate])
         else:
-            total = self._balanced(losses, output.estimate, backward)
-        return {**{name: loss.detach() for name, loss in losses.items()}, "total": total.detach()}
+            gradient = self.balancer.gradient(losses, output.estimate)
+        others = [loss for name, loss in weighted.items() if name not in WAVEFORM_LOSSES]
+        # A scalar whose gradient at the estimate is `gradient`: one backward pass, also for wrapped modules.
+        backward((output.estimate * gradient).sum() + sum(others))
+        total = torch.stack([loss.detach() for loss in weighted.values()]).sum()
+        return {**{name: loss.detach() for name, loss in losses.items()}, "total": total}
 
-    def _losses(self, output: CodecOutput, discriminators: nn.ModuleDict | None, wav: Tensor) -> dict[str, Tensor]:
+    def _losses(self, output: CodecOutput, judged: Sequence[Pair], wav: Tensor) -> dict[str, Tensor]:
         estimate = output.estimate.float()
         losses: dict[str, Tensor] = dict(self.spectral(reference=wav, estimate=estimate))
         if self.weights["waveform"]:
@@ -105,31 +114,10 @@ class Steps:
         if output.quantizer is not None:
             losses["codebook"] = output.quantizer.codebook_loss
             losses["commitment"] = output.quantizer.commitment_loss
-        if discriminators is not None:
-            losses.update(self._adversarial(discriminators, wav, estimate))
+        if judged:
+            losses["adversarial"] = torch.stack([adversarial_loss(fake) for _, fake in judged]).mean()
+            losses["feature_matching"] = torch.stack([feature_matching_loss(*pair) for pair in judged]).mean()
         return losses
-
-    @staticmethod
-    def _adversarial(discriminators: nn.ModuleDict, wav: Tensor, estimate: Tensor) -> dict[str, Tensor]:
-        adversarial, matching = [], []
-        for discriminator in discriminators.values():
-            with torch.no_grad():
-                real = discriminator(wav)
-            fake = discriminator(estimate)
-            adversarial.append(adversarial_loss(fake))
-            matching.append(feature_matching_loss(real, fake))
-        return {"adversarial": torch.stack(adversarial).mean(), "feature_matching": torch.stack(matching).mean()}
-
-    def _balanced(self, losses: dict[str, Tensor], estimate: Tensor, backward: Backward) -> Tensor:
-        """Backward with balanced gradients at the waveform and plain weights for the quantizer's losses."""
-        assert self.balancer is not None
-        waveform = {name: loss for name, loss in losses.items() if name in WAVEFORM_LOSSES}
-        gradient = self.balancer.gradient(waveform, estimate)
-        others = [self.weights[name] * loss for name, loss in losses.items() if name not in WAVEFORM_LOSSES]
-        # A scalar whose gradient at the estimate is `gradient`: one backward pass, also for wrapped modules.
-        total = (estimate * gradient.detach()).sum() + sum(others)
-        backward(total)
-        return total
 
 
 class DiscriminatorBundle(nn.Module):
@@ -139,15 +127,14 @@ class DiscriminatorBundle(nn.Module):
         super().__init__()
         self.discriminators = discriminators
 
-    def forward(self, wav: Tensor) -> list[Judgement]:
-        """Judge `wav [B, 1, S]` with each discriminator."""
-        return [discriminator(wav) for discriminator in self.discriminators.values()]
+    def forward(self, wav: Tensor, estimate: Tensor) -> list[Pair]:
+        """Judge real audio and its reconstruction with each discriminator, both halves of a step at once.
 
+        Args:
+            wav: `[B, 1, S]`.
+            estimate: `[B, 1, S]`; detached while only the discriminators learn.
 
-def _halves(judged: Judgement) -> tuple[Judgement, Judgement]:
-    """Split a judgement of real and fake stacked in one batch."""
-
-    def part(i: int) -> Judgement:
-        return [(scores.chunk(2)[i], [f.chunk(2)[i] for f in features]) for scores, features in judged]
-
-    return part(0), part(1)
+        Returns:
+            The judgements of both, a pair for each discriminator.
+        """
+        return [(discriminator(wav), discriminator(estimate)) for discriminator in self.discriminators.values()]

@@ -25,6 +25,7 @@ from audiocodec.data.dataset import Crop, SegmentDataset
 from audiocodec.data.manifest import Utterance
 from audiocodec.data.pitch import Track
 from audiocodec.errors import AudioCodecError, CheckpointError, TrainingError
+from audiocodec.nn.discriminator import Pair
 from audiocodec.nn.pitch import Pitch, of_hertz
 from audiocodec.training import crash, validation
 from audiocodec.training.augmentation import Augmentation
@@ -199,8 +200,9 @@ class Trainer:
             log.info("step %d: quantization on, started from %d latents", self.step, frames)
         rates = self.schedule.rates(place)
         self.parts.set_learning_rates({name: rate * self.guard.rate_scale for name, rate in rates.items()})
-        adversarial = self.parts.discriminators is not None and self.schedule.judges(place)
-        judge = adversarial and self.step % c.discriminator.interval == 0
+        started = self.parts.discriminators is not None and self.schedule.judges(place)
+        adversarial = started and self.schedule.hears(place)
+        judge = started and self.step % c.discriminator.interval == 0
         values: Values = {}
         traces = self._traces()
         for micro in range(t.gradient_accumulation):
@@ -209,7 +211,8 @@ class Trainer:
             with self.parts.synchronised(micro == t.gradient_accumulation - 1):
                 crops = [self.dataset.crop(*item) for item in items] if self.pitch else []
                 for name, value in self._micro_step(wav, adversarial, judge, crops).items():
-                    values[f"loss/{name}"] = values.get(f"loss/{name}", 0) + value / t.gradient_accumulation
+                    tag = name if "/" in name else f"loss/{name}"
+                    values[tag] = values.get(tag, 0) + value / t.gradient_accumulation
         self.position = self.feeder.position
         self._update(values, judge, traces)
         return values
@@ -222,14 +225,16 @@ class Trainer:
         with self.accelerator.autocast():
             output: CodecOutput = self.parts.codec(wav, quantize=self.quantizer_started, pitch=pitch)
             values: Values = {}
+            judged: list[Pair] = []
+            if judge or adversarial:
+                raw.requires_grad_(judge)
+                judges: nn.Module = self.parts.discriminators if judge and self.parts.discriminators else raw
+                judged = judges(wav, output.estimate if adversarial else output.estimate.detach())
+                raw.requires_grad_(True)
             if judge:
-                assert self.parts.discriminators is not None
-                backward = self.accelerator.backward
-                values |= self.steps.discriminator(self.parts.discriminators, wav, output.estimate, backward)
-            raw.requires_grad_(False)
-            judges = raw.discriminators if adversarial else None
-            values |= self.steps.generator(output, judges, wav, self.accelerator.backward, pitch)
-            raw.requires_grad_(True)
+                values |= self.steps.discriminator(raw, judged, self.accelerator.backward)
+            heard = judged if adversarial else ()
+            values |= self.steps.generator(output, heard, wav, self.accelerator.backward, pitch)
         self.observer.add_output(output)
         self.codebooks.add(output)
         return values

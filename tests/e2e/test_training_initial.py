@@ -70,7 +70,7 @@ def test_another_quantizer_is_started_anew(tmp_path: Path, command: list[str], s
     assert any(line.startswith("codec: loaded ") and line.endswith(": encoder, scale, decoder") for line in log)
     fresh = "quantizer.stages.0.codebook, quantizer.stages.0.map.weight, quantizer.stages.0.map.bias"
     assert f"codec: fresh 3: {fresh}" in log
-    assert "discriminators: fresh: none come with the model" in log
+    assert "discriminators: fresh: none with an input gain come with the model" in log
     assert "quantizer: is started anew" in log
     assert any(line.startswith("step 1: quantization on, started from ") for line in log)
     assert not any("unused" in line or "resized" in line for line in log)

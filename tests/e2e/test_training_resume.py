@@ -102,6 +102,18 @@ def test_optimizer_state_that_does_not_fit_is_refused(
         trainer(config("train.steps=2"), tmp_path, data, resume=True)
 
 
+def test_discriminators_of_a_version_without_gain_go_on_as_they_were(tmp_path: Path, data: Path) -> None:
+    """They heard the waveform as it is: a gain of 1."""
+    trainer(config("train.steps=2"), tmp_path, data).run()
+    path = tmp_path / "checkpoints" / "step_00000002" / "discriminators.safetensors"
+    saved = load_file(path)
+    name = "discriminators.ms_stft.scales.0.gain"
+    assert float(saved.pop(name)) == pytest.approx(15.849, abs=1e-3)  # speech at -24 dB comes to an RMS of 1
+    save_file(saved, path)
+    state = trainer(config(), tmp_path, data, resume=True).parts.raw_discriminators.state_dict()
+    assert float(state[name]) == 1 and all(np.array_equal(state[n].numpy(), saved[n]) for n in saved)
+
+
 def test_resuming_before_the_discriminators_have_started(tmp_path: Path, data: Path) -> None:
     made = config("discriminator.start_step=3")
     trainer(made, tmp_path / "whole", data).run()

@@ -92,6 +92,13 @@ def test_discriminators_wait_for_their_first_step(tmp_path: Path, data: Path) ->
     assert seen == [(False, False), (False, False), (True, True)]
 
 
+def test_discriminators_learn_alone_first(tmp_path: Path, data: Path) -> None:
+    run = ready(f"{START} discriminator.start_step=1 discriminator.alone_steps=2", tmp_path, data)
+    names = "loss/discriminator", "discriminator/pair_accuracy", "loss/adversarial", "loss/feature_matching"
+    seen = [tuple(name in values for name in names) for values in map(_step, [run] * 4)]
+    assert seen == [(False,) * 4, (True, True, False, False), (True, True, False, False), (True,) * 4]
+
+
 def test_the_discriminators_rate_warms_up_when_they_start(tmp_path: Path, data: Path) -> None:
     run = ready("discriminator.start_step=2 train.lr_warmup_steps=2 train.lr_final_ratio=1.0", tmp_path, data)
     seen = []

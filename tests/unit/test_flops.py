@@ -100,7 +100,10 @@ def test_searching_and_judging_by_hand() -> None:
     judged, trained = (step_flops(CONFIG, (False, True, flag)) for flag in (False, True))
     judging, first = judging_by_hand()
     assert judged - plain == 2 * BATCH * 3 * judging  # real and fake forward, and the gradient of the fake one's input
-    assert trained - judged == 2 * BATCH * 2 * (3 * judging - first)  # real and fake forward and two gradients
+    # Two gradients of real and fake, none of the first layer's input; the scores and features are those that the codec hears.
+    assert trained - judged == 2 * BATCH * 2 * (2 * judging - first)
+    alone = step_flops(CONFIG, (False, False, True))
+    assert alone - plain == 2 * BATCH * 2 * (3 * judging - first)  # real and fake forward and two gradients
 
 
 def test_a_meter_adds_up_steps_of_every_kind(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

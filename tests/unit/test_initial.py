@@ -31,6 +31,7 @@ TINY = {
     "discriminator.stft_windows": "[128]",
     "train.warmup_autoencoder_steps": "5",
 }
+JUDGES = "discriminators.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -277,17 +278,17 @@ def test_discriminators_judge_as_before(tmp_path: Path) -> None:
     }
     path, source = saved(tmp_path, both), judges(config(both))
     assert take_discriminators(judges(config(both)), path) is None  # none beside the model
-    file = tmp_path / "discriminators.safetensors"
+    file = tmp_path / JUDGES
     save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, file)
     ours, wav = judges(config(both)), torch.randn(1, 1, 400)
-    before = ours(wav)[0][0][0]
+    before = ours(wav, wav)[0][0][0][0]
     taken = take_discriminators(ours, path)
     assert taken is not None and not taken.fresh and not taken.resized and not taken.unused
-    for a, b in zip(ours(wav), source(wav), strict=True):
+    for (a, _), (b, _) in zip(ours(wav, wav), source(wav, wav), strict=True):
         for (scores, features), (expected, hidden) in zip(a, b, strict=True):
             torch.testing.assert_close(scores, expected)
             torch.testing.assert_close(features, hidden)
-    assert not torch.allclose(before, source(wav)[0][0][0])
+    assert not torch.allclose(before, source(wav, wav)[0][0][0][0])
     fewer = take_discriminators(judges(config()), path)  # one kind of the two
     assert fewer is not None and not fewer.fresh and all(".mpd." in name for name in fewer.unused) and fewer.unused
     other = take_discriminators(
@@ -296,12 +297,33 @@ def test_discriminators_judge_as_before(tmp_path: Path) -> None:
     assert other is not None and other.resized and other.fresh  # other widths, more periods
 
 
+def test_discriminators_keep_the_gain_of_their_own_level(tmp_path: Path) -> None:
+    """-24 dB is an RMS of 0.0631, -20 dB one of 0.1: each is brought to 1."""
+    path, source = saved(tmp_path), judges(config())
+    save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, tmp_path / JUDGES)
+    ours = judges(config({"data.level_db": "-20"}))
+    taken = take_discriminators(ours, path)
+    assert taken is not None and not taken.fresh and not taken.unused
+    found = {name: float(gain) for part in (source, ours) for name, gain in part.state_dict().items() if "gain" in name}
+    assert list(found.values()) == [pytest.approx(10.0)]  # one name: ours comes last
+    assert float(source.state_dict()[next(iter(found))]) == pytest.approx(15.849, abs=1e-3)
+
+
+def test_discriminators_without_gain_are_not_taken(tmp_path: Path) -> None:
+    path, ours = saved(tmp_path), judges(config())
+    old = {name: t.contiguous() for name, t in judges(config()).state_dict().items() if not name.endswith("gain")}
+    save_file(old, tmp_path / JUDGES)
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    assert take_discriminators(ours, path) is None
+    assert equal(dict(ours.state_dict()), before)
+
+
 @pytest.mark.parametrize("damage", ["cut", "other"])
 def test_discriminators_that_cannot_be_read_are_refused(damage: str, tmp_path: Path) -> None:
-    path, file = saved(tmp_path), tmp_path / "discriminators.safetensors"
+    path, file = saved(tmp_path), tmp_path / JUDGES
     state = {name: tensor.contiguous() for name, tensor in judges(config()).state_dict().items()}
     if damage == "other":
-        state.pop(min(state))
+        state.pop(max(state))
     save_file(state, file)
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-3])

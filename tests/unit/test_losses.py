@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 import torch
 
-from audiocodec.losses.adversarial import adversarial_loss, discriminator_loss, feature_matching_loss
+from audiocodec.losses.adversarial import adversarial_loss, discriminator_loss, feature_matching_loss, pair_accuracy
 from audiocodec.losses.balancer import Balancer
 from audiocodec.losses.spectral import SpectralLoss
 from audiocodec.nn.discriminator import MultiScaleSTFTDiscriminator, STFTDiscriminator
@@ -26,6 +26,15 @@ def test_hinge_losses_by_hand() -> None:
 def test_feature_matching_by_hand() -> None:
     # scale 1: mean |1, 0| = 0.5 over mean |1, 3| = 2; scale 2: 1 over 4
     assert feature_matching_loss(REAL, FAKE).item() == pytest.approx(0.25)
+
+
+def test_pair_accuracy_by_hand() -> None:
+    real = [(torch.tensor([[1.0, 2.0], [0.0, 0.0], [5.0, 5.0]]), []), (torch.tensor([[0.0], [1.0], [0.0]]), [])]
+    fake = [(torch.tensor([[0.0, 0.0], [1.0, 3.0], [9.0, 0.0]]), []), (torch.tensor([[1.0], [0.0], [0.0]]), [])]
+    # means by scale, 1.5 - 0 + 0 - 1 = 0.5; 0 - 2 + 1 - 0 = -1; 5 - 4.5 + 0 - 0 = 0.5
+    assert pair_accuracy(real, fake).item() == pytest.approx(2 / 3)
+    assert pair_accuracy(fake, real).item() == pytest.approx(1 / 3)
+    assert pair_accuracy(real, real).item() == 0
 
 
 def test_feature_matching_leaves_the_real_side_without_gradient() -> None:

@@ -39,17 +39,19 @@ def codec_output(estimate: Tensor, codebook: Tensor, commitment: Tensor) -> Code
 def test_discriminators_learn_that_real_is_high_and_fake_is_low() -> None:
     taste = Taste()
     wav, estimate = torch.full((2, 1, 5), 0.5), torch.full((2, 1, 5), 0.25, requires_grad=True)
-    losses = steps().discriminator(DiscriminatorBundle(nn.ModuleDict({"a": taste})), wav, estimate, Tensor.backward)
+    judges = DiscriminatorBundle(nn.ModuleDict({"a": taste}))
+    losses = steps().discriminator(judges, judges(wav, estimate), Tensor.backward)
     assert losses["discriminator"].item() == pytest.approx(0.5 + 1.25)  # 1 - 0.5, 1 + 0.25; swapped 0.75 + 1.5
     assert taste.weight.grad is not None and taste.weight.grad.item() == pytest.approx(-0.5 + 0.25)
     assert estimate.grad is None
+    assert losses["discriminator/pair_accuracy"].item() == 1
 
 
 def test_the_codec_learns_to_raise_the_score_of_what_it_makes() -> None:
     estimate, zero = torch.full((2, 1, 5), 0.25, requires_grad=True), torch.zeros(())
     output = codec_output(estimate, zero, zero)
-    judges = nn.ModuleDict({"a": Taste()})
-    losses = steps(**ONLY_ADVERSARIAL).generator(output, judges, torch.zeros(2, 1, 5), Tensor.backward)
+    judges, wav = DiscriminatorBundle(nn.ModuleDict({"a": Taste()})), torch.zeros(2, 1, 5)
+    losses = steps(**ONLY_ADVERSARIAL).generator(output, judges(wav, estimate), wav, Tensor.backward)
     assert losses["adversarial"].item() == pytest.approx(0.75)
     assert losses["total"].item() == pytest.approx(3 * 0.75)
     torch.testing.assert_close(estimate.grad, torch.full((2, 1, 5), -3 / 10))  # down the gradient: up the score
@@ -58,11 +60,42 @@ def test_the_codec_learns_to_raise_the_score_of_what_it_makes() -> None:
 def test_feature_matching_draws_the_estimate_to_the_real_waveform() -> None:
     estimate, zero = torch.full((1, 1, 4), 0.25, requires_grad=True), torch.zeros(())
     weights = {**ONLY_ADVERSARIAL, "adversarial": 0.0, "feature_matching": 2.0}
-    losses = steps(**weights).generator(
-        codec_output(estimate, zero, zero), nn.ModuleDict({"a": Taste()}), torch.full((1, 1, 4), 0.5), Tensor.backward
-    )
+    judges, wav = DiscriminatorBundle(nn.ModuleDict({"a": Taste()})), torch.full((1, 1, 4), 0.5)
+    output = codec_output(estimate, zero, zero)
+    losses = steps(**weights).generator(output, judges(wav, estimate), wav, Tensor.backward)
     assert losses["feature_matching"].item() == pytest.approx(0.25 / 0.5)
     torch.testing.assert_close(estimate.grad, torch.full((1, 1, 4), 2 * -1 / 4 / 0.5))
+
+
+@pytest.mark.parametrize("balancer", [False, True])
+def test_one_judgement_serves_both_halves(balancer: bool) -> None:
+    """The gradients are those of two judgements of their own; the codec's half adds nothing to the discriminators."""
+    torch.manual_seed(1)
+    judges = DiscriminatorBundle(nn.ModuleDict({"a": MultiPeriodDiscriminator((2, 3), 1)}))
+    wav, zero = torch.randn(2, 1, 50), torch.zeros(())
+    weights = {"mel": 0.0, "stft": 0.0, "waveform": 1.0, "balancer": balancer}
+
+    def gradients(together: bool) -> list[Tensor]:
+        judges.zero_grad()
+        estimate = (0.5 * wav + 0.1).requires_grad_()
+        made, output = steps(**weights), codec_output(estimate, zero, zero)
+        judged = judges(wav, estimate)
+        made.discriminator(judges, judged, Tensor.backward)
+        of_judges = [p.grad.clone() for p in judges.parameters() if p.grad is not None]
+        if together:
+            made.generator(output, judged, wav, Tensor.backward)
+            assert all(torch.equal(p.grad, g) for p, g in zip(judges.parameters(), of_judges, strict=True))
+        else:
+            judges.requires_grad_(False)
+            made.generator(output, judges(wav, estimate), wav, Tensor.backward)
+            judges.requires_grad_(True)
+        assert estimate.grad is not None
+        return [*of_judges, estimate.grad]
+
+    together, apart = gradients(True), gradients(False)
+    assert sum(float(g.abs().max()) > 0 for g in together) > 0.8 * len(together)  # a score's bias has none: 1 - 1
+    for one, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("balancer", [False, True])
@@ -71,7 +104,7 @@ def test_codebook_and_commitment_losses_keep_their_weights(balancer: bool) -> No
     codebook, commitment = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)
     made = steps(mel=0.0, stft=0.0, waveform=5.0, codebook=0.5, commitment=0.125, balancer=balancer)
     output = codec_output(estimate, codebook, commitment)
-    losses = made.generator(output, None, torch.zeros(1, 1, 4), Tensor.backward)
+    losses = made.generator(output, (), torch.zeros(1, 1, 4), Tensor.backward)
     assert codebook.grad is not None and codebook.grad.item() == pytest.approx(0.5)
     assert commitment.grad is not None and commitment.grad.item() == pytest.approx(0.125)
     assert losses["codebook"].item() == 2 and losses["commitment"].item() == 3
