@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import soundfile
 
+from audiocodec.audio import library
 from audiocodec.audio.container import CHECKED, length_is_stated, missing_bytes
 from audiocodec.audio.resampling import resample, resample_blocks, resampled_length
 from audiocodec.audio.writer import Writer, finite, write
@@ -61,13 +61,6 @@ class LevelStats:
     rms: float
     peak: float
     num_samples: int
-
-
-class _Stream(soundfile.SoundFile):  # type: ignore[misc]
-    """A file read strictly forward: soundfile seeks after every read of a seekable file, which breaks an MP3 at each."""
-
-    def seekable(self) -> bool:
-        return False
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
@@ -115,8 +108,8 @@ def read_part(path: str | os.PathLike[str], start: int, num_samples: int) -> np.
             lead = min(start, _MP3_LEAD) if f.format == "MP3" else 0
             f.seek(min(start, f.frames) - lead)
             part: np.ndarray = f.read(lead + num_samples, dtype="float32", always_2d=True)[lead:]
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{path}: damaged or truncated near sample {start} ({error.error_string})") from None
+        except library.errors() as error:
+            raise AudioError(f"{path}: damaged or truncated near sample {start} ({library.reason(error)})") from None
     return _mono(finite(path, part))
 
 
@@ -218,9 +211,11 @@ def _open(path: str | os.PathLike[str], forward: bool = True) -> Iterator[Any]:
         if lacking := missing_bytes(descriptor):
             raise AudioError(f"{path}: truncated: at least {lacking} bytes are missing at its end")
         try:
-            file = (_Stream if forward else soundfile.SoundFile)(descriptor, closefd=False)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{path}: not audio, or damaged at its start ({error.error_string})") from None
+            file = library.open_descriptor(descriptor, forward)
+        except library.errors() as error:
+            raise AudioError(f"{path}: not audio, or damaged at its start ({library.reason(error)})") from None
+        except AudioError as error:
+            raise AudioError(f"{path}: {error}") from None
         with file:
             if file.format not in CHECKED:
                 cause = "in which missing bytes go unnoticed; convert it to WAV or FLAC"
@@ -240,8 +235,9 @@ def _native_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
         while True:
             try:
                 block = f.read(step, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise AudioError(f"{path}: damaged or truncated after {count} samples ({error.error_string})") from None
+            except library.errors() as error:
+                cause = library.reason(error)
+                raise AudioError(f"{path}: damaged or truncated after {count} samples ({cause})") from None
             if len(block) == 0:
                 break
             count += len(block)

@@ -1,11 +1,12 @@
-"""Sample rate conversion with exact lengths, whole or in blocks; the only place that uses soxr (HQ)."""
+"""Sample rate conversion with exact lengths, whole or in blocks; by soxr (HQ), nowhere else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import soxr
+
+from audiocodec.audio.library import soxr
 
 
 def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
@@ -29,7 +30,7 @@ def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     length = resampled_length(wav.shape[-1], from_rate, to_rate)
     pad = [(0, 0)] * (wav.ndim - 1) + [(0, _tail(from_rate, to_rate))]
     padded = np.ascontiguousarray(np.pad(wav, pad).T)  # soxr rounds its length; the zeros give the last sample of ceil
-    return np.ascontiguousarray(soxr.resample(padded, from_rate, to_rate)[:length].T)
+    return np.ascontiguousarray(soxr().resample(padded, from_rate, to_rate)[:length].T)
 
 
 def resample_blocks(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
@@ -37,7 +38,7 @@ def resample_blocks(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int) 
     if from_rate == to_rate:
         yield from blocks
         return
-    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+    stream = soxr().ResampleStream(from_rate, to_rate, 1, dtype="float32")
     taken = given = 0
     for block in blocks:
         taken += len(block)

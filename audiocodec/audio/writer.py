@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import soundfile
 
+from audiocodec.audio import library
 from audiocodec.errors import AudioError
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3"}
@@ -49,12 +49,13 @@ class Writer:
         self._file: Any = None
 
     def __enter__(self) -> Writer:
+        self._library = library.soundfile()
         try:
             self._temporary.touch()
-            self._file = soundfile.SoundFile(
+            self._file = self._library.SoundFile(
                 os.fsencode(self._temporary), "w", self._sample_rate, self._channels, self._subtype, format=self._format
             )
-        except (soundfile.LibsndfileError, OSError, ValueError) as error:
+        except (self._library.LibsndfileError, OSError, ValueError) as error:
             self._remove()
             raise AudioError(f"{self.path}: cannot write: {_reason(error)}") from None
         except BaseException:  # Ctrl-C: a `with` that was not entered is not left either
@@ -76,7 +77,7 @@ class Writer:
             raise AudioError(f"{self.path}: a .wav file cannot hold more than 4 GiB; write .flac instead")
         try:
             self._file.write(np.clip(block, -1.0, 1.0).T)
-        except (soundfile.LibsndfileError, OSError, AssertionError) as error:
+        except (self._library.LibsndfileError, OSError, AssertionError) as error:
             raise self._failure(error) from None
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -92,11 +93,14 @@ class Writer:
     def _close(self, check: bool) -> None:
         try:
             self._file.close()
-            if check and self._lossless and soundfile.info(os.fsencode(self._temporary)).frames != self.num_samples:
+            if check and self._lossless and self._frames_on_disk() != self.num_samples:
                 raise self._failure(AssertionError())
-        except (soundfile.LibsndfileError, AssertionError) as error:
+        except (self._library.LibsndfileError, AssertionError) as error:
             if check:
                 raise self._failure(error) from None
+
+    def _frames_on_disk(self) -> int:
+        return int(self._library.info(os.fsencode(self._temporary)).frames)
 
     def _failure(self, error: BaseException) -> AudioError:
         """The error to raise for a write that failed; libsndfile hides errno, so the disk is asked again."""

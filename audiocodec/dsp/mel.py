@@ -1,16 +1,23 @@
 """Mel filter banks and log-mel spectrograms on torch.
 
-The bank is `librosa.filters.mel` with its defaults: Slaney's mel scale, triangles of equal area, 0 Hz to half the
+The bank is that of `librosa.filters.mel` with its defaults: Slaney's mel scale, triangles of equal area, 0 Hz to half the
 sample rate. Mels are taken of magnitudes, not powers.
 """
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from audiocodec.dsp.stft import magnitude
-from audiocodec.errors import AudioCodecError
+
+BREAK = 1000.0  # Hz, where the scale turns from linear to logarithmic
+LINEAR, LOGARITHMIC = 200 / 3, math.log(6.4) / 27  # Hz per mel below, and factor's logarithm per mel above
+FloatArray = npt.NDArray[np.float64]
 
 
 def filterbank(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
@@ -23,19 +30,25 @@ def filterbank(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
 
     Returns:
         float32 [M, F], F = n_fft // 2 + 1.
-
-    Raises:
-        AudioCodecError: librosa is not installed.
     """
-    try:
-        import librosa.filters
-    except ImportError as error:
-        raise AudioCodecError(
-            f"mel filter banks need librosa ({error}); install audiocodec[train] or audiocodec[eval]"
-        ) from None
-    bank = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
+    bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)
+    edges = _hertz(np.linspace(0, _mel(sample_rate / 2), n_mels + 2))
+    widths, distances = np.diff(edges)[:, None], bins[None] - edges[:, None]
+    triangles = np.maximum(0, np.minimum(distances[:-2] / widths[:-1], -distances[2:] / widths[1:]))
+    bank = triangles.astype(np.float32) * (2 / (edges[2:] - edges[:-2]))[:, None]  # of area 1 over Hz
     with torch.inference_mode(False):
         return torch.tensor(bank, dtype=torch.float32)
+
+
+def _mel(hertz: float) -> float:
+    """Slaney's scale: 3 mels per 200 Hz up to 1,000 Hz, then 27 per factor 6.4."""
+    return hertz / LINEAR if hertz < BREAK else BREAK / LINEAR + math.log(hertz / BREAK) / LOGARITHMIC
+
+
+def _hertz(mels: FloatArray) -> FloatArray:
+    """The inverse."""
+    above = mels - BREAK / LINEAR
+    return np.where(above >= 0, BREAK * np.exp(LOGARITHMIC * above), LINEAR * mels)
 
 
 class LogMel(nn.Module):

@@ -152,6 +152,7 @@ Path({folder!r}, f"rates_{{rank}}").write_text(repr(rates))
 """
 
 
+@pytest.mark.slow
 def test_processes_agree_on_the_time(tmp_path: Path, data: Path) -> None:
     """Were each to look at its own clock, one would wait for gradients of discriminators that the other has not begun."""
     script = tmp_path / "skewed.py"

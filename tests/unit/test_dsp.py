@@ -1,7 +1,8 @@
-"""Spectrograms: numbers against scipy, gradients, lengths. Parity with librosa is in tests/parity."""
+"""Spectrograms: numbers against scipy, gradients, lengths; mel banks against librosa. More parity is in tests/parity."""
 
 from __future__ import annotations
 
+import librosa
 import numpy as np
 import pytest
 import scipy.signal
@@ -25,6 +26,14 @@ def test_magnitude_is_that_of_scipys_fourier_transform(n_fft: int, hop: int) -> 
     actual = magnitude(torch.from_numpy(wav)[None], n_fft, hop)[0]
     assert actual.shape == (n_fft // 2 + 1, 1 + 3000 // hop)
     np.testing.assert_allclose(actual, expected, atol=1e-5)  # float32 sums of some hundred values up to 10
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 48_000])
+@pytest.mark.parametrize(("n_fft", "bands"), [(64, 2), (256, 40), (330, 20), (512, 64), (1024, 80), (2048, 128)])
+def test_the_mel_bank_is_that_of_librosa(rate: int, n_fft: int, bands: int) -> None:
+    expected = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=bands)
+    assert expected.max() > 0
+    np.testing.assert_array_equal(filterbank(rate, n_fft, bands).numpy(), expected)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 255, 256, 257, 511, 512, 513])

@@ -192,6 +192,7 @@ print(len(written), *sorted(path.name for path in folder.iterdir()))
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_second_leaves_a_pair(tmp_path: Path) -> None:
     script = KILLED.format(tests=str(Path(__file__).parent))
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
