@@ -2,7 +2,8 @@
 
 `argmin_v |x - c_v|^2 = argmax_v (x . c_v - |c_v|^2 / 2)`, tile by tile over frames and codes, in float32: no
 `frames x codebook_size` matrix is ever held whole, and one tile's scores are written over the last one's. Of equally
-near codes the one with the lowest index is taken.
+near codes the one with the lowest index is taken. Tiles are made for a CPU's cache; a GPU, which would wait for thousands of
+small products, takes the whole table at once and as many frames as its memory allows.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from audiocodec.bounds import MIN_DISTANCE, SCORE_ERROR
 
 FRAME_TILE = 1024
 CODE_TILE = 1024  # 1024 x 1024 float32 scores: 4 MB, and as fast as larger tiles
+GPU_SHARE = 32  # of a GPU's memory one part in so many may hold scores: 8,192 x 65,536 of 80 GB
 
 
 def half_squares(table: Tensor) -> Tensor:
     """Half the squared norm `[V]` of each row of `table [V, D]`, without a second tensor of that size."""
-    return torch.cat([rows.square().sum(1) / 2 for rows in table.split(CODE_TILE)])
+    parts = table.split(len(table) if _frames_at_once(table) else CODE_TILE)
+    return torch.cat([rows.square().sum(1) / 2 for rows in parts])
 
 
 def nearest_codes(latents: Tensor, table: Tensor, halves: Tensor) -> Tensor:
@@ -58,10 +61,35 @@ def nearest_with_margins(latents: Tensor, table: Tensor, halves: Tensor) -> tupl
 def _search(latents: Tensor, table: Tensor, halves: Tensor, runner_up: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Index, best and second best score of each latent `[N]`; without `runner_up` the last is of no use."""
     with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
-        scores = table.new_empty(min(FRAME_TILE, len(latents)) * min(CODE_TILE, len(table)))
-        tiles = [_search_tile(x, table, halves, scores, runner_up) for x in latents.split(FRAME_TILE)]
+        if frames := _frames_at_once(table):
+            search, codes = _search_whole, len(table)
+        else:
+            search, frames, codes = _search_tile, FRAME_TILE, min(CODE_TILE, len(table))
+        scores = table.new_empty(min(frames, len(latents)) * codes)
+        tiles = [search(x, table, halves, scores, runner_up) for x in latents.split(frames)]
         index, best, second = zip(*tiles)  # `split` gives one empty tile for no frames
         return torch.cat(index), torch.cat(best), torch.cat(second)
+
+
+def _frames_at_once(table: Tensor) -> int:
+    """Frames whose scores with the whole table are held at once on a GPU; 0 on a CPU, where tiles are faster."""
+    if table.device.type != "cuda":
+        return 0
+    memory: int = torch.cuda.get_device_properties(table.device).total_memory
+    return max(1, memory // GPU_SHARE // (table.element_size() * len(table)))
+
+
+def _search_whole(
+    latents: Tensor, table: Tensor, halves: Tensor, scores: Tensor, runner_up: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Index, best and second best score by one product."""
+    tile = scores[: len(latents) * len(table)].view(len(latents), len(table))
+    torch.addmm(halves, latents, table.T, beta=-1, out=tile)
+    best, index = tile.max(1)
+    if not runner_up:
+        return index, best, best
+    tile.scatter_(1, index[:, None], -torch.inf)
+    return index, best, tile.amax(1)
 
 
 def _search_tile(
@@ -79,8 +107,8 @@ def _search_tile(
         better = value > best
         best = torch.where(better, value, best)
         # How large the largest score of a tile is takes less time than where it is, which few frames need: later tiles
-        # seldom hold a better code. A GPU would have to wait for the choice of frames, so it looks for all of them.
-        chosen = better.nonzero()[:, 0] if latents.device.type == "cpu" else slice(None)
+        # seldom hold a better code.
+        chosen = better.nonzero()[:, 0]
         part = tile[chosen]
         where = part.argmax(1)
         index[chosen] = torch.where(better[chosen], where + start, index[chosen])
