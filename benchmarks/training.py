@@ -11,12 +11,21 @@ trainer compiles, in the step before those that are timed, and `--set train.prec
 multi-period and multi-scale STFT discriminators at every step, with one mel loss, in our code. Of what that repository
 trains, it leaves out the attention, a second multi-period and a multi-band discriminator and the unused SEANet decoder,
 all of which take time; a multi-scale STFT discriminator stands where that repository has a multi-resolution one.
+
+`--against FOLDER` compares with an older checkout instead: whole steps of either trainer (`trainer_step`), with data,
+augmentation and statistics, of that checkout's configuration; variants in turn, round by round, each beside the older
+one in the same round. `memory kept` is what `audiocodec train` does and the older one did not.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +39,7 @@ from audiocodec.training.compilation import compile_modules
 from audiocodec.training.ema import EMA
 from audiocodec.training.flops import step_flops
 from audiocodec.training.steps import DiscriminatorBundle, Steps
-from benchmarks.cells import Cell, arguments, memory_mb, publish, report, run_cells
+from benchmarks.cells import CHECKOUT, Cell, arguments, memory_mb, publish, report, run_cells
 
 CONFIG = Path(__file__).parents[1] / "recipes/conf/speech_24k_small.yaml"
 SIZES = (1024, 4096, 16_384, 65_536, 262_144)
@@ -46,6 +55,15 @@ REFERENCE = (
     "loss.mel_windows=[1024]",
     "loss.mel_bands=[100]",
 )
+SCRIPT = Path(__file__).with_name("trainer_step.py")
+JUDGED = {"without": ("discriminator.kinds=[]",), "with": ("discriminator.start_step=0",)}
+VARIANTS = (  # name, whether of the older checkout, precision, whether freed memory is kept
+    ("before", True, "float32", False),
+    ("now, float32", False, "float32", False),
+    ("now, float32, memory kept", False, "float32", True),
+    ("now, bf16, memory kept", False, "bf16", True),
+)
+AGAINST_HEADER = ("discriminators", "variant", "CPU s", "CPU beside before", "lowest", "highest", "peak MB")
 HEADER = ("model", "codebook", "parameters", "CPU s", "wall s", "steps/s", "TFLOP/s", "peak MB")
 
 
@@ -56,10 +74,14 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="codebook sizes (%(default)s)")
     parser.add_argument("--reference", action="store_true", help="add the stand-in, with the first of the sizes")
+    parser.add_argument("--against", metavar="FOLDER", help="compare with this older checkout, on one CPU thread")
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="steps to average over (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="%(default)s")
     args = arguments(parser, 1, measure)
+    if args.against:
+        compare(Path(args.against).resolve(), args)
+        return
     shared = {"config": str(Path(args.config).resolve()), "set": args.set, "steps": args.steps}
     shared |= {"threads": args.threads, "device": args.device}
     cells: list[dict[str, Any]] = [{"size": size, **shared} for size in args.sizes]
@@ -110,6 +132,44 @@ def measure(cell: Cell) -> dict[str, float]:
         "peak": peak,
         "flops": step_flops(config, (True, step.adversarial, step.adversarial)) / config.train.gradient_accumulation,
     }
+
+
+def compare(older: Path, args: argparse.Namespace) -> None:
+    """Measure every variant in every round, and publish medians."""
+    config = older / "recipes/conf" / Path(args.config).name
+    rows = []
+    for judged, settings in JUDGED.items():
+        cells = [
+            {
+                "checkout": str(older if old else CHECKOUT),
+                "config": str(config),
+                "set": [*args.set, *settings, f"train.precision={precision}"],
+                "steps": args.steps,
+                "keep": keep,
+            }
+            for _, old, precision, keep in VARIANTS
+        ]
+        rounds = [[_in_process(cell) for cell in cells] for _ in range(args.rounds)]
+        for number, (name, *_) in enumerate(VARIANTS):
+            found = [results[number] for results in rounds]
+            ratios = sorted(one["cpu"] / results[0]["cpu"] for one, results in zip(found, rounds))
+            middle = {key: statistics.median(one[key] for one in found) for key in ("cpu", "peak")}
+            shown = [f"{ratio:.2f}" for ratio in (statistics.median(ratios), ratios[0], ratios[-1])]
+            rows.append([judged, name, f"{middle['cpu']:.3f}", *shown, f"{middle['peak']:.0f}"])
+    notes = [f"Configuration {config.name} of the older checkout, {args.steps} steps after two others, one CPU thread;"]
+    notes += [f"medians of {args.rounds} rounds, and the lowest and highest ratio of a round."]
+    publish(report("A step of the trainer, before and now", notes, AGAINST_HEADER, rows), args.output)
+
+
+def _in_process(cell: Cell) -> dict[str, float]:
+    environment = os.environ | {"PYTHONPATH": cell["checkout"], "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPT), json.dumps(dict(cell))]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{SCRIPT.name} {json.dumps(dict(cell))} failed with status {done.returncode}")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{cell['checkout']} {' '.join(cell['set'])} keep {cell['keep']}: {result}", file=sys.stderr, flush=True)
+    return result
 
 
 class Step:

@@ -82,7 +82,9 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
     """Read the data, build the trainer, write the resolved configuration."""
     from audiocodec.data.dataset import SegmentDataset
     from audiocodec.data.manifest import read_folder
+    from audiocodec.memory import keep_freed
 
+    keep_freed()
     folder.mkdir(parents=True, exist_ok=True)
     _log_to(folder / "train.log")
     d = config.data
@@ -120,8 +122,9 @@ def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
     if trainer.accelerator.is_main_process:
         write_atomically(folder / "config.yaml", lambda path: path.write_text(dump_config(config)))
     logging.getLogger("audiocodec.train").info(
-        "training on %s, %d process(es); %d segments, %d silent utterances left out, audio %s",
+        "training on %s in %s, %d process(es); %d segments, %d silent utterances left out, audio %s",
         trainer.accelerator.device,
+        trainer.parts.precision,
         trainer.accelerator.num_processes,
         len(dataset),
         len(dataset.silent),

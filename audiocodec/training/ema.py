@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -29,7 +30,8 @@ class EMA:
         """Move the average towards `codec`."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(_averaged(self.average), _averaged(codec), 1 - decay)
+        average, trained = zip(*_moving(self.average, codec))
+        torch._foreach_lerp_(average, trained, 1 - decay)
 
     @torch.no_grad()
     def copy_quantizer(self, codec: Codec) -> None:
@@ -37,6 +39,12 @@ class EMA:
         self.average.quantizer.load_state_dict(codec.quantizer.state_dict())
 
 
-def _averaged(codec: Codec) -> list[Tensor]:
-    """Weights and buffers, but for whole numbers: those are constants."""
-    return [t.detach() for t in (*codec.parameters(), *codec.buffers()) if t.is_floating_point()]
+def _moving(average: Codec, codec: Codec) -> Iterator[tuple[Tensor, Tensor]]:
+    """What the steps move, in both codecs: weights that are trained, and buffers that are no whole numbers.
+
+    A frozen weight changes where a quantizer is started or a model taken over, and there the average is copied.
+    """
+    weights = zip(average.parameters(), codec.parameters(), strict=True)
+    yield from ((a.detach(), b.detach()) for a, b in weights if b.requires_grad)
+    buffers = zip(average.buffers(), codec.buffers(), strict=True)
+    yield from ((a, b) for a, b in buffers if b.is_floating_point())

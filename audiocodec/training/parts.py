@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import broadcast, gather_object
 from torch import nn
 
@@ -15,7 +16,10 @@ from audiocodec.build import build_codec, build_discriminators, refuse_too_large
 from audiocodec.config.schema import Config
 from audiocodec.training.compilation import compile_modules
 from audiocodec.training.ema import EMA
+from audiocodec.training.precision import usable
 from audiocodec.training.steps import DiscriminatorBundle
+
+log = logging.getLogger("audiocodec.train")
 
 
 class Parts:
@@ -23,6 +27,7 @@ class Parts:
 
     Attributes:
         accelerator: of Hugging Face Accelerate.
+        precision: what the networks compute in; `train.precision`, unless the processor has no bfloat16.
         raw_codec, raw_discriminators: the modules themselves.
         codec: wrapped; what a training step calls.
         discriminators: wrapped; None where the configuration has none.
@@ -41,15 +46,20 @@ class Parts:
             TrainingError: `train.compile`, and nothing can be compiled here.
         """
         self.config = config
+        self.precision, why = usable(config.train.precision, PartialState(cpu=device == "cpu").device)
         self.accelerator = Accelerator(
             cpu=device == "cpu",
-            mixed_precision="bf16" if config.train.precision == "bf16" else "no",
+            mixed_precision="bf16" if self.precision == "bf16" else "no",
             gradient_accumulation_steps=config.train.gradient_accumulation,
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
         )
+        if why and self.accelerator.is_main_process:
+            log.warning("%s", why)
         refuse_too_large(config.quantizer, True, self.accelerator.device)
         torch.manual_seed(config.seed)
         self.raw_codec = build_codec(config)
+        self.ema = EMA(self.raw_codec, config.train.ema_decay)  # before `forward` is wrapped: validated in float32
+        self.ema.average.to(self.accelerator.device)
         self.raw_discriminators = DiscriminatorBundle(build_discriminators(config))
         self.optimizers = {"codec": self._adamw(self.raw_codec, config.train.learning_rate)}
         self.codec = self._prepare(self.raw_codec)
@@ -58,7 +68,6 @@ class Parts:
             rate = config.train.discriminator_learning_rate
             self.optimizers["discriminators"] = self._adamw(self.raw_discriminators, rate)
             self.discriminators = self._prepare(self.raw_discriminators)
-        self.ema = EMA(self.raw_codec, config.train.ema_decay)
         if config.train.compile:
             compile_modules(self.raw_codec, self.raw_discriminators.discriminators)
 
