@@ -52,6 +52,7 @@ class Conv1d(nn.Module):
         self.pad_right = 0 if causal else total // 2
         self.pad_left = total - self.pad_right
         self.stride = stride
+        self.in_float32 = False  # whatever the autocast; set by `training.precision` where a kernel is wrong
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `x [B, C, S]` to `[B, C', S // stride]`."""
@@ -60,6 +61,12 @@ class Conv1d(nn.Module):
 
     def convolve(self, padded: Tensor) -> Tensor:
         """Convolve what has its padding, or the neighbours in its place."""
+        if self.in_float32:
+            with torch.autocast(padded.device.type, enabled=False):
+                return self._convolve(padded.float())
+        return self._convolve(padded)
+
+    def _convolve(self, padded: Tensor) -> Tensor:
         conv = self.conv
         return convolve(
             padded, conv.weight, conv.bias, stride=self.stride, dilation=conv.dilation[0], groups=conv.groups

@@ -16,7 +16,7 @@ from audiocodec.build import build_codec, build_discriminators, refuse_too_large
 from audiocodec.config.schema import Config
 from audiocodec.training.compilation import compile_modules
 from audiocodec.training.ema import EMA
-from audiocodec.training.precision import usable
+from audiocodec.training.precision import distrust_wrong_kernels, usable
 from audiocodec.training.steps import DiscriminatorBundle
 
 log = logging.getLogger("audiocodec.train")
@@ -68,6 +68,8 @@ class Parts:
             rate = config.train.discriminator_learning_rate
             self.optimizers["discriminators"] = self._adamw(self.raw_discriminators, rate)
             self.discriminators = self._prepare(self.raw_discriminators)
+        if self.precision == "bf16" and (wrong := distrust_wrong_kernels(self.raw_codec, self.accelerator.device)):
+            log.warning("float32 where this machine's bfloat16 kernel is wrong: %s", ", ".join(wrong))
         if config.train.compile:
             compile_modules(self.raw_codec, self.raw_discriminators.discriminators)
 

@@ -450,11 +450,11 @@ def test_search(recipe: Path) -> None:
     """Two rows of a tiny model; what is finished is not done again, a row that was changed is not taken for what it was."""
     head, *_ = (recipe / "conf" / "search.tsv").read_text().splitlines()
     rows = recipe / "conf" / "search.tsv"
-    rows.write_text(f"{head}\nplain\t-\t2\t\nnarrow\t-\t2\tquantizer.codebook_dim=4 train.seed_of_nothing=1\n")
+    rows.write_text(f"{head}\nplain\t-\t0.1\t\nnarrow\t-\t0.1\tquantizer.codebook_dim=4 train.seed_of_nothing=1\n")
     command = ["./search.sh", "--config", "mini", "--metrics", "stoi"]
     assert "train.seed_of_nothing" in run(command, recipe, 2).stderr
     assert (recipe / "search" / "scores" / "plain" / "summary.json").is_file()
-    rows.write_text(f"{head}\nplain\t-\t2\t\nslim\t-\t2\tquantizer.codebook_dim=4\n")
+    rows.write_text(f"{head}\nplain\t-\t0.1\t\nslim\t-\t0.1\tquantizer.codebook_dim=4\n")
     scored = fingerprint(recipe / "search" / "scores" / "plain")
     done = run(command, recipe)
     assert fingerprint(recipe / "search" / "scores" / "plain") == scored
@@ -464,12 +464,12 @@ def test_search(recipe: Path) -> None:
         summary = json.loads((recipe / "search" / "scores" / name / "summary.json").read_text())
         stoi = summary["measures"]["stoi"]["mean"]
         assert re.search(rf"^\| search/scores/{name} \| 2 \| {stoi:.3f} \[", page, re.MULTILINE)
-        assert re.search(rf"^\| {name} \| - \| 2 \| {changed} \| \d+ \|$", page, re.MULTILINE)
+        assert re.search(rf"^\| {name} \| - \| 0.1 \| {changed} \| \d+ \|$", page, re.MULTILINE)
         config = (recipe / "search" / "exp" / name / "config.yaml").read_text()
         assert bool(re.search(r"\bcodebook_dim: 4\b", config)) == bool(changed)
     summary_file = recipe / "search" / "scores" / "slim" / "summary.json"
     summary_file.write_text(summary_file.read_text().replace('"n_rows_with_failures": 0', '"n_rows_with_failures": 1'))
     assert "some utterances have no score, see search/scores/NAME/rows.jsonl: slim" in run(command, recipe, 1).stderr
-    rows.write_text(f"{head}\nslim\t-\t2\tquantizer.codebook_dim=6\n")
+    rows.write_text(f"{head}\nslim\t-\t0.1\tquantizer.codebook_dim=6\n")
     assert "search/exp/slim was made by other options or another row; remove it" in run(command, recipe, 2).stderr
     assert "conf/search.tsv has no row 'wide'" in run([*command, "--rows", "wide"], recipe, 2).stderr

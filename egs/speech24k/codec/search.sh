@@ -8,8 +8,8 @@ cd "$(dirname "$0")"
 . ./path.sh
 
 rows=                       # names in conf/search.tsv, separated by commas (default: all)
-config=speech_24k_small     # what is changed: a name in recipes/conf, or a file
-metrics=pesq,stoi,mel       # what to score
+config=speech_24k_search    # what is changed: a name in recipes/conf, or a file
+metrics=pesq,stoi,mel,dnsmos,level,pitch  # what to score
 . ../../../recipes/utils/parse_options.sh
 
 stop() { # stop STATUS MESSAGE
@@ -17,18 +17,12 @@ stop() { # stop STATUS MESSAGE
     exit "$1"
 }
 
-# train_row NAME BEGINS_WITH STEPS OVERRIDES
+# train_row NAME BEGINS_WITH MINUTES OVERRIDES
 train_row() {
-    local exp=search/exp/$1 setting settings=() words=() warmup=0 rate=3e-4
+    local exp=search/exp/$1 setting settings=() words=()
     read -ra words <<<"$4"
-    if [ "$2" = - ]; then
-        warmup=$((2 * $3 / 3)) rate=8e-4 # autoencoder first
-    else
-        settings+=(--init-from "$2")
-    fi
-    for setting in data.train=data/train data.valid= "train.steps=$3" "train.warmup_autoencoder_steps=$warmup" \
-        "train.learning_rate=$rate" train.lr_warmup_steps=50 train.lr_final_ratio=0.1 train.ema_decay=0.98 train.keep_checkpoints=1 \
-        "${words[@]}"; do
+    [ "$2" = - ] || settings+=(--init-from "$2" --set train.warmup_autoencoder_steps=0 --set train.learning_rate=5e-4)
+    for setting in data.train=data/train data.valid= "train.minutes=$3" "${words[@]}"; do
         settings+=(--set "$setting")
     done
     audiocodec train --config "$config" --exp "$exp" --resume "${settings[@]}"
@@ -61,19 +55,19 @@ for name in ${rows//,/ }; do
     [ "$(cat "search/exp/$name/row" 2>/dev/null || echo "$made")" = "$made" ] ||
         stop 2 "search/exp/$name was made by other options or another row; remove it and search/scores/$name"
     echo "$made" >"search/exp/$name/row"
-    begins=$(cut -f 2 <<<"$row") steps=$(cut -f 3 <<<"$row") changed=$(cut -f 4 <<<"$row")
+    begins=$(cut -f 2 <<<"$row") minutes=$(cut -f 3 <<<"$row") changed=$(cut -f 4 <<<"$row")
     if [ ! -e "search/scores/$name/summary.json" ]; then
-        train_row "$name" "$begins" "$steps" "$changed"
+        train_row "$name" "$begins" "$minutes" "$changed"
         score_row "$name"
     fi
     scores+=("search/scores/$name")
     grep -q '"n_rows_with_failures": 0' "search/scores/$name/summary.json" || unscored+=" $name"
     seconds=$(sed 's/.*"seconds": \([0-9.]*\).*/\1/' "search/exp/$name/runs.jsonl" | awk '{sum += $1} END {printf "%.0f", sum}')
-    times+=("| $name | $begins | $steps | $changed | $seconds |")
+    times+=("| $name | $begins | $minutes | $changed | $seconds |")
 done
 audiocodec evaluate --quiet --results-md search/RESULTS.md --results-command "./search.sh ${GIVEN_OPTIONS[*]}" "${scores[@]}"
 {
-    printf '\n| run | begins with | steps | changed | training, s |\n|---|---|---|---|---|\n'
+    printf '\n| run | begins with | minutes | changed | training, s |\n|---|---|---|---|---|\n'
     printf '%s\n' "${times[@]}"
 } >>search/RESULTS.md
 cat search/RESULTS.md
