@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from training_run import config, stopping_at, trainer
 
+from audiocodec.data.dataset import Crop
 from audiocodec.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -117,8 +119,8 @@ class Recording(Trainer):
 
     micro: list[dict[str, Tensor]]
 
-    def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool) -> dict[str, Tensor]:
-        values = super()._micro_step(wav, adversarial, judge)
+    def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool, crops: Sequence[Crop] = ()) -> dict[str, Tensor]:
+        values = super()._micro_step(wav, adversarial, judge, crops)
         self.micro = [*getattr(self, "micro", []), dict(values)]
         return values
 
