@@ -18,7 +18,7 @@ from audiocodec.losses.adversarial import discriminator_loss, pair_accuracy
 from audiocodec.nn import discriminator
 from audiocodec.nn.discriminator import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator
 
-RATE, LEVEL, SEGMENT = 24_000, -24.0, 12_000
+RATE, LEVEL, SEGMENT = 24_000, -24.0, 6_000
 AUDIO = Path(__file__).parents[2] / "egs" / "mini" / "codec" / "local" / "audio"
 KINDS = ("ms_stft", "mpd")
 

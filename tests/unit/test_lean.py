@@ -86,10 +86,10 @@ def test_discriminators_of_a_lean_state_are_taken(tmp_path: Path) -> None:
     lean.save(tmp_path, config(), build_codec(config()), source, {"step": 3, "quantizer_started": True})
     target = DiscriminatorBundle(build_discriminators(config()))
     wav = 0.1 * torch.randn(2, 1, 800)
-    before, wanted = ([s.detach() for judged in b(wav) for s, _ in judged] for b in (target, source))
+    before, wanted = ([s.detach() for judged, _ in b(wav, wav) for s, _ in judged] for b in (target, source))
     taken = take_discriminators(target, checkpoint.resolve(tmp_path))
     assert taken is not None and taken.loaded and not taken.fresh + taken.resized + taken.unused
-    found = [s.detach() for judged in target(wav) for s, _ in judged]
+    found = [s.detach() for judged, _ in target(wav, wav) for s, _ in judged]
     for a, b, c in zip(found, wanted, before, strict=True):
         assert float((a - b).norm()) < 0.01 * float((c - b).norm())
 

@@ -41,7 +41,7 @@ def config(minutes: float) -> Config:
         learning_rate=2.0,
         discriminator_learning_rate=1.0,
     )
-    return Config(train=train, discriminator=DiscriminatorConfig(start_step=500))
+    return Config(train=train, discriminator=DiscriminatorConfig(start_step=500, alone_steps=40))
 
 
 @pytest.mark.parametrize(
@@ -88,19 +88,19 @@ def test_by_steps_time_does_not_matter(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "place", "quantizes", "judges", "codec", "judging"),
+    ("seconds", "place", "quantizes", "judges", "hears", "codec", "judging"),
     [
-        (0, 0, False, False, 0.02, 0),
-        (6, 50, False, False, 1.02, 0),
-        (12, 100, True, False, 2.0, 0),
-        (60, 500, True, True, 0.2 + 1.8 * (1 + math.cos(math.pi * 4 / 9)) / 2, 0.01),
-        (66, 550, True, True, 0.2 + 1.8 * (1 + math.cos(math.pi / 2)) / 2, 0.51),
-        (120, 1000, True, True, 0.2, 0.1),
-        (500, 1000, True, True, 0.2, 0.1),
+        (0, 0, False, False, False, 0.02, 0),
+        (6, 50, False, False, False, 1.02, 0),
+        (12, 100, True, False, False, 2.0, 0),
+        (60, 500, True, True, False, 0.2 + 1.8 * (1 + math.cos(math.pi * 4 / 9)) / 2, 0.01),
+        (66, 550, True, True, True, 0.2 + 1.8 * (1 + math.cos(math.pi / 2)) / 2, 0.51),
+        (120, 1000, True, True, True, 0.2, 0.1),
+        (500, 1000, True, True, True, 0.2, 0.1),
     ],
 )
 def test_by_minutes_steps_are_shares(
-    clock: Clock, seconds: float, place: float, quantizes: bool, judges: bool, codec: float, judging: float
+    clock: Clock, seconds: float, place: float, quantizes: bool, judges: bool, hears: bool, codec: float, judging: float
 ) -> None:
     run = Schedule(config(2))
     run.start()
@@ -109,7 +109,7 @@ def test_by_minutes_steps_are_shares(
     for step in (0, 10**9):  # however many updates there were
         assert run.place(step) == pytest.approx(place)
         assert run.over(step) == (seconds >= 120)
-    assert (run.quantizes(place), run.judges(place)) == (quantizes, judges)
+    assert (run.quantizes(place), run.judges(place), run.hears(place)) == (quantizes, judges, hears)
     assert run.rates(place) == pytest.approx({"codec": codec, "discriminators": judging})
     assert run.seconds_left(5, 1.0) == 120 - seconds
 
