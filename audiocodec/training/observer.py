@@ -65,7 +65,7 @@ class Observer:
         recent, self._recent = self._recent, []
         names = dict.fromkeys(name for values in recent for name in values)
         means = {name: torch.stack([values[name] for values in recent if name in values]).mean() for name in names}
-        scalars = {name: float(value) for name, value in means.items()}
+        scalars = dict(zip(means, torch.stack(list(means.values())).tolist())) if means else {}
         scalars |= self.statistics.summary()
         for line in self.alarm.observe(scalars, len(recent)):
             log.warning("step %d: %s", step, line)

@@ -219,7 +219,7 @@ class Trainer:
 
     def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool, crops: Sequence[Crop] = ()) -> Values:
         """Gradients of one micro-batch, cut at `crops`."""
-        wav = self.augmentation(wav.to(self.accelerator.device))
+        wav = self.augmentation(wav.to(self.accelerator.device, non_blocking=True))
         pitch: Pitch | None = of_hertz(self.pitch.of(crops, wav)) if self.pitch and crops else None
         raw = self.parts.raw_discriminators
         with self.accelerator.autocast():
@@ -261,7 +261,7 @@ class Trainer:
     ) -> None:
         """Clip, check and apply the gradients that have been gathered."""
         values |= self.parts.clip(judge)
-        bad = self.parts.any_process(not all(bool(torch.isfinite(value).all()) for value in values.values()))
+        bad = not self.parts.finite(values.values())
         if self.accelerator.num_processes > 1:
             for buffer in (self.parts.raw_codec.scale.mean, self.parts.raw_codec.scale.rms):
                 buffer.copy_(self.accelerator.reduce(buffer, reduction="mean"))
@@ -352,4 +352,5 @@ class Trainer:
             processes=self.accelerator.num_processes,
             workers=self.config.data.workers,
             audio=self.audio,
+            pin=self.accelerator.device.type == "cuda",
         )
