@@ -148,7 +148,7 @@ class Trainer:
                         book.scalars(self._collect(), self.step, self._pace(first, started))
                 now = self.schedule.place(self.step)
                 if due(t.valid_interval, place, now):
-                    self.observer.validate(book, self.steps.spectral, self.step, self.quantizer_started)
+                    self._validate(book)
                 if due(t.checkpoint_interval, place, now):
                     self._save()
                 self.keeper.save_lean(self._facts())
@@ -285,6 +285,11 @@ class Trainer:
         scalars = self.observer.collect(self.step)
         rate = float(self.parts.optimizers["codec"].param_groups[0]["lr"])
         return scalars | {"train/learning_rate": rate, "train/skipped_steps": float(self.guard.skipped)}
+
+    def _validate(self, book: Logbook) -> None:
+        last, left = self.schedule.over(self.step), self.deadline.left()
+        quantize, spectral = self.quantizer_started, self.steps.spectral
+        self.observer.validate(book, spectral, self.step, quantize, last=last, left=left)
 
     def _facts(self) -> dict[str, Any]:
         """What a state says of this process besides weights, for JSON."""
