@@ -122,6 +122,7 @@ class Trainer:
             The step reached.
 
         Raises:
+            CheckpointError: the disk has no room for a checkpoint, or one cannot be written.
             TrainingError: not finite again and again, or a step failed.
         """
         t, first = self.config.train, self.step
@@ -131,6 +132,7 @@ class Trainer:
         main = self.accelerator.is_main_process
         book = Logbook(self.folder / "tensorboard", active=main, first_step=first, last_step=last)
         try:
+            self.keeper.need_space()
             if self.step == 0:
                 self._save()
             self.schedule.start()
