@@ -125,6 +125,7 @@ _MAXIMUMS: dict[str, float] = {
     "quantizer.num_codebooks": MAX_CODEBOOKS,
 }
 _ABOVE_ZERO = (
+    "train.valid_share",
     "quantizer.entropy_temperature",
     "data.segment_seconds",
     "train.clip_norm",
@@ -134,6 +135,7 @@ _SHARES = (
     "quantizer.dropout",
     *(f"data.augment.{kind}" for kind in ("talker", "room", "noise", "telephone", "clipping", "gap")),
     "train.lr_final_ratio",
+    "train.valid_share",
     "train.alarm_usage",
     "train.alarm_dimension",
 )

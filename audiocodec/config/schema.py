@@ -176,6 +176,7 @@ class TrainConfig:
     keep_checkpoints: int = 3
     lean_minutes: float = 0.0  # a state small enough to travel is written so often, and at the end; 0: never
     valid_interval: int = 1000
+    valid_share: float = 0.02  # of the time: a validation that would take more of it, but for the last one, is left out
     valid_utterances: int = 16
     valid_scores: tuple[str, ...] = ()  # pesq | stoi | level, computed at each validation beside the distances
     log_interval: int = 50

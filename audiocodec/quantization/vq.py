@@ -98,8 +98,8 @@ class EMAVQ(CodebookStage):
     @torch.no_grad()
     def update(self, latents: Tensor, codes: Tensor, seed: int) -> None:
         """Move the averages; `latents [N, D]` and `codes [N]` are those of the step, of all processes."""
-        size, share = self.codebook_size, 1 - self.decay
-        sizes = torch.bincount(codes, minlength=size).to(self.counts)
+        share = 1 - self.decay
+        sizes = torch.zeros_like(self.counts).index_add_(0, codes, self.counts.new_ones(len(codes)))
         sums = torch.zeros_like(self.codebook).index_add_(0, codes, latents.float())
         kept = self.decay * self.counts
         counts = kept + share * sizes
@@ -111,11 +111,11 @@ class EMAVQ(CodebookStage):
 
     def _replace(self, latents: Tensor, seed: int) -> None:
         """Move the least used of the codes under the threshold, each to a latent of its own."""
-        dead = int((self.counts < self.replace_below).sum())
-        drawn = torch.randperm(len(latents), generator=torch.Generator().manual_seed(seed))[:dead].to(latents.device)
-        where = self.counts.topk(len(drawn), largest=False).indices
-        self.codebook[where] = latents[drawn]
-        self.counts[where] = self.replace_below
+        drawn = torch.randperm(len(latents), generator=torch.Generator().manual_seed(seed))[: self.codebook_size]
+        counts, where = self.counts.topk(len(drawn), largest=False)
+        dead = counts < self.replace_below
+        self.codebook[where] = torch.where(dead[:, None], latents[drawn.to(latents.device)], self.codebook[where])
+        self.counts[where] = torch.where(dead, self.replace_below, counts)
 
 
 class KMeans(CodebookStage):

@@ -27,6 +27,7 @@ class CodebookUpdates:
         Args:
             quantizer: the trained codec's, unwrapped.
         """
+        self._all_used = quantizer.dropout == 0  # else which frames a stage was given is looked up on the device
         self._stages = {
             k: stage
             for k, stage in enumerate(quantizer.stages)
@@ -54,8 +55,10 @@ class CodebookUpdates:
         for k, parts in self._parts.items():
             if parts:
                 latents, codes, used = (gather(torch.cat(tensors)) for tensors in zip(*parts))
-                if bool(used.any()):
-                    self._stages[k].update(latents[used], codes[used], seed)
+                if not self._all_used:
+                    latents, codes = latents[used], codes[used]
+                if len(latents):
+                    self._stages[k].update(latents, codes, seed)
         self.reset()
 
     def reset(self) -> None:

@@ -33,6 +33,7 @@ class Feeder:
         processes: int,
         workers: int,
         audio: DeviceAudio | None = None,
+        pin: bool = False,
     ) -> None:
         """Start serving.
 
@@ -44,6 +45,7 @@ class Feeder:
             processes: how many there are.
             workers: threads that read ahead; 0 reads when asked.
             audio: that of `dataset` on a device, where the segments are then cut; threads draw no more than the places.
+            pin: put batches on the CPU where a GPU can fetch them while it works on others.
         """
         self.dataset, self.batch_size, self.position = dataset, batch_size, position
         self.rank, self.processes = rank, processes
@@ -52,6 +54,7 @@ class Feeder:
         self._depth = 4 if workers else 0
         self._read: Callable[[int, int], Any] = dataset.segment if audio is None else dataset.crop
         self._together: Callable[[list[Any]], Tensor] = _stacked if audio is None else audio.segments
+        self._pin = pin and audio is None
 
     def next(self) -> tuple[Tensor, list[tuple[int, int]]]:
         """The next micro-batch `[B, 1, S]` float32, on the CPU or where the audio is, and its (epoch, index) pairs."""
@@ -64,7 +67,8 @@ class Feeder:
                 self._ahead.append([self._pool.submit(self._read, *item) for item in later])
             read = [future.result() for future in self._ahead.popleft()]
         self.position += self.batch_size * self.processes
-        return self._together(read), items
+        batch = self._together(read)
+        return batch.pin_memory() if self._pin else batch, items
 
     def close(self) -> None:
         """Stop reading ahead."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
@@ -9,10 +11,13 @@ from typing import Any
 
 from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
+from audiocodec.errors import CheckpointError
 from audiocodec.training import lean, state
 from audiocodec.training.latents import calibrate
 from audiocodec.training.parts import Parts
 from audiocodec.training.schedule import Deadline
+
+log = logging.getLogger("audiocodec.train")
 
 
 class Keeper:
@@ -31,6 +36,28 @@ class Keeper:
         self.checkpoints, self.lean = folder / "checkpoints", folder / "lean"
         self.config, self.dataset, self.parts, self.deadline = config, dataset, parts, deadline
         self._written = monotonic()  # the last lean state, or the beginning
+
+    def need_space(self) -> None:
+        """See whether the disk has room for what the run will write, before it begins.
+
+        Raises:
+            CheckpointError: not even for one checkpoint.
+        """
+        size, free = self._checkpoint_bytes(), shutil.disk_usage(self.checkpoints.parent).free
+        wanted = size * max(
+            1, self.config.train.keep_checkpoints + 1 - state.count(self.checkpoints)
+        )  # one more, a while
+        if free < size:
+            raise CheckpointError(f"{self.checkpoints}: a checkpoint takes {_gb(size)}, {_gb(free)} are free")
+        if free < wanted:
+            log.warning("%s: checkpoints will take %s more, %s are free", self.checkpoints, _gb(wanted), _gb(free))
+
+    def _checkpoint_bytes(self) -> int:
+        """Of a checkpoint when all that is trained has been: weights, average and exported average, and two moments."""
+        sizes: dict[str, int] = {}
+        for name, module in self.parts.modules.items():
+            sizes[name] = sum(tensor.nbytes for tensor in module.state_dict().values())
+        return 5 * sizes["codec"] + 3 * sizes.get("discriminators", 0)
 
     @property
     def newest(self) -> Path | None:
@@ -88,3 +115,7 @@ class Keeper:
         values = state.load(folder, self.config, self.parts.modules, self.parts.optimizers)
         self.deadline.saves.setdefault("checkpoint", monotonic() - begun)  # the best guess until one is written
         return values
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.3g} GB"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from audiocodec.training.flops import Meter
 from audiocodec.training.latents import calibrate
 from audiocodec.training.logbook import Logbook
 from audiocodec.training.parts import Parts
+from audiocodec.training.schedule import Allowance
 from audiocodec.training.statistics import CodebookStatistics
 
 log = logging.getLogger("audiocodec.train")
@@ -42,6 +44,7 @@ class Observer:
         self.statistics = CodebookStatistics(q.num_codebooks, q.codebook_size, device)
         self.alarm = CollapseAlarm(config)
         self.meter = Meter(config, device)
+        self.validating, self._references_written = Allowance(config.train.valid_share), False
         self._recent: list[Mapping[str, Tensor]] = []  # of the steps since the last line of the log
 
     def add_output(self, output: CodecOutput) -> None:
@@ -65,29 +68,45 @@ class Observer:
         recent, self._recent = self._recent, []
         names = dict.fromkeys(name for values in recent for name in values)
         means = {name: torch.stack([values[name] for values in recent if name in values]).mean() for name in names}
-        scalars = {name: float(value) for name, value in means.items()}
+        scalars = dict(zip(means, torch.stack(list(means.values())).tolist())) if means else {}
         scalars |= self.statistics.summary()
         for line in self.alarm.observe(scalars, len(recent)):
             log.warning("step %d: %s", step, line)
         self.statistics.reset()
         return scalars | (self.meter.read() if self.parts.accelerator.is_main_process else {})
 
-    def validate(self, book: Logbook, spectral: SpectralLoss, step: int, quantize: bool) -> None:
-        """Measure the average on the validation audio and write that, and examples.
+    def validate(
+        self, book: Logbook, spectral: SpectralLoss, step: int, quantize: bool, *, last: bool, left: float
+    ) -> None:
+        """Measure the average on the validation audio and write that, and examples; not if that would take too long.
 
         Args:
             book: to write into.
             spectral: the training loss.
             step: of the run.
             quantize: False while the autoencoder warms up.
+            last: the run ends: whatever share of the time it takes.
+            left: seconds to the run's deadline.
         """
-        if not self.valid:
+        if not self.valid or self.validating.seconds > left or not (last or self.validating.allows()):
             return
         average, c = self.parts.ema.average, self.config
-        calibrate(average, self.dataset, c)
-        values, examples = validation.validate(average, self.valid, spectral, quantize, c.train.valid_scores)
-        book.scalars(values, step, "validation")
+        with self.validating.spending(), _varying_lengths():
+            calibrate(average, self.dataset, c)
+            values, examples = validation.validate(average, self.valid, spectral, quantize, c.train.valid_scores)
+        book.scalars(values, step, f"validation, {self.validating.seconds:.1f} s")
         for example in examples:
-            if step == c.train.valid_interval:
+            if not self._references_written:
                 book.audio(f"reference/{example.name}", example.reference, c.sample_rate, step)
             book.audio(f"estimate/{example.name}", example.estimate, c.sample_rate, step)
+        self._references_written = True
+
+
+@contextlib.contextmanager
+def _varying_lengths() -> Iterator[None]:
+    """Let cuDNN not look for the fastest way of each convolution at every new length of an utterance."""
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from audiocodec.training.precision import distrust_wrong_kernels, usable
 from audiocodec.training.steps import DiscriminatorBundle
 
 log = logging.getLogger("audiocodec.train")
+FUSED = ("cpu", "cuda")  # devices with one kernel for all of AdamW; its step count lies there, and no step waits for it
 
 
 class Parts:
@@ -56,6 +57,8 @@ class Parts:
         if why and self.accelerator.is_main_process:
             log.warning("%s", why)
         refuse_too_large(config.quantizer, True, self.accelerator.device)
+        if self.accelerator.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # all segments have one length
         torch.manual_seed(config.seed)
         self.raw_codec = build_codec(config)
         self.ema = EMA(self.raw_codec, config.train.ema_decay)  # before `forward` is wrapped: validated in float32
@@ -87,10 +90,10 @@ class Parts:
 
     def clip(self, with_discriminators: bool) -> dict[str, torch.Tensor]:
         """Clip the gradients; returns their norms before that."""
-        t, clip = self.config.train, self.accelerator.clip_grad_norm_
-        norms = {"gradient/codec": clip(self.raw_codec.parameters(), t.clip_norm)}
+        t = self.config.train
+        norms = {"gradient/codec": _clip(self.raw_codec, t.clip_norm)}
         if with_discriminators:
-            norms["gradient/discriminators"] = clip(self.raw_discriminators.parameters(), t.discriminator_clip_norm)
+            norms["gradient/discriminators"] = _clip(self.raw_discriminators, t.discriminator_clip_norm)
         return norms
 
     def update(self, with_discriminators: bool) -> None:
@@ -115,11 +118,10 @@ class Parts:
                     stack.enter_context(self.accelerator.no_sync(self.discriminators))
             yield
 
-    def any_process(self, flag: bool) -> bool:
-        """Whether `flag` is set on any process."""
-        if self.accelerator.num_processes == 1:
-            return flag
-        return float(self.accelerator.reduce(torch.tensor([float(flag)], device=self.accelerator.device))) > 0
+    def finite(self, values: Iterable[torch.Tensor]) -> bool:
+        """Whether all of these scalars are finite, on every process: the one time that a step waits for the device."""
+        bad = torch.stack(list(values)).isfinite().logical_not().any().float()
+        return float(self.accelerator.reduce(bad) if self.accelerator.num_processes > 1 else bad) == 0
 
     def agree(self, stop: bool, seconds: float) -> tuple[bool, float]:
         """Whether any process wants to stop, and the first one's `seconds`: the same answer on all of them."""
@@ -148,7 +150,13 @@ class Parts:
     def _adamw(self, module: nn.Module, rate: float) -> torch.optim.AdamW:
         t = self.config.train
         trained = [p for p in module.parameters() if p.requires_grad]
-        return torch.optim.AdamW(trained, rate, betas=t.betas, weight_decay=t.weight_decay)
+        fused = self.accelerator.device.type in FUSED
+        return torch.optim.AdamW(trained, rate, betas=t.betas, weight_decay=t.weight_decay, fused=fused)
 
     def _prepare(self, module: nn.Module) -> Any:
         return self.accelerator.prepare(module)
+
+
+def _clip(module: nn.Module, largest: float) -> torch.Tensor:
+    """Scale the gradients of a module down to a norm of `largest`; returns what it was, without waiting for the device."""
+    return torch.nn.utils.clip_grad_norm_(module.parameters(), largest, foreach=True)

@@ -8,7 +8,9 @@ the monotonic clock's: a wall clock that is set changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from time import monotonic
 
 from audiocodec.config.schema import Config
@@ -98,6 +100,34 @@ def learning_rate(config: Config, base: float, place: float, first: int = 0) -> 
         return base * min(1.0, (place - first + 1) / t.lr_warmup_steps)
     progress = min(1.0, (place - first - t.lr_warmup_steps) / max(1, t.steps - first - t.lr_warmup_steps))
     return base * (t.lr_final_ratio + (1 - t.lr_final_ratio) * (1 + math.cos(progress * math.pi)) / 2)
+
+
+class Allowance:
+    """Keeps what is done now and then, and how long that takes nobody knows before, to a share of the time.
+
+    Attributes:
+        seconds: that it took the last time; 0 before the first.
+    """
+
+    def __init__(self, share: float) -> None:
+        """Nothing is spent.
+
+        Args:
+            share: of the time, above 0; 1: all of it.
+        """
+        self.share, self.seconds, self._ended = share, 0.0, -math.inf
+
+    def allows(self) -> bool:
+        """Whether enough time has gone by since the last time."""
+        return monotonic() - self._ended >= self.seconds * (1 / self.share - 1)
+
+    @contextlib.contextmanager
+    def spending(self) -> Iterator[None]:
+        """Take the time of what is done inside."""
+        begun = monotonic()
+        yield
+        self._ended = monotonic()
+        self.seconds = self._ended - begun
 
 
 class Deadline:

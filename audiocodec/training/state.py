@@ -108,6 +108,11 @@ def latest(checkpoints: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def count(checkpoints: Path) -> int:
+    """How many checkpoints a folder holds."""
+    return len(_all(checkpoints))
+
+
 def prune(checkpoints: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints."""
     for path in _all(checkpoints)[:-keep]:

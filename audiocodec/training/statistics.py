@@ -32,7 +32,9 @@ class CodebookStatistics:
             return
         codes = output.quantizer.codes
         for k in range(codes.shape[1]):
-            counts = torch.bincount(codes[:, k].flatten(), minlength=self.counts.shape[1]).float()
+            chosen = codes[:, k].flatten()
+            ones = self.counts.new_ones(len(chosen))  # bincount would wait for the device, to look for the largest code
+            counts = torch.zeros_like(self.counts[k]).index_add_(0, chosen, ones)
             self.counts[k] += counts
             self.different[k] += (counts > 0).sum() / codes[:, k].numel()
         self.errors[: codes.shape[1]] += output.quantizer.errors

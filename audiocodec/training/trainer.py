@@ -122,6 +122,7 @@ class Trainer:
             The step reached.
 
         Raises:
+            CheckpointError: the disk has no room for a checkpoint, or one cannot be written.
             TrainingError: not finite again and again, or a step failed.
         """
         t, first = self.config.train, self.step
@@ -131,6 +132,7 @@ class Trainer:
         main = self.accelerator.is_main_process
         book = Logbook(self.folder / "tensorboard", active=main, first_step=first, last_step=last)
         try:
+            self.keeper.need_space()
             if self.step == 0:
                 self._save()
             self.schedule.start()
@@ -148,7 +150,7 @@ class Trainer:
                         book.scalars(self._collect(), self.step, self._pace(first, started))
                 now = self.schedule.place(self.step)
                 if due(t.valid_interval, place, now):
-                    self.observer.validate(book, self.steps.spectral, self.step, self.quantizer_started)
+                    self._validate(book)
                 if due(t.checkpoint_interval, place, now):
                     self._save()
                 self.keeper.save_lean(self._facts())
@@ -219,7 +221,7 @@ class Trainer:
 
     def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool, crops: Sequence[Crop] = ()) -> Values:
         """Gradients of one micro-batch, cut at `crops`."""
-        wav = self.augmentation(wav.to(self.accelerator.device))
+        wav = self.augmentation(wav.to(self.accelerator.device, non_blocking=True))
         pitch: Pitch | None = of_hertz(self.pitch.of(crops, wav)) if self.pitch and crops else None
         raw = self.parts.raw_discriminators
         with self.accelerator.autocast():
@@ -261,7 +263,7 @@ class Trainer:
     ) -> None:
         """Clip, check and apply the gradients that have been gathered."""
         values |= self.parts.clip(judge)
-        bad = self.parts.any_process(not all(bool(torch.isfinite(value).all()) for value in values.values()))
+        bad = not self.parts.finite(values.values())
         if self.accelerator.num_processes > 1:
             for buffer in (self.parts.raw_codec.scale.mean, self.parts.raw_codec.scale.rms):
                 buffer.copy_(self.accelerator.reduce(buffer, reduction="mean"))
@@ -285,6 +287,11 @@ class Trainer:
         scalars = self.observer.collect(self.step)
         rate = float(self.parts.optimizers["codec"].param_groups[0]["lr"])
         return scalars | {"train/learning_rate": rate, "train/skipped_steps": float(self.guard.skipped)}
+
+    def _validate(self, book: Logbook) -> None:
+        last, left = self.schedule.over(self.step), self.deadline.left()
+        quantize, spectral = self.quantizer_started, self.steps.spectral
+        self.observer.validate(book, spectral, self.step, quantize, last=last, left=left)
 
     def _facts(self) -> dict[str, Any]:
         """What a state says of this process besides weights, for JSON."""
@@ -352,4 +359,5 @@ class Trainer:
             processes=self.accelerator.num_processes,
             workers=self.config.data.workers,
             audio=self.audio,
+            pin=self.accelerator.device.type == "cuda",
         )

@@ -11,7 +11,20 @@ from training_run import tensors
 
 from audiocodec.cli.main import main
 
-LACKING = ("soundfile", "soxr", "librosa", "scipy", "pesq", "pystoi", "matplotlib", "numba", "sklearn", "onnxruntime")
+LACKING = (
+    "soundfile",
+    "soxr",
+    "librosa",
+    "scipy",
+    "pesq",
+    "pystoi",
+    "matplotlib",
+    "numba",
+    "sklearn",
+    "onnxruntime",
+    "swift_f0",
+    "pyworld",
+)
 # Nothing of LACKING can be imported: neither by this package nor by those that training needs.
 BARE = f"""\
 import sys
@@ -54,3 +67,11 @@ def test_what_lacks_is_said(tmp_path: Path, command: list[str]) -> None:
     rate = [*command, "--set", "train.valid_scores=[stoi]"]
     assert "train.valid_scores: stoi needs pystoi" in bare(rate, status=2)
     assert main([*rate, "--dry-run"]) == 0
+
+
+def test_a_voiced_decoder_trains_on_pitch_that_was_found_before(tmp_path: Path, command: list[str]) -> None:
+    voiced = [*command, "--set", "model.decoder.kind=voiced", "--set", "train.steps=2"]
+    assert main(voiced) == 0  # keeps the pitch with the data
+    voiced[voiced.index("--exp") + 1] = str(tmp_path / "bare")
+    bare(voiced)
+    assert any("decoder.voice." in name for name in tensors(tmp_path / "bare", 2))

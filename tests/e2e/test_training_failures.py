@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from torch import Tensor
 from training_run import config, trainer
 
 from audiocodec.cli.main import main
-from audiocodec.errors import TrainingError
-from audiocodec.training import crash
+from audiocodec.errors import CheckpointError, TrainingError
+from audiocodec.training import crash, keeper
 from audiocodec.training.feeder import Feeder
 from audiocodec.training.steps import Steps
 
@@ -97,3 +98,23 @@ def test_an_interrupt_is_no_failure(tmp_path: Path, data: Path, monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt):
         trainer(config(), tmp_path, data).run()
     assert not (tmp_path / "crash").exists()
+
+
+@pytest.mark.parametrize(("checkpoints", "begins"), [(0.9, False), (3.9, True), (4.1, True)])
+def test_a_disk_that_is_too_small_is_told_before_the_first_step(
+    checkpoints: float, begins: bool, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Three are kept, and a fourth is there while the oldest goes."""
+    trainer(config(), tmp_path / "whole", data).run()
+    folder = tmp_path / "whole" / "checkpoints" / "step_00000004"
+    # Without headers and JSON, which are large for weights as few as these.
+    size = sum(tensor.nbytes for path in folder.glob("*.safetensors") for tensor in load_file(path).values())
+    monkeypatch.setattr(keeper.shutil, "disk_usage", lambda path: SimpleNamespace(free=int(checkpoints * size)))
+    run = trainer(config(), tmp_path / "small", data)
+    if not begins:
+        with pytest.raises(CheckpointError, match=r"small/checkpoints: a checkpoint takes .* GB, .* GB are free"):
+            run.run()
+        assert run.step == 0 and not run.keeper.checkpoints.exists()
+        return
+    assert run.run() == 4
+    assert ("checkpoints will take" in caplog.text) == (checkpoints < 4)

@@ -173,3 +173,29 @@ def test_training_normalises_the_latents_of_each_batch(tmp_path: Path, data: Pat
     output = run.parts.raw_codec(run.feeder.next()[0])
     assert float(output.latents.detach().square().mean().sqrt()) == pytest.approx(1, rel=1e-3)
     assert float(run.parts.raw_codec.scale.batches) == before + 1
+
+
+def test_the_optimizer_in_one_kernel_is_adamw(tmp_path: Path, data: Path) -> None:
+    """Against AdamW's equations (arXiv 1711.05101, algorithm 2) in float64, over three steps."""
+    rate, decay, (first, second) = 0.01, 0.1, (0.8, 0.99)
+    keys = f"learning_rate={rate} weight_decay={decay} betas=[{first},{second}] lr_final_ratio=1"
+    run = ready(" ".join(f"train.{key}" for key in keys.split()) + f" {START}", tmp_path, data)
+    optimizer = run.parts.optimizers["codec"]
+    assert optimizer.defaults["fused"]
+    run.parts.set_learning_rates({"codec": rate, "discriminators": rate})
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    expected = [p.detach().double() for p in parameters]
+    moments = [(torch.zeros_like(e), torch.zeros_like(e)) for e in expected]
+    torch.manual_seed(0)
+    for step in range(1, 4):
+        for i, p in enumerate(parameters):
+            p.grad = torch.randn_like(p)
+            m, v = moments[i]
+            m = first * m + (1 - first) * p.grad.double()
+            v = second * v + (1 - second) * p.grad.double() ** 2
+            moments[i] = m, v
+            direction = m / (1 - first**step) / ((v / (1 - second**step)).sqrt() + 1e-8)
+            expected[i] = expected[i] - rate * decay * expected[i] - rate * direction
+        optimizer.step()
+    for p, e in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(p.detach().double(), e, rtol=1e-5, atol=1e-6)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from pesq import pesq
 from pystoi import stoi
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_run import config
+from training_run import config, trainer
 from workspace import CHECKOUT
 
 from audiocodec.cli.main import main
@@ -24,7 +25,8 @@ from audiocodec.data.manifest import read_folder
 from audiocodec.errors import ManifestError
 from audiocodec.losses.spectral import SpectralLoss
 from audiocodec.metrics.level import level
-from audiocodec.training import validation
+from audiocodec.training import schedule, validation
+from audiocodec.training.trainer import Trainer
 from audiocodec.training.validation import read_utterances
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -115,3 +117,44 @@ def test_scores_that_cannot_be_computed_are_said_before_the_training(
     assert main([*command, "--set", "train.valid_scores=[stoi]"]) == 2
     assert "train.valid_scores: stoi needs pystoi " in capsys.readouterr().err
     assert not (tmp_path / "exp" / "checkpoints").exists()
+
+
+def _slow(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Steps of 10 s and validations of 20 s, on a clock of their own: the time."""
+    now, take, validate = [0.0], Trainer._take_step, validation.validate
+
+    def slow_step(run: Trainer) -> object:
+        now[0] += 10
+        return take(run)
+
+    def slow_validation(*args: Any) -> object:
+        now[0] += 20
+        return validate(*args)
+
+    for module in (schedule, time):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Trainer, "_take_step", slow_step)
+    monkeypatch.setattr(validation, "validate", slow_validation)
+    return now
+
+
+@pytest.mark.parametrize(("share", "steps"), [("0.1", [1, 19, 37, 40]), ("1", list(range(1, 41)))])
+def test_validation_takes_no_more_than_its_share_of_the_time(
+    share: str, steps: list[int], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a tenth 180 s lie between the end of one and the beginning of the next; the last is done in any case."""
+    _slow(monkeypatch)
+    trainer(config(f"train.steps=40 train.valid_interval=1 train.valid_share={share}"), tmp_path, data).run()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("valid/mel")] == steps
+    assert [event.step for event in events.Audio("reference/u0/audio")] == [1]
+
+
+def test_no_validation_is_begun_that_would_outlast_the_deadline(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _slow(monkeypatch)
+    made = config("train.steps=100 train.valid_interval=1 train.valid_share=1")
+    assert trainer(made, tmp_path, data).run(deadline=85) == 4  # at 30, 60 and 70 s (no room for another 20), 80
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("valid/mel")] == [1, 2]

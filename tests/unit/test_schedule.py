@@ -11,7 +11,7 @@ import pytest
 from audiocodec.config.checks import check
 from audiocodec.config.schema import Config, DiscriminatorConfig, TrainConfig
 from audiocodec.training import schedule
-from audiocodec.training.schedule import Deadline, Schedule, due, learning_rate
+from audiocodec.training.schedule import Allowance, Deadline, Schedule, due, learning_rate
 
 
 class Clock:
@@ -158,3 +158,24 @@ def test_the_deadline_leaves_time_for_a_step_and_a_save(clock: Clock) -> None:
 
 def test_minutes_below_zero_are_refused() -> None:
     assert check(config(-1)) == [("train.minutes", "got -1, need at least 0")]
+
+
+def test_what_is_done_now_and_then_takes_no_more_than_its_share(clock: Clock) -> None:
+    allowance = Allowance(0.02)
+    assert allowance.allows()
+    with allowance.spending():
+        clock.now += 3
+    assert allowance.seconds == 3
+    clock.now += 146.9
+    assert not allowance.allows()
+    clock.now += 0.2
+    assert allowance.allows()  # 3 of 150 seconds
+    whole = Allowance(1)
+    with whole.spending():
+        clock.now += 3
+    assert whole.allows()
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1])
+def test_a_share_of_validation_that_is_none_is_refused(share: float) -> None:
+    assert {key for key, _ in check(Config(train=TrainConfig(valid_share=share)))} == {"train.valid_share"}
