@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class Observer:
         q, device = config.quantizer, parts.accelerator.device
         self.statistics = CodebookStatistics(q.num_codebooks, q.codebook_size, device)
         self.alarm = CollapseAlarm(config)
-        self.meter = Meter(config, device)
+        self.meter = Meter(replace(config, train=replace(config.train, precision=parts.precision)), device)
         self._recent: list[Mapping[str, Tensor]] = []  # of the steps since the last line of the log
 
     def add_output(self, output: CodecOutput) -> None:
