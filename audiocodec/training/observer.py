@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class Observer:
         q, device = config.quantizer, parts.accelerator.device
         self.statistics = CodebookStatistics(q.num_codebooks, q.codebook_size, device)
         self.alarm = CollapseAlarm(config)
-        self.meter = Meter(config, device)
+        self.meter = Meter(replace(config, train=replace(config.train, precision=parts.precision)), device)
         self.validating, self._references_written = Allowance(config.train.valid_share), False
         self._recent: list[Mapping[str, Tensor]] = []  # of the steps since the last line of the log
 

@@ -64,6 +64,42 @@ def test_the_gradient_is_the_slope() -> None:
     assert float((slope * direction).sum()) == pytest.approx(float(high - low) / (2 * step), rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("n_fft", "hop", "samples"),
+    [
+        (256, 64, 2000),
+        (64, 16, 1),
+        (768, 384, 3000),
+        (705, 352, 3000),
+        (51, 20, 90),
+        (128, 128, 700),
+        (32, 48, 500),
+        (512, 128, 100),
+    ],
+)
+def test_the_gradient_is_that_of_torchs_own_transform(n_fft: int, hop: int, samples: int) -> None:
+    """In float64 there; hops that divide the window and hops that do not, odd windows, gaps between frames, short signals."""
+    wav = torch.from_numpy(np.stack([noise(samples, seed) for seed in (0, 1)]))
+    own, their = wav.clone().requires_grad_(), wav.double().requires_grad_()
+    side = n_fft // 2
+    padded = torch.nn.functional.pad(their, (side, side), mode="reflect" if samples > side else "constant")
+    window = torch.hann_window(n_fft, dtype=torch.float64)
+    spectrum = torch.stft(padded, n_fft, hop, window=window, center=False, return_complex=True)
+    weights = torch.linspace(-1, 1, spectrum[0].numel()).reshape(spectrum[0].shape)
+    (magnitude(own, n_fft, hop) * weights).sum().backward()
+    (spectrum.abs() * weights).sum().backward()
+    assert own.grad is not None and their.grad is not None
+    np.testing.assert_allclose(own.grad, their.grad, atol=3e-6 * float(their.grad.abs().max()) + 1e-5)
+
+
+def test_what_is_too_quiet_to_tell_from_silence_has_no_gradient() -> None:
+    """Half of the signal is 1e-10, whose magnitudes are below the least one."""
+    wav = torch.cat([torch.full((1, 2000), 1e-10), torch.from_numpy(noise(2000))[None]], 1).requires_grad_()
+    magnitude(wav, 256, 64).sum().backward()
+    assert wav.grad is not None
+    assert not wav.grad[:, :1800].any() and wav.grad[:, 2200:].abs().min() > 0
+
+
 def test_autocast_changes_nothing() -> None:
     wav = torch.from_numpy(noise(3000))[None]
     mel = LogMel(24_000, 512, 128, 40)

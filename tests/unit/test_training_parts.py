@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from audiocodec.build import build_codec
 from audiocodec.codec import CodecOutput
+from audiocodec.config.schema import Config, QuantizerConfig
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.simvq import SimVQ
@@ -60,6 +62,47 @@ def test_a_started_quantizer_is_taken_over_whole() -> None:
     ema.copy_quantizer(codec)  # type: ignore[arg-type]
     assert ema.average.quantizer.weight.item() == 7.0
     assert ema.average.weight.item() == 0.0
+
+
+def test_frozen_weights_are_not_averaged_but_taken_over_with_the_quantizer() -> None:
+    codec = Tiny()
+    codec.weight.requires_grad_(False)
+    codec.quantizer.weight.requires_grad_(False)
+    ema = EMA(codec, decay=0.5)  # type: ignore[arg-type]
+    before = ema.average.weight.clone(), ema.average.quantizer.weight.clone()
+    versions = ema.average.weight._version, ema.average.quantizer.weight._version
+    with torch.no_grad():
+        codec.quantizer.bias.add_(11.0)
+    codec.put(11.0, 22.0)
+    ema.update(codec)  # type: ignore[arg-type]  # keeps 2 / 11
+    assert ema.average.weight.equal(before[0]) and ema.average.quantizer.weight.equal(before[1])
+    assert (ema.average.weight._version, ema.average.quantizer.weight._version) == versions  # not even written to
+    assert ema.average.mean.item() == pytest.approx(18.0)  # buffers and trained weights beside them are
+    assert (ema.average.quantizer.bias - codec.quantizer.bias).item() == pytest.approx(-2.0)
+    with torch.no_grad():
+        codec.quantizer.weight.fill_(7.0)
+    ema.copy_quantizer(codec)  # type: ignore[arg-type]
+    assert ema.average.quantizer.weight.item() == 7.0
+    assert ema.average.quantizer.bias.equal(codec.quantizer.bias)
+
+
+@pytest.mark.parametrize("kind", ["simvq", "vq", "vq_ema", "vq_lc", "kmeans"])
+def test_the_average_of_a_quantizer_follows_whatever_moves_it(kind: str) -> None:
+    """A decay of 0: the average is the codec itself, frozen codebooks as they were when the quantizer was started."""
+    codec = build_codec(Config(quantizer=QuantizerConfig(kind=kind, codebook_size=16, codebook_dim=8)))
+    ema = EMA(codec, decay=0.0)
+    codec.quantizer.start(torch.randn(64, 8))
+    ema.copy_quantizer(codec)
+    with torch.no_grad():
+        for parameter in codec.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    stage = codec.quantizer.stages[0]
+    stage.update(torch.randn(32, 8), torch.randint(16, (32,)), seed=0)  # moves buffers where there are averages
+    codec.scale.mean.add_(1.0)
+    ema.update(codec)
+    for name, tensor in codec.state_dict().items():
+        assert torch.equal(ema.average.state_dict()[name], tensor), name
 
 
 def output(codes: list[list[int]], errors: list[float]) -> CodecOutput:
