@@ -9,13 +9,28 @@ from pathlib import Path
 import pytest
 from training_run import tensors
 
+from audiocodec.checkpoint import config_of, describe
 from audiocodec.cli.main import main
 
-LACKING = ("soundfile", "soxr", "librosa", "scipy", "pesq", "pystoi", "matplotlib", "numba", "sklearn", "onnxruntime")
+LACKING = (
+    "soundfile",
+    "soxr",
+    "librosa",
+    "scipy",
+    "pesq",
+    "pystoi",
+    "matplotlib",
+    "numba",
+    "sklearn",
+    "onnxruntime",
+    "swift_f0",
+    "pyworld",
+)
 # Nothing of LACKING can be imported: neither by this package nor by those that training needs.
 BARE = f"""\
 import sys
 sys.modules.update({{name: None for name in {LACKING!r}}})
+from audiocodec.checkpoint import config_of, describe
 from audiocodec.cli.main import main
 status = main(sys.argv[1:])
 loaded = [name for name in {LACKING!r} if sys.modules[name] is not None]
@@ -54,3 +69,11 @@ def test_what_lacks_is_said(tmp_path: Path, command: list[str]) -> None:
     rate = [*command, "--set", "train.valid_scores=[stoi]"]
     assert "train.valid_scores: stoi needs pystoi" in bare(rate, status=2)
     assert main([*rate, "--dry-run"]) == 0
+
+
+def test_a_voiced_decoder_trains_on_pitch_that_was_found_before(tmp_path: Path, command: list[str]) -> None:
+    voiced = [*command, "--set", "model.decoder.kind=voiced", "--set", "train.steps=2"]
+    assert main(voiced) == 0  # keeps the pitch with the data
+    voiced[voiced.index("--exp") + 1] = str(tmp_path / "bare")
+    bare(voiced)
+    assert config_of(describe(tmp_path / "bare")).model.decoder.kind == "voiced"

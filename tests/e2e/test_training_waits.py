@@ -69,6 +69,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
         "quantizer.kind=vq_ema quantizer.replace_below=0.5",
         "quantizer.kind=vq_fc quantizer.low_dim=2 train.gradient_accumulation=2",
         "train.precision=bf16 data.on_device=true quantizer.gradient=rotation",
+        "model.decoder.kind=voiced data.on_device=true",
     ],
 )
 def test_a_step_waits_once(overrides: str, tmp_path: Path, data: Path, waits: Waits) -> None:
