@@ -87,22 +87,25 @@ class Steps:
             pitch: of `wav`, for a voiced decoder; None: it learns none.
 
         Returns:
-            Every loss unweighted, and `total`, their weighted sum.
+            Every loss unweighted, and `total`, their weighted sum; with a balancer `share/...`, each loss's share of the
+            gradient at the waveform.
         """
         losses = self._losses(output, judged, wav)
         if pitch is not None and output.pitch is not None:
             losses |= pitch_losses(reference=pitch, estimate=output.pitch)
         weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
+        shares: dict[str, Tensor] = {}
         if self.balancer is None:
             at_waveform = torch.stack([loss for name, loss in weighted.items() if name in WAVEFORM_LOSSES]).sum()
             (gradient,) = torch.autograd.grad(at_waveform, [output.estimate])
         else:
-            gradient = self.balancer.gradient(losses, output.estimate)
+            gradient, shares = self.balancer.gradient(losses, output.estimate)
         others = [loss for name, loss in weighted.items() if name not in WAVEFORM_LOSSES]
         # A scalar whose gradient at the estimate is `gradient`: one backward pass, also for wrapped modules.
         backward((output.estimate * gradient).sum() + sum(others))
         total = torch.stack([loss.detach() for loss in weighted.values()]).sum()
-        return {**{name: loss.detach() for name, loss in losses.items()}, "total": total}
+        named = {name: loss.detach() for name, loss in losses.items()} | {"total": total}
+        return named | {f"share/{name}": share for name, share in shares.items()}
 
     def _losses(self, output: CodecOutput, judged: Sequence[Pair], wav: Tensor) -> dict[str, Tensor]:
         estimate = output.estimate.float()

@@ -7,7 +7,6 @@ not finite changes nothing (`guard`).
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import time
@@ -241,17 +240,17 @@ class Trainer:
         self.codebooks.add(output)
         return values
 
-    def _traces(self) -> tuple[list[Tensor], dict[str, list[float]]]:
+    def _traces(self) -> tuple[list[Tensor], dict[str, Tensor]]:
         """What the passes of a step change besides gradients: latent statistics and the balancer's running norms."""
-        balancer = copy.deepcopy(self.steps.balancer.state) if self.steps.balancer else {}
+        balancer = dict(self.steps.balancer.norms) if self.steps.balancer else {}
         return [buffer.clone() for buffer in self.parts.raw_codec.scale.buffers()], balancer
 
-    def _erase(self, traces: tuple[list[Tensor], dict[str, list[float]]]) -> None:
+    def _erase(self, traces: tuple[list[Tensor], dict[str, Tensor]]) -> None:
         """Undo the passes of a bad step: one NaN in a running mean would make every later step bad as well."""
         for buffer, old in zip(self.parts.raw_codec.scale.buffers(), traces[0]):
             buffer.copy_(old)
         if self.steps.balancer:
-            self.steps.balancer.state = traces[1]
+            self.steps.balancer.norms = traces[1]
         self.observer.drop_outputs()
         self.codebooks.reset()
 
@@ -259,7 +258,7 @@ class Trainer:
         self,
         values: Values,
         judge: bool,
-        traces: tuple[list[Tensor], dict[str, list[float]]],
+        traces: tuple[list[Tensor], dict[str, Tensor]],
     ) -> None:
         """Clip, check and apply the gradients that have been gathered."""
         values |= self.parts.clip(judge)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -84,8 +86,30 @@ def test_the_balancer_gives_each_loss_its_share_of_the_gradient() -> None:
     estimate = torch.zeros(1, 1, 2, requires_grad=True)
     losses = {"a": 1000 * estimate[0, 0, 0], "b": 0.001 * estimate[0, 0, 1], "off": estimate.sum()}
     balancer = Balancer({"a": 3.0, "b": 1.0, "off": 0.0})
-    torch.testing.assert_close(balancer.gradient(losses, estimate), torch.tensor([[[0.75, 0.25]]]))
+    first, shares = balancer.gradient(losses, estimate)
+    torch.testing.assert_close(first, 20 * torch.tensor([[[0.75, 0.25]]]))
+    assert {name: float(share) for name, share in shares.items()} == pytest.approx({"a": 0.75, "b": 0.25})
     quarter = {"a": 250 * estimate[0, 0, 0], "b": 0.001 * estimate[0, 0, 1]}
-    second = balancer.gradient(quarter, estimate)  # the norm is a running mean of 1000 and 250 by 0.999 and 1
-    expected = 0.75 * 250 / ((0.999 * 1000 + 250) / 1.999)
-    assert second[0, 0, 0].item() == pytest.approx(expected, rel=1e-5)
+    second, shares = balancer.gradient(quarter, estimate)  # the norm is a running mean of 1000 and 250 by 0.99 and 1
+    expected = 0.75 * 250 / ((0.99 * 1000 + 250) / 1.99)
+    assert second[0, 0, 0].item() == pytest.approx(20 * expected, rel=1e-5)
+    assert float(shares["a"]) == pytest.approx(expected / (expected + 0.25), rel=1e-5)
+
+
+def test_balanced_batches_are_means_of_their_items() -> None:
+    """As the losses that are not balanced are: a batch weighs no more beside them than an item."""
+    generator = torch.Generator().manual_seed(1)
+    wavs = torch.randn(4, 1, 6, generator=generator)
+    wavs = (wavs / wavs.norm(dim=2, keepdim=True)).requires_grad_()  # of equal gradients
+    for batch in (wavs, wavs[:2], wavs[2:], wavs[:1]):
+        gradient, _ = Balancer({"a": 1.0}).gradient({"a": batch.square().sum((1, 2)).mean()}, batch)
+        torch.testing.assert_close(gradient, 20 * batch.detach() / len(batch))
+
+
+def test_a_balancer_goes_on_from_its_numbers() -> None:
+    estimate, whole, saved = torch.ones(1, 1, 2, requires_grad=True), Balancer({"a": 1.0}), Balancer({"a": 1.0})
+    whole.gradient({"a": estimate.square().sum()}, estimate)
+    saved.state = json.loads(json.dumps(whole.state))
+    for each in (whole, saved):
+        each.gradient({"a": 3 * estimate.square().sum()}, estimate)
+    assert whole.state == saved.state == {"a": pytest.approx([0.99 * 8**0.5 + 3 * 8**0.5, 1.99])}

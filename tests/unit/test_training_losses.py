@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from audiocodec.codec import CodecOutput
 from audiocodec.config.schema import Config, DataConfig, LossConfig
-from audiocodec.nn.discriminator import MultiPeriodDiscriminator, PeriodDiscriminator
+from audiocodec.losses.adversarial import adversarial_loss, feature_matching_loss
+from audiocodec.losses.loudness import LoudnessLoss
+from audiocodec.nn.discriminator import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator, PeriodDiscriminator
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.training.steps import DiscriminatorBundle, Steps
 
@@ -108,8 +110,34 @@ def test_codebook_and_commitment_losses_keep_their_weights(balancer: bool) -> No
     assert codebook.grad is not None and codebook.grad.item() == pytest.approx(0.5)
     assert commitment.grad is not None and commitment.grad.item() == pytest.approx(0.125)
     assert losses["codebook"].item() == 2 and losses["commitment"].item() == 3
-    # plain: weight / samples each; balanced: one loss has all of a gradient of norm 1
-    torch.testing.assert_close(estimate.grad, torch.full((1, 1, 4), 0.5 if balancer else 5 / 4))
+    # plain: weight / samples each; balanced: one loss has all of a gradient of norm 20
+    torch.testing.assert_close(estimate.grad, torch.full((1, 1, 4), 10.0 if balancer else 5 / 4))
+
+
+def test_adversarial_losses_have_the_stated_share_of_the_gradient() -> None:
+    """Gradients by themselves, each brought to a norm of one item's mean, add up to what the codec gets."""
+    torch.manual_seed(2)
+    weights = {"mel": 2.0, "loudness": 1.0, "stft": 0.3, "adversarial": 1.5, "feature_matching": 1.5}
+    made, judges = (
+        steps(**weights, balancer=True),
+        nn.ModuleDict({"a": MultiScaleSTFTDiscriminator((256,), 4, gain=16)}),
+    )
+    wav = 0.06 * torch.randn(3, 1, 4800)
+    estimate, zero = (0.7 * wav + 0.02 * torch.randn_like(wav)).requires_grad_(), torch.zeros(())
+    pairs = DiscriminatorBundle(judges)(wav, estimate)
+    losses = made.spectral(reference=wav, estimate=estimate)
+    losses["loudness"] = LoudnessLoss(24_000, -24.0)(reference=wav, estimate=estimate)
+    losses |= {"adversarial": adversarial_loss(pairs[0][1]), "feature_matching": feature_matching_loss(*pairs[0])}
+    parts = {}
+    for name, loss in losses.items():
+        (gradient,) = torch.autograd.grad(loss, [estimate], retain_graph=True)
+        parts[name] = weights[name] / 6.3 * 20 * gradient / (3 * gradient.flatten(1).norm(dim=1).mean())
+    values = made.generator(codec_output(estimate, zero, zero), pairs, wav, Tensor.backward)
+    torch.testing.assert_close(estimate.grad, sum(parts.values()))
+    assert float(parts["adversarial"].flatten(1).norm(dim=1).mean()) == pytest.approx(20 / 3 * 1.5 / 6.3)
+    assert {name: float(values[f"share/{name}"]) for name in weights} == pytest.approx(
+        {name: weight / 6.3 for name, weight in weights.items()}
+    )
 
 
 def test_a_period_discriminator_folds_the_waveform_into_columns_of_one_phase() -> None:
