@@ -178,7 +178,7 @@ class Step:
     def __init__(self, config: Config, device: torch.device) -> None:
         self.config, self.device = config, device
         self.codec = build_codec(config).to(device)
-        self.judges = DiscriminatorBundle(build_discriminators(config)).to(device)
+        self.judges = DiscriminatorBundle(build_discriminators(config), config.judged_samples).to(device)
         self.adversarial = _adversarial(config)
         self.steps = Steps(config, device)
         self.average = EMA(self.codec, config.train.ema_decay)

@@ -95,6 +95,7 @@ _MINIMUMS: dict[str, float] = {
     "discriminator.stft_windows": 4,
     "discriminator.mpd_periods": 1,
     "discriminator.mpd_channels": 1,
+    "discriminator.segment_seconds": 0,
     "discriminator.start_step": 0,
     "discriminator.alone_steps": 0,
     "discriminator.interval": 1,
@@ -189,6 +190,9 @@ def _check_discriminator(config: Config) -> list[Problem]:
     samples = _segment_samples(config)
     if samples is not None and longest > samples:
         message = f"got {longest}, more than the {samples} samples of data.segment_seconds"
+        problems.append(("discriminator.stft_windows", message))
+    elif samples is not None and longest > config.judged_samples:
+        message = f"got {longest}, more than the {config.judged_samples} samples of discriminator.segment_seconds"
         problems.append(("discriminator.stft_windows", message))
     return problems
 

@@ -120,6 +120,7 @@ class DiscriminatorConfig:
     stft_windows: tuple[int, ...] = (2048, 1024, 512)
     mpd_periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     mpd_channels: int = 32
+    segment_seconds: float = 0.0  # they hear so much of each training segment, from a random place; 0: all of it
     start_step: int = 0  # first step that trains the discriminators
     alone_steps: int = 0  # so many steps later the codec is trained against them
     interval: int = 1  # discriminator steps are taken every so many steps
@@ -220,6 +221,12 @@ class Config:
     def bitrate_bps(self) -> float:
         """Payload bits per second."""
         return self.frame_rate * self.bits_per_frame
+
+    @property
+    def judged_samples(self) -> int:
+        """Samples of a training segment that the discriminators hear."""
+        wanted = round(self.discriminator.segment_seconds * self.sample_rate)
+        return min(wanted, self.segment_samples) if wanted else self.segment_samples
 
     @property
     def segment_samples(self) -> int:

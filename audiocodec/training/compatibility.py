@@ -16,7 +16,7 @@ from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 
 FIXED = ("seed", "sample_rate", "model", "quantizer", "discriminator", "data.level_db")
-FREE = ("discriminator.start_step", "discriminator.alone_steps", "discriminator.interval")
+FREE = ("discriminator.segment_seconds", "discriminator.start_step", "discriminator.alone_steps", "discriminator.interval")
 
 
 def refuse_other(folder: Path, config: Config) -> None:

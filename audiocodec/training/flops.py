@@ -78,7 +78,7 @@ def step_flops(config: Config, phase: Phase) -> float:
 
 def _count(config: Config, phase: Phase, segments: int) -> float:
     quantize, judged, trained = phase
-    codec, judges = build_codec(config), DiscriminatorBundle(build_discriminators(config))
+    codec, judges = build_codec(config), DiscriminatorBundle(build_discriminators(config), config.judged_samples)
     steps, wav = Steps(config, torch.device("cpu")), 0.1 * torch.randn(segments, 1, config.segment_samples)
     formulas = {torch.ops.aten.convolution_backward: _backward_flops}
     counter = FlopCounterMode(display=False, custom_mapping=formulas)

@@ -34,7 +34,7 @@ def _phases(codec: Codec, discriminators: nn.ModuleDict, config: Config, items: 
     """Bytes held after the codec's forward pass, and the most in each phase of a step on so many segments."""
     steps = Steps(config, torch.device("cpu"))
     judged = bool(discriminators) and config.discriminator.start_step < config.train.steps
-    judges = DiscriminatorBundle(discriminators)
+    judges = DiscriminatorBundle(discriminators, config.judged_samples)
     live, peaks = LiveTensors(_standing(codec, discriminators)), []
 
     def backward(loss: Tensor, **how: Any) -> None:

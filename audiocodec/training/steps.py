@@ -126,9 +126,15 @@ class Steps:
 class DiscriminatorBundle(nn.Module):
     """All discriminators behind one `forward`, so that one wrapper synchronises them."""
 
-    def __init__(self, discriminators: nn.ModuleDict) -> None:
+    def __init__(self, discriminators: nn.ModuleDict, samples: int | None = None) -> None:
+        """Put them together.
+
+        Args:
+            discriminators: by name.
+            samples: that they hear of each segment, `Config.judged_samples`; None: all of it.
+        """
         super().__init__()
-        self.discriminators = discriminators
+        self.discriminators, self.samples = discriminators, samples
 
     def forward(self, wav: Tensor, estimate: Tensor) -> list[Pair]:
         """Judge real audio and its reconstruction with each discriminator, both halves of a step at once.
@@ -140,4 +146,7 @@ class DiscriminatorBundle(nn.Module):
         Returns:
             The judgements of both, a pair for each discriminator.
         """
+        if self.samples is not None and self.samples < wav.shape[-1]:
+            first = int(torch.randint(wav.shape[-1] - self.samples + 1, ()))  # drawn on the CPU
+            wav, estimate = (x[..., first : first + self.samples] for x in (wav, estimate))
         return [(discriminator(wav), discriminator(estimate)) for discriminator in self.discriminators.values()]

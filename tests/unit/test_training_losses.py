@@ -161,3 +161,23 @@ def test_every_period_judges() -> None:
         (3, 1, 1, 5),
     ]  # 200, 67, 23, 8, 3; 80 .. 1
     assert [len(features) for _, features in judgement] == [5, 5]
+
+
+def test_discriminators_hear_the_same_part_of_both() -> None:
+    class Listening(nn.Module):
+        def forward(self, wav: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
+            heard.append(wav)
+            return [(wav, [])]
+
+    heard: list[Tensor] = []
+    judges = DiscriminatorBundle(nn.ModuleDict({"a": Listening()}), 30)
+    wav = torch.arange(100.0).expand(2, 1, -1)
+    for _ in range(40):
+        judges(wav, wav + 1000)
+    firsts = {int(part[0, 0, 0]) for part in heard[::2]}
+    assert all(part.shape == (2, 1, 30) for part in heard)
+    assert all(torch.equal(real + 1000, fake) for real, fake in zip(heard[::2], heard[1::2], strict=True))
+    assert len(firsts) > 15 and max(firsts) <= 70
+    heard.clear()
+    DiscriminatorBundle(nn.ModuleDict({"a": Listening()}))(wav, wav)
+    assert heard[0].shape == (2, 1, 100)
