@@ -121,7 +121,7 @@ class Codec(nn.Module, BlockCodec):
         Returns:
             `CodecOutput` whose estimate has S samples.
         """
-        latents = self.scale(self.encoder(self._pad(wav)))
+        latents = self.scale(self.encoder(self._pad(wav)), settled=quantize)
         quantized = self.quantizer(latents, num_codebooks) if quantize else None
         entering, said = latents if quantized is None else quantized.quantized, None
         if isinstance(self.decoder, VoicedDecoder):

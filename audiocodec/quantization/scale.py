@@ -16,8 +16,10 @@ MIN_RMS = 1e-6
 class LatentScale(nn.Module):
     """Subtract the mean of each dimension and divide by the RMS over all of them.
 
-    Training uses the batch's statistics, with gradient through them, and keeps running ones for inference. Switched
-    off, which is there to be compared with, it passes latents on and its statistics stay those of doing nothing.
+    Running statistics follow the training; inference uses them. So does training once latents are quantized: items then do
+    not depend on those beside them, and accumulated micro-batches or several processes are the large batch. Before, while
+    the scale still moves, training uses the batch's own statistics, with gradient through them. Switched off, which is
+    there to be compared with, it passes latents on and its statistics stay those of doing nothing.
     """
 
     mean: Tensor
@@ -31,8 +33,13 @@ class LatentScale(nn.Module):
         self.register_buffer("rms", torch.ones(1))
         self.register_buffer("batches", torch.zeros(1))
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Scale `latents [B, D, T]`; same shape, float32."""
+    def forward(self, latents: Tensor, settled: bool = False) -> Tensor:
+        """Scale `latents [B, D, T]`; same shape, float32.
+
+        Args:
+            latents: as the encoder gives them.
+            settled: in training use the running statistics, as they were before this batch.
+        """
         with torch.autocast(latents.device.type, enabled=False):
             latents = latents.float()
             if not (self.training and self.active):
@@ -40,8 +47,9 @@ class LatentScale(nn.Module):
             mean = latents.mean((0, 2))
             centred = latents - mean[:, None]
             rms = centred.square().mean().add(MIN_RMS**2).sqrt()
+            before = self.mean.clone(), self.rms.clone()
             self._update(mean.detach(), rms.detach())
-            return centred / rms
+            return (latents - before[0][:, None]) / before[1] if settled else centred / rms
 
     def running(self, latents: Tensor) -> Tensor:
         """Scale `latents [B, D, T]` by the running statistics, which stay as they are."""
@@ -49,19 +57,21 @@ class LatentScale(nn.Module):
 
     @torch.no_grad()
     def _update(self, mean: Tensor, rms: Tensor) -> None:
-        if not bool(torch.isfinite(mean).all() & torch.isfinite(rms).all()):
-            return  # the trainer skips such a step; it must not leave a trace here
-        self.batches += 1
-        share = torch.clamp(1 / self.batches, min=MOMENTUM)
-        self.mean.lerp_(mean, share)
-        self.rms.lerp_(rms, share)
+        finite = (
+            torch.isfinite(mean).all() & torch.isfinite(rms).all()
+        )  # else the trainer skips the step: no trace here
+        self.batches += finite
+        share = torch.clamp(1 / self.batches, MOMENTUM, 1.0)
+        self.mean.lerp_(torch.where(finite, mean, self.mean), share)
+        self.rms.lerp_(torch.where(finite, rms, self.rms), share)
 
     @torch.no_grad()
     def calibrate(self, latents: list[Tensor]) -> None:
-        """Set the inference statistics to those of `latents`, raw encoder outputs `[B, D, T]` each."""
+        """Set the running statistics to those of `latents`, raw encoder outputs `[B, D, T]` each; they move slowly then."""
         if not self.active:
             return
         flat = torch.cat([x.float().transpose(1, 2).flatten(0, 1) for x in latents])
         mean = flat.mean(0)
         self.mean.copy_(mean)
         self.rms.copy_((flat - mean).square().mean().add(MIN_RMS**2).sqrt().reshape(1))
+        self.batches.clamp_(min=1 / MOMENTUM)

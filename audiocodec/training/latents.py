@@ -17,7 +17,7 @@ CALIBRATION_BATCHES = 16
 
 @torch.no_grad()
 def start_quantizer(codec: Codec, dataset: SegmentDataset, config: Config) -> int:
-    """Fit the codebooks to what the encoder makes of the data.
+    """Fix the scale and fit the codebooks to what the encoder makes of the data.
 
     Args:
         codec: put into training mode.
@@ -29,8 +29,9 @@ def start_quantizer(codec: Codec, dataset: SegmentDataset, config: Config) -> in
     """
     codec.train()
     with torch.compiler.set_stance("force_eager"):  # batches of other sizes, once: not worth compiling for
-        raw = _raw(codec, dataset, config, codec.quantizer.start_frames)
-        scaled = [codec.scale(latents).transpose(1, 2).flatten(0, 1) for latents in raw]
+        raw = list(_raw(codec, dataset, config, codec.quantizer.start_frames))
+    codec.scale.calibrate(raw)
+    scaled = [codec.scale.running(latents).transpose(1, 2).flatten(0, 1) for latents in raw]
     codec.quantizer.start(torch.cat(scaled))
     return sum(len(part) for part in scaled)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from training_run import config, stopping_at, trainer
 
 from audiocodec.data.dataset import Crop
+from audiocodec.training.latents import start_quantizer
 from audiocodec.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -41,12 +43,12 @@ def test_discriminators_get_the_gradient_of_their_own_loss_alone(tmp_path: Path,
     run = ready(f"{START} {BOTH}", tmp_path, data)
     run.quantizer_started = True  # as it will be in a step: the codec below quantizes, too
     wav, _ = run.feeder.next()
-    judges = run.parts.raw_discriminators
+    judges, codec = run.parts.raw_discriminators, copy.deepcopy(run.parts.raw_codec)  # a pass moves its statistics
     run._micro_step(wav, adversarial=True, judge=True)
     found = gradient(judges)
     judges.zero_grad()
     with torch.no_grad():
-        estimate = run.parts.raw_codec(wav).estimate
+        estimate = codec(wav).estimate
     hinges = [
         torch.stack(
             [
@@ -170,7 +172,8 @@ def test_both_discriminators_train(tmp_path: Path, data: Path) -> None:
 def test_training_normalises_the_latents_of_each_batch(tmp_path: Path, data: Path) -> None:
     run = ready(START, tmp_path, data)
     before = float(run.parts.raw_codec.scale.batches)
-    output = run.parts.raw_codec(run.feeder.next()[0])
+    wav = run.feeder.next()[0]
+    output = run.parts.raw_codec(wav, quantize=False)
     assert float(output.latents.detach().square().mean().sqrt()) == pytest.approx(1, rel=1e-3)
     assert float(run.parts.raw_codec.scale.batches) == before + 1
 
@@ -199,3 +202,18 @@ def test_the_optimizer_in_one_kernel_is_adamw(tmp_path: Path, data: Path) -> Non
         optimizer.step()
     for p, e in zip(parameters, expected, strict=True):
         torch.testing.assert_close(p.detach().double(), e, rtol=1e-5, atol=1e-6)
+
+
+def test_quantized_latents_are_normalised_by_what_the_training_has_seen(tmp_path: Path, data: Path) -> None:
+    """The start measures them over its segments; a step moves the statistics by a hundredth towards its own."""
+    run = ready(START, tmp_path, data)
+    codec = run.parts.raw_codec
+    start_quantizer(codec, run.dataset, run.config)
+    wav = run.feeder.next()[0]
+    raw = codec.encoder(wav).detach()
+    mean, rms = codec.scale.mean.clone(), codec.scale.rms.clone()
+    output = codec(wav)
+    torch.testing.assert_close(output.latents.detach(), (raw - mean[:, None]) / rms)
+    torch.testing.assert_close(codec.scale.mean, 0.99 * mean + 0.01 * raw.mean((0, 2)))
+    assert not torch.allclose(raw.mean((0, 2)), mean, rtol=1e-2)
+    output.estimate.sum().backward()  # what the statistics were is not lost on the way

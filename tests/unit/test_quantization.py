@@ -330,6 +330,24 @@ def test_a_batch_that_is_not_finite_leaves_no_trace(value: float) -> None:
     before = {name: tensor.clone() for name, tensor in scale.state_dict().items()}
     bad = torch.randn(2, 3, 10)
     bad[0, 1, 2] = value
-    scale(bad)
-    for name, tensor in scale.state_dict().items():
-        assert torch.equal(tensor, before[name])
+    for settled in (False, True):
+        scale(bad, settled=settled)
+        for name, tensor in scale.state_dict().items():
+            assert torch.equal(tensor, before[name])
+    first = LatentScale(3).train()
+    first(bad)
+    assert all(torch.equal(tensor, LatentScale(3).state_dict()[name]) for name, tensor in first.state_dict().items())
+
+
+def test_a_settled_scale_uses_what_it_has_seen_and_goes_on_looking() -> None:
+    scale, seen = LatentScale(2).train(), torch.randn(4, 2, 50) + torch.tensor([1.0, -2.0])[:, None]
+    scale.calibrate([seen])
+    centred = seen - seen.mean((0, 2))[:, None]
+    rms = centred.square().mean().sqrt()
+    latents = (5 * torch.randn(3, 2, 40) + 7).requires_grad_()
+    out = scale(latents, settled=True)
+    torch.testing.assert_close(out, (latents - seen.mean((0, 2))[:, None]) / rms)
+    out.sum().backward()
+    torch.testing.assert_close(latents.grad, torch.full_like(latents, 1 / float(rms)))  # none through the statistics
+    new = latents.detach().mean((0, 2))
+    torch.testing.assert_close(scale.mean, 0.99 * seen.mean((0, 2)) + 0.01 * new)

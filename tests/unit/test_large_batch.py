@@ -1,0 +1,57 @@
+"""A large batch and the micro-batches that it is cut into teach the codec the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from audiocodec import checkpoint
+from audiocodec.audio.io import read
+from audiocodec.audio.resampling import resample
+from audiocodec.codec import Codec
+from audiocodec.config.schema import Config, LossConfig
+from audiocodec.training.steps import Steps
+
+RATE, LEVEL, SEGMENT = 24_000, -24.0, 12_000
+AUDIO = Path(__file__).parents[2] / "egs" / "mini" / "codec" / "local" / "audio"
+
+
+@pytest.fixture(scope="module")
+def segments() -> Tensor:
+    """Half a second of each of eight clips, `[8, 1, S]`."""
+    cut = []
+    for path in sorted(AUDIO.rglob("*.flac"))[::-1][:8]:
+        audio, rate = read(path)
+        speech = resample(audio[:1], rate, RATE)
+        speech = speech * 10 ** (LEVEL / 20) / np.sqrt(np.mean(speech**2))
+        cut.append(torch.from_numpy(speech[:, SEGMENT : 2 * SEGMENT].astype(np.float32)))
+    return torch.stack(cut)
+
+
+def gradient(codec: Codec, steps: Steps, batches: tuple[Tensor, ...], quantize: bool) -> Tensor:
+    """Mean over the batches, all weights of encoder and decoder in one."""
+    codec.zero_grad()
+    for wav in batches:
+        steps.generator(codec(wav, quantize=quantize), (), wav, lambda loss: (loss / len(batches)).backward())
+    parts = (*codec.encoder.parameters(), *codec.decoder.parameters())
+    return torch.cat([p.grad.flatten() for p in parts if p.grad is not None])
+
+
+@pytest.mark.parametrize("balancer", [False, True])
+def test_accumulated_gradients_are_those_of_the_large_batch(segments: Tensor, balancer: bool) -> None:
+    codec = checkpoint.load("speech_24k").requires_grad_(True).train()
+    config = Config(loss=LossConfig(mel=15.0, stft=0.5, loudness=1.0, balancer=balancer))
+    cosines = {}
+    for quantize in (True, False):  # running statistics of the latents, and those of each batch
+        whole, halves = (
+            gradient(codec, Steps(config, torch.device("cpu")), segments.split(size), quantize) for size in (8, 4)
+        )
+        cosines[quantize] = float(torch.cosine_similarity(whole, halves, dim=0))
+        if quantize:
+            assert float(halves.norm()) == pytest.approx(float(whole.norm()), rel=0.15)
+    assert cosines[True] > 0.99
+    assert cosines[False] < 0.98  # the measure can tell
