@@ -200,9 +200,9 @@ class Step:
             output = self.codec(self.wav)
             self.judges.requires_grad_(judge)
             judged = self.judges(self.wav, output.estimate) if self.adversarial else ()
-            if judge:
-                self.steps.discriminator(self.judges, judged, torch.Tensor.backward)
-            self.steps.generator(output, judged, self.wav, torch.Tensor.backward)
+        if judge:
+            self.steps.discriminator(self.judges, judged, torch.Tensor.backward)
+        self.steps.generator(output, judged, self.wav, torch.Tensor.backward)
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), self.config.train.clip_norm)
         for optimizer in self.optimizers:  # without gradient nothing moves
             optimizer.step()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from audiocodec.nn.kernels import convolve
+from audiocodec.nn.kernels import convolve, pad
 
 
 class Conv1d(nn.Module):
@@ -57,7 +57,7 @@ class Conv1d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `x [B, C, S]` to `[B, C', S // stride]`."""
         padded = self.pad_left or self.pad_right  # torch would copy to pad with nothing
-        return self.convolve(F.pad(x, (self.pad_left, self.pad_right)) if padded else x)
+        return self.convolve(pad(x, self.pad_left, self.pad_right) if padded else x)
 
     def convolve(self, padded: Tensor) -> Tensor:
         """Convolve what has its padding, or the neighbours in its place."""

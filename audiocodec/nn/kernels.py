@@ -20,11 +20,33 @@ def convolve(
         depthwise = weight.shape[1] == 1 and groups == len(weight) and stride == 1
         if depthwise and x.dtype == torch.float64 and x.device.type == "cpu" and not torch.is_grad_enabled():
             return _depthwise(x, weight, bias, dilation)
+        if _channels_last(x) and groups == 1:
+            y: Tensor = F.conv2d(
+                channels_last(x).unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), 0, (1, dilation)
+            ).squeeze(2)
+            return y
         return F.conv1d(x, weight, bias, stride, 0, dilation, groups)
-    y: Tensor = torch.ops.aten.mkldnn_convolution(
+    z: Tensor = torch.ops.aten.mkldnn_convolution(
         x.unsqueeze(2), weight.unsqueeze(2), bias, [0, 0], [1, stride], [1, dilation], groups
     ).squeeze(2)
-    return y
+    return z
+
+
+def pad(x: Tensor, left: int, right: int) -> Tensor:
+    """`x [B, C, S]` with zeros before and after; in training on a CPU with the channels of a step side by side in memory."""
+    if not _channels_last(x):
+        return F.pad(x, (left, right))
+    return F.pad(channels_last(x).transpose(1, 2), (0, 0, left, right)).transpose(1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x [B, C, S]` with the channels of a step side by side in memory."""
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def _channels_last(x: Tensor) -> bool:
+    """Whether it is training on a CPU, where convolutions of that layout need no copies: a third of their time."""
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:

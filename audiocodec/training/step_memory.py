@@ -42,12 +42,13 @@ def _phases(codec: Codec, discriminators: nn.ModuleDict, config: Config, items: 
         loss.backward(**how)
         peaks.append(live.take_peak())
 
-    with live, torch.autocast("cpu", torch.bfloat16, enabled=config.train.precision == "bf16"):
+    with live:
         wav = torch.randn(items, 1, config.segment_samples) * 0.1
-        output = codec(wav)
-        of_codec = live.bytes
-        peaks.append(live.take_peak())
-        pairs = judges(wav, output.estimate) if judged else ()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.train.precision == "bf16"):
+            output = codec(wav)
+            of_codec = live.bytes
+            peaks.append(live.take_peak())
+            pairs = judges(wav, output.estimate) if judged else ()
         if judged:
             steps.discriminator(judges, pairs, backward)
         steps.generator(output, pairs, wav, backward)

@@ -232,10 +232,11 @@ class Trainer:
                 judges: nn.Module = self.parts.discriminators if judge and self.parts.discriminators else raw
                 judged = judges(wav, output.estimate if adversarial else output.estimate.detach())
                 raw.requires_grad_(True)
-            if judge:
-                values |= self.steps.discriminator(raw, judged, self.accelerator.backward)
-            heard = judged if adversarial else ()
-            values |= self.steps.generator(output, heard, wav, self.accelerator.backward, pitch)
+        # Not under autocast, which would round gradients of what was computed in float32: losses, quantizer, decoder's head.
+        if judge:
+            values |= self.steps.discriminator(raw, judged, self.accelerator.backward)
+        heard = judged if adversarial else ()
+        values |= self.steps.generator(output, heard, wav, self.accelerator.backward, pitch)
         self.observer.add_output(output)
         self.codebooks.add(output)
         return values
