@@ -22,13 +22,13 @@ def layers() -> nn.Sequential:
 
 def wrong_for_stride_4(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel as it was seen: right in float32, another result in bfloat16 for one kind of convolution."""
-    right = F.conv1d
+    right = F.conv2d
 
-    def conv1d(x: Tensor, weight: Tensor, bias: Any, stride: int, *rest: Any) -> Tensor:
+    def conv2d(x: Tensor, weight: Tensor, bias: Any, stride: tuple[int, int], *rest: Any) -> Tensor:
         y = right(x, weight, bias, stride, *rest)
-        return y.flip(-1) if y.dtype == torch.bfloat16 and stride == 4 else y
+        return y.flip(-1) if y.dtype == torch.bfloat16 and stride == (1, 4) else y
 
-    monkeypatch.setattr(F, "conv1d", conv1d)
+    monkeypatch.setattr(F, "conv2d", conv2d)
 
 
 def test_the_layer_is_found_and_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +46,8 @@ def test_the_layer_is_found_and_computed_in_float32(monkeypatch: pytest.MonkeyPa
 
 
 def test_right_kernels_are_trusted_and_no_number_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = F.conv1d
-    monkeypatch.setattr(F, "conv1d", lambda x, w, b, *rest: right(x.float(), w.float(), b.float(), *rest).to(x.dtype))
+    right = F.conv2d
+    monkeypatch.setattr(F, "conv2d", lambda x, w, b, *rest: right(x.float(), w.float(), b.float(), *rest).to(x.dtype))
     torch.manual_seed(1)
     before = torch.get_rng_state()
     module = layers()
