@@ -199,3 +199,13 @@ def test_the_optimizer_in_one_kernel_is_adamw(tmp_path: Path, data: Path) -> Non
         optimizer.step()
     for p, e in zip(parameters, expected, strict=True):
         torch.testing.assert_close(p.detach().double(), e, rtol=1e-5, atol=1e-6)
+
+
+def test_the_table_that_is_searched_follows_the_weights(tmp_path: Path, data: Path) -> None:
+    run = ready(f"{START} train.learning_rate=0.01", tmp_path, data)
+    stage = run.parts.raw_codec.quantizer.stages[0]
+    for _ in range(3):
+        run._train_step()
+        with torch.no_grad():
+            searched = stage.table()[0].clone()  # type: ignore[operator]
+            assert torch.equal(searched, stage.effective())  # type: ignore[operator]
