@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -89,6 +90,7 @@ class SegmentDataset:
         self._loaded: list[_Loaded] | None = None
         self._slots = np.zeros(0, np.int64)
         self._order: tuple[int, np.ndarray] = (-1, self._slots)
+        self._drawn = lru_cache(maxsize=4096)(self._draw)  # several ask for the same segment
 
     def preload(self, progress: Callable[[int, int], None] | None = None, threads: int | None = None) -> None:
         """Measure (and keep, where they fit) all utterances; done on first use if not called.
@@ -148,7 +150,7 @@ class SegmentDataset:
         Returns:
             float32 [segment_samples]; a shorter utterance is followed by zeros.
         """
-        crop, item = self._draw(epoch, index)
+        crop, item = self._drawn(epoch, index)
         length = min(self.segment_samples, item.num_samples)
         out = np.zeros(self.segment_samples, np.float32)
         if item.samples is not None:
@@ -160,7 +162,7 @@ class SegmentDataset:
 
     def crop(self, epoch: int, index: int) -> Crop:
         """What `segment` cuts and multiplies, for those who hold the samples themselves."""
-        return self._draw(epoch, index)[0]
+        return self._drawn(epoch, index)[0]
 
     def kept(self) -> list[np.ndarray]:
         """int16 samples of every utterance that is not silent, its peak at full scale.
@@ -178,7 +180,7 @@ class SegmentDataset:
 
     def locate(self, epoch: int, index: int) -> tuple[str, int]:
         """Where a segment comes from: (utterance id, first sample at the dataset's rate)."""
-        crop, item = self._draw(epoch, index)
+        crop, item = self._drawn(epoch, index)
         return item.utterance.id, crop.start
 
     def _draw(self, epoch: int, index: int) -> tuple[Crop, _Loaded]:

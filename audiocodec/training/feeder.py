@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Feeder:
         self.dataset, self.batch_size, self.position = dataset, batch_size, position
         self.rank, self.processes = rank, processes
         self._pool = ThreadPoolExecutor(workers) if workers else None
-        self._ahead: deque[list[Future[Any]]] = deque()
+        self._ahead: deque[list[Any]] = deque()  # of futures where there are threads
         self._depth = 4 if workers else 0
         self._read: Callable[[int, int], Any] = dataset.segment if audio is None else dataset.crop
         self._together: Callable[[list[Any]], Tensor] = _stacked if audio is None else audio.segments
@@ -60,7 +60,7 @@ class Feeder:
         """The next micro-batch `[B, 1, S]` float32, on the CPU or where the audio is, and its (epoch, index) pairs."""
         items = self._items(0)
         if self._pool is None:
-            read = [self._read(*item) for item in items]
+            read = self._ahead.popleft() if self._ahead else [self._read(*item) for item in items]
         else:
             while len(self._ahead) < self._depth:
                 later = self._items(len(self._ahead))
@@ -69,6 +69,11 @@ class Feeder:
         self.position += self.batch_size * self.processes
         batch = self._together(read)
         return batch.pin_memory() if self._pin else batch, items
+
+    def prepare(self) -> None:
+        """Read the next micro-batch now, where no threads do: while the device is busy with the last one."""
+        if self._pool is None and not self._ahead:
+            self._ahead.append([self._read(*item) for item in self._items(0)])
 
     def close(self) -> None:
         """Stop reading ahead."""

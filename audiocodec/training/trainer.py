@@ -263,6 +263,7 @@ class Trainer:
     ) -> None:
         """Clip, check and apply the gradients that have been gathered."""
         values |= self.parts.clip(judge)
+        self.feeder.prepare()
         bad = not self.parts.finite(values.values())
         if self.accelerator.num_processes > 1:
             for buffer in (self.parts.raw_codec.scale.mean, self.parts.raw_codec.scale.rms):

@@ -55,6 +55,21 @@ def test_batches_are_those_of_the_cpu(utterances: list[Utterance], changes: dict
     theirs.close()
 
 
+def test_what_is_prepared_is_what_comes_next(utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dataset(utterances)
+    ours, theirs = feeder(data, None), feeder(data, None)
+    for number in range(4):
+        if number != 1:
+            ours.prepare()
+            ours.prepare()
+        with monkeypatch.context() as patch:
+            if number != 1:
+                patch.setattr(ours, "_read", None)  # nothing is read any more
+            wav, items = ours.next()
+        expected, places = theirs.next()
+        assert items == places and torch.equal(wav, expected) and ours.position == theirs.position
+
+
 def test_what_follows_a_short_utterance_is_silence(utterances: list[Utterance]) -> None:
     data = dataset(utterances)
     crops = [data.crop(0, index) for index in range(len(data))]
