@@ -101,6 +101,10 @@ class Parts:
         for name, optimizer in self.optimizers.items():
             if name == "codec" or with_discriminators:
                 optimizer.step()
+                # The fused kernel writes past autograd, which counts changes; what is kept until a weight changes counts on it.
+                for group in optimizer.param_groups:
+                    for parameter in group["params"]:
+                        torch.autograd.graph.increment_version(parameter)
         self.ema.update(self.raw_codec)
 
     def zero_grad(self) -> None:

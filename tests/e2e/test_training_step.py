@@ -217,3 +217,13 @@ def test_quantized_latents_are_normalised_by_what_the_training_has_seen(tmp_path
     torch.testing.assert_close(codec.scale.mean, 0.99 * mean + 0.01 * raw.mean((0, 2)))
     assert not torch.allclose(raw.mean((0, 2)), mean, rtol=1e-2)
     output.estimate.sum().backward()  # what the statistics were is not lost on the way
+
+
+def test_the_table_that_is_searched_follows_the_weights(tmp_path: Path, data: Path) -> None:
+    run = ready(f"{START} train.learning_rate=0.01", tmp_path, data)
+    stage = run.parts.raw_codec.quantizer.stages[0]
+    for _ in range(3):
+        run._train_step()
+        with torch.no_grad():
+            searched = stage.table()[0].clone()  # type: ignore[operator]
+            assert torch.equal(searched, stage.effective())  # type: ignore[operator]
