@@ -1,0 +1,113 @@
+"""`job.py receive|smoke|train --there DIR`: what runs on a borrowed card, in a copy of the checkout.
+
+Needs nothing but Python to receive, and what `smoke` looks for to train. What comes back lies in the folder `$OUT`: the newest
+lean state, replaced as training writes one, and logs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from common import LeaseError, Pack, exit_status
+from receive import environment, receive
+from train import config_of, train
+
+MODULES = ("torch", "numpy", "yaml", "safetensors", "accelerate", "tensorboard", "tqdm", "soundfile", "soxr")
+REPORT = f"""
+import importlib, os, platform, shutil
+found = [f"{{n}} {{getattr(importlib.import_module(n), '__version__', '')}}".strip() for n in {MODULES!r}]
+print(f"Python {{platform.python_version()}}; " + "; ".join(found))
+import torch
+card = "no card"
+if torch.cuda.is_available():
+    p = torch.cuda.get_device_properties(0)
+    card = f"{{p.name}}, {{p.total_memory / 2**30:.0f}} GiB"
+print(f"{{card}}; {{os.cpu_count()}} cores; {{shutil.disk_usage('.').free / 2**30:.0f}} GiB of disk are free")
+"""
+# Ten steps that see every phase: without quantization, quantized, discriminators alone, against them; a save and a validation.
+PHASES = {
+    "train.minutes": "0",
+    "train.steps": "10",
+    "train.warmup_autoencoder_steps": "2",
+    "discriminator.start_step": "4",
+    "train.lr_warmup_steps": "1",
+    "train.checkpoint_interval": "10",
+    "train.valid_interval": "10",
+    "train.valid_utterances": "2",
+    "train.log_interval": "1",
+}
+
+
+def phases(there: Path, compiled: bool) -> int:
+    """Train through every phase on a few clips; the exit status of the trainer."""
+    exp = there / ("warm" if compiled else "smoke")
+    shutil.rmtree(exp, ignore_errors=True)
+    wanted = {**PHASES, "data.train": "base/data", "data.valid": "base/data"} | (
+        {} if compiled else {"train.compile": "false"}
+    )
+    words = [sys.executable, "-m", "audiocodec.cli.main", "train", "--config", "base/config.yaml", "--exp", exp.name]
+    words += [word for key, value in wanted.items() for word in ("--set", f"{key}={value}")]
+    return subprocess.run(words, cwd=there, env=environment(there), check=False).returncode
+
+
+def smoke(there: Path) -> int:
+    """Try imports and every phase, say what was found, and have code compiled while the next parts travel."""
+    begun = time.monotonic()
+    pack = Pack.read(there / "base")
+    if subprocess.run([sys.executable, "-c", REPORT], cwd=there, env=environment(there), check=False).returncode:
+        raise LeaseError("something that training needs cannot be imported here, see above")
+    if phases(there, compiled=False):
+        raise LeaseError("a step failed, see above; nothing was trained")
+    log = (there / "smoke" / "train.log").read_text()
+    if "quantization on" not in log:
+        raise LeaseError("ten steps were taken, and quantization never began")
+    if config_of(there).train.compile:
+        _begin_warming(there)
+    print(f"all phases work ({time.monotonic() - begun:.0f} s); pack {pack.id}: {pack.summary}")
+    return 0
+
+
+def _begin_warming(there: Path) -> None:
+    """Compile in a session of its own, which goes on while the next calls bring parts; `train` asks what came of it."""
+    (there / "warmed").unlink(missing_ok=True)
+    words = [sys.executable, __file__, "warm", "--there", str(there)]
+    with open(there / "warm.log", "w") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+    (there / "warming").write_text(str(process.pid))
+
+
+def warm(there: Path) -> int:
+    """Every phase once more, compiled: the first compilation takes a minute, later ones find its results."""
+    status = phases(there, compiled=True)
+    (there / "warmed").write_text(str(status))
+    return status
+
+
+def main() -> int:
+    """Read the arguments and do what they say."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("verb", choices=("receive", "smoke", "warm", "train"))
+    parser.add_argument("--there", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, help="of this call, for everything")
+    parser.add_argument("--later", type=float, nargs="*", default=[], help="seconds of the calls that will go on")
+    parser.add_argument("folders", type=Path, nargs="*")
+    args = parser.parse_args()
+    args.there = args.there.absolute()
+    if args.verb == "receive":
+        return receive(args.there, args.folders)
+    if args.verb == "train":
+        out = os.environ.get("OUT")
+        if not out or not Path(out).is_dir():
+            raise LeaseError("OUT has to name the folder whose files come back")
+        return train(args.there, Path(out).absolute(), args.seconds, args.later)
+    return smoke(args.there) if args.verb == "smoke" else warm(args.there)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

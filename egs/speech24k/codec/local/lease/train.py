@@ -1,0 +1,186 @@
+"""On the card's machine: the training, by the clock, and what of it comes back.
+
+Lean states are sent on as the trainer writes them, so that whatever ends the job leaves the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import MIB, LeaseError, Pack, in_mib
+from lean import MODEL, send, step_of
+from receive import environment, unpack
+
+FILE_BYTES = 15 * MIB
+STARTING_SECONDS = 25  # of a leg, until its first step
+SENDING_SECONDS = 5  # the last state
+WARMING_SECONDS = 60  # that compilation is waited for
+GRACE_SECONDS = 10  # between asking the trainer to stop and stopping it
+LOGS = "logs.tar.gz"
+PHASES = {  # keys of the configuration, in steps of `train.steps`: what begins there
+    "train.warmup_autoencoder_steps": "quantized",
+    "discriminator.start_step": "discriminators",
+}
+
+
+def train(there: Path, out: Path, seconds: float, later: Sequence[float]) -> int:
+    """Train until `seconds` are over, going on where an earlier leg ended.
+
+    Args:
+        there: what was received.
+        out: what comes back.
+        seconds: of this leg, from now on.
+        later: of the legs to come, over which the schedule is spread, too.
+
+    Returns:
+        The trainer's exit status.
+
+    Raises:
+        LeaseError: something lacks, or too little time or disk; no state came of it.
+    """
+    end = time.monotonic() + seconds
+    pack = Pack.read(there / "base")
+    unpack(there, pack)
+    config = config_of(there)
+    compiles = config.train.compile and _warmed(there, end)
+    left = end - time.monotonic() - SENDING_SECONDS
+    if left < STARTING_SECONDS:
+        raise LeaseError(f"{left:.0f} s are left, and starting alone takes {STARTING_SECONDS}")
+    used = _used_seconds(there / "exp")
+    budget = used + sum(max(0.0, leg - STARTING_SECONDS) for leg in (left, *later))
+    print(
+        f"pack {pack.id}: {pack.summary}\ntrains for {left:.0f} s, {used:.0f} are behind it: {_phases(config, budget)}",
+        flush=True,
+    )
+    process = subprocess.Popen(_words(there, left, budget, compiles), cwd=there, env=environment(there))
+    watcher = _Watcher(there / "exp", out, pack.id)
+    _wait(process, end, watcher)
+    watcher.look()
+    watcher.send_logs()
+    if watcher.sent is None:
+        raise LeaseError(f"the trainer ended with status {process.returncode} and wrote no lean state")
+    print(f"{watcher.sent.name} comes back; the trainer's exit status is {process.returncode}")
+    return process.returncode
+
+
+def config_of(there: Path) -> Any:
+    """The configuration that was packed."""
+    for name in ("site", "code"):
+        if str(there / name) not in sys.path:
+            sys.path.insert(0, str(there / name))
+    from audiocodec.config.load import load_config
+
+    return load_config(there / "base" / "config.yaml")
+
+
+def _words(there: Path, left: float, budget: float, compiles: bool) -> list[str]:
+    settings = [f"train.minutes={budget / 60:.4f}", "data.train=data/train", "data.valid=data/valid"]
+    settings += [] if compiles else ["train.compile=false"]
+    words = [
+        sys.executable,
+        "-m",
+        "audiocodec.cli.main",
+        "train",
+        "--config",
+        "base/config.yaml",
+        "--exp",
+        "exp",
+        "--resume",
+    ]
+    words += ["--max-minutes", f"{left / 60:.4f}"] + [word for setting in settings for word in ("--set", setting)]
+    return words + (["--init-from", f"start/{MODEL}"] if (there / "start" / MODEL).exists() else [])
+
+
+def _wait(process: subprocess.Popen[bytes], end: float, watcher: _Watcher) -> None:
+    """Until the trainer has ended; it is asked to at `end`, or when this job is, and made to soon after."""
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    asked = False
+    while process.poll() is None:
+        time.sleep(0.25)
+        watcher.look()
+        late = time.monotonic() - end
+        if late > 0 and not asked:
+            process.terminate()
+            asked = True
+        if late > GRACE_SECONDS:
+            process.kill()
+
+
+def _warmed(there: Path, end: float) -> bool:
+    """Whether compiled steps have been tried and work; waits for that a while, and stops it then."""
+    until = min(time.monotonic() + WARMING_SECONDS, end)
+    result, running = there / "warmed", there / "warming"
+    while running.exists() and not result.exists() and time.monotonic() < until:
+        time.sleep(0.25)
+    if result.exists() and result.read_text() == "0":
+        return True
+    if result.exists():
+        print(f"compiled steps fail here: {_tail(there / 'warm.log')}\ntrains without compiling")
+        return False
+    if running.exists():
+        os.killpg(int(running.read_text()), signal.SIGKILL)
+        running.unlink()
+        print("compiling has taken too long to be waited for; what it has done so far is used")
+    return True
+
+
+def _used_seconds(exp: Path) -> float:
+    """Seconds of the schedule that earlier legs have used."""
+    states = sorted(exp.glob("checkpoints/step_*[0-9]/state.json"))
+    return float(json.loads(states[-1].read_text())["seconds"]) if states else 0.0
+
+
+def _phases(config: Any, budget: float) -> str:
+    begins = ["0:00 without quantization"]
+    for key, what in PHASES.items():
+        value = config
+        for name in key.split("."):
+            value = getattr(value, name)
+        at = budget * min(1.0, value / config.train.steps)
+        begins.append(f"{int(at) // 60}:{int(at) % 60:02d} {what}")
+    return ", ".join([*begins, f"{int(budget) // 60}:{int(budget) % 60:02d} the end"])
+
+
+def _tail(path: Path) -> str:
+    return path.read_text(errors="replace")[-2000:]
+
+
+class _Watcher:
+    """Sends what the trainer writes."""
+
+    def __init__(self, exp: Path, out: Path, pack: str) -> None:
+        self.sent: Path | None = None
+        self._exp, self._out, self._pack = exp, out, pack
+
+    def look(self) -> None:
+        """Send the lean state, if it is a new one."""
+        state = self._exp / "lean"
+        if not (state / MODEL).exists():
+            return
+        name = send(state, self._out, step_of(state / MODEL), self._pack, FILE_BYTES)
+        if name != self.sent:
+            self.sent = name
+            self.send_logs()
+
+    def send_logs(self) -> None:
+        """Send the log, the run's history, its configuration and, where they are small enough, TensorBoard's files."""
+        staged = self._out / "new" / "a" / "b" / LOGS
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        for names in (("tensorboard",), ()):
+            with tarfile.open(staged, "w:gz") as tar:
+                for name in ("train.log", "runs.jsonl", "config.yaml", *names):
+                    if (self._exp / name).exists():
+                        tar.add(self._exp / name, name)
+            if staged.stat().st_size <= FILE_BYTES:
+                break
+            print(f"{in_mib(staged.stat().st_size)} of logs are too large; those of TensorBoard stay behind")
+        os.replace(staged, self._out / LOGS)
