@@ -19,6 +19,7 @@ init_from=                  # model to begin with, and the discriminators beside
 python_version=3.12         # of the card's machine
 wheels=                     # folder of soundfile, cffi, pycparser and soxr for it (default: from the package index)
 call_mib=62                 # what a call may carry, the checkout included
+leave_out='*.safetensors'   # files of the checkout that will not travel, see README.md
 # calls
 there=/tmp/lease            # folder on the card's machine
 legs=2                      # calls that the training is spread over
@@ -26,6 +27,8 @@ total_minutes=15            # of the lease, from asking for the machine
 call_minutes=9.8            # the longest command
 start_seconds=120           # until the machine is there
 reserve_seconds=45          # that are not planned
+smoke_seconds=75            # limit of the call that tries everything
+starting_seconds=25         # of a training call, before its first step
 answer_seconds=6            # of a call besides its command, whatever travels
 mib_seconds=0.15            # for a MiB that travels
 # unpack
@@ -57,7 +60,8 @@ case $verb in
             more+=(--set "$word")
         done
         python local/lease/pack.py --config "$config" --train "$train_set" --valid "$valid_set" --out "$lease" --tree ../../.. \
-            --init-from "$init_from" --python-version "$python_version" --wheels "$wheels" --call-mib "$call_mib" "${more[@]}"
+            --init-from "$init_from" --python-version "$python_version" --wheels "$wheels" --call-mib "$call_mib" \
+            --leave-out "$leave_out" "${more[@]}"
         ;;
     calls)
         [ $# -eq 0 ] || stop 2 "unexpected argument: $1"
@@ -67,7 +71,7 @@ case $verb in
         python local/lease/plan.py --lease "$lease" --tree ../../.. --there "$there" --legs "$legs" \
             --total-seconds "$(seconds "$total_minutes")" --call-seconds "$(seconds "$call_minutes")" \
             --start-seconds "$start_seconds" --reserve-seconds "$reserve_seconds" --answer-seconds "$answer_seconds" \
-            --mib-seconds "$mib_seconds"
+            --mib-seconds "$mib_seconds" --smoke-seconds "$smoke_seconds" --starting-seconds "$starting_seconds"
         ;;
     unpack)
         [ $# -ge 1 ] || stop 2 "say what came back: lease.sh unpack FOLDER ..."

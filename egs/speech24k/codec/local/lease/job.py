@@ -14,10 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-from common import LeaseError, Pack, exit_status
+from common import MIB, LeaseError, Pack, bytes_below, exit_status, in_mib
+from lean import send
 from receive import environment, receive
-from train import config_of, train
+from train import FILE_BYTES, config_of, train
 
+BACK_BYTES = 60 * MIB  # of a lean state; with the logs 64 MiB
 MODULES = ("torch", "numpy", "yaml", "safetensors", "accelerate", "tensorboard", "tqdm", "soundfile", "soxr")
 REPORT = f"""
 import importlib, os, platform, shutil
@@ -41,6 +43,7 @@ PHASES = {
     "train.valid_interval": "10",
     "train.valid_utterances": "2",
     "train.log_interval": "1",
+    "train.lean_minutes": "1",
 }
 
 
@@ -67,6 +70,13 @@ def smoke(there: Path) -> int:
     log = (there / "smoke" / "train.log").read_text()
     if "quantization on" not in log:
         raise LeaseError("ten steps were taken, and quantization never began")
+    sent = send(there / "smoke" / "lean", there / "tried", pack.id, FILE_BYTES)
+    if sent is None:
+        raise LeaseError("ten steps were taken, and no lean state was written")
+    size = bytes_below(sent)
+    if size > BACK_BYTES:
+        raise LeaseError(f"a lean state has {in_mib(size)}, {in_mib(BACK_BYTES)} can come back; pack a smaller model")
+    print(f"a lean state has {in_mib(size)} in {len(list(sent.iterdir()))} files")
     if config_of(there).train.compile:
         _begin_warming(there)
     print(f"all phases work ({time.monotonic() - begun:.0f} s); pack {pack.id}: {pack.summary}")
@@ -92,21 +102,30 @@ def warm(there: Path) -> int:
 def main() -> int:
     """Read the arguments and do what they say."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("verb", choices=("receive", "smoke", "warm", "train"))
-    parser.add_argument("--there", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, help="of this call, for everything")
-    parser.add_argument("--later", type=float, nargs="*", default=[], help="seconds of the calls that will go on")
-    parser.add_argument("folders", type=Path, nargs="*")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    made = {name: verbs.add_parser(name) for name in ("receive", "smoke", "warm", "train")}
+    for verb in made.values():
+        verb.add_argument("--there", type=Path, required=True)
+    made["receive"].add_argument("folders", type=Path, nargs="+")
+    made["train"].add_argument("--seconds", type=float, required=True, help="of this call, for everything")
+    made["train"].add_argument("--starting", type=float, required=True, help="seconds of a call before its first step")
+    made["train"].add_argument(
+        "--later", type=float, nargs="*", default=[], help="seconds of the calls that will go on"
+    )
     args = parser.parse_args()
-    args.there = args.there.absolute()
+    there = args.there.absolute()
     if args.verb == "receive":
-        return receive(args.there, args.folders)
+        return receive(there, args.folders)
     if args.verb == "train":
-        out = os.environ.get("OUT")
-        if not out or not Path(out).is_dir():
-            raise LeaseError("OUT has to name the folder whose files come back")
-        return train(args.there, Path(out).absolute(), args.seconds, args.later)
-    return smoke(args.there) if args.verb == "smoke" else warm(args.there)
+        return train(there, _out(), args.seconds, args.starting, args.later)
+    return smoke(there) if args.verb == "smoke" else warm(there)
+
+
+def _out() -> Path:
+    out = os.environ.get("OUT")
+    if not out or not Path(out).is_dir():
+        raise LeaseError("OUT has to name the folder whose files come back")
+    return Path(out).absolute()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from common import LeaseError, in_mib
 
 NOTES = "state.json"
 MODEL, JUDGES = "model.safetensors", "discriminators.safetensors"
+COMING = "discriminators.next.safetensors"  # the trainer's, until the model that they belong to is in its place
+BELONGS_TO = "model_sha256"  # in the header of the discriminators
 STAGING = Path("new") / "a" / "b"
 
 
@@ -42,26 +44,31 @@ class Returned:
         return int(self.notes["step"])
 
 
-def send(state: Path, out: Path, step: int, pack: str, file_bytes: int) -> Path:
-    """Put a lean state into `out`, in place of an older one.
+def send(state: Path, out: Path, pack: str, file_bytes: int) -> Path | None:
+    """Put the lean state of a run into `out`, in place of an older one.
 
     Args:
-        state: folder with the model and, if there are any, the discriminators.
+        state: folder with the model and, if there are any, the discriminators; a trainer may be replacing them.
         out: the folder whose files come back.
-        step: its updates.
         pack: id of the pack it was made from.
         file_bytes: what a file may have.
 
     Returns:
-        Its folder.
+        Its folder; None where there is no pair that belongs together just now.
+
+    Raises:
+        LeaseError: the model file is damaged.
     """
+    contents = _pair(state)
+    if not contents:
+        return None
+    step = _step(contents[MODEL], state / MODEL)
     name = f"state-{step:08d}"
     if (out / name).exists():
         return out / name
     staged = out / STAGING / name
     shutil.rmtree(out / STAGING, ignore_errors=True)
     staged.mkdir(parents=True)
-    contents = {file: (state / file).read_bytes() for file in (MODEL, JUDGES) if (state / file).exists()}
     together = b"".join(contents.values())
     parts = []
     for number, first in enumerate(range(0, len(together), file_bytes)):
@@ -78,46 +85,32 @@ def send(state: Path, out: Path, step: int, pack: str, file_bytes: int) -> Path:
     return out / name
 
 
-def step_of(model: Path) -> int:
-    """Updates that a model file has behind it, from its header.
-
-    Raises:
-        LeaseError: it says none, or is no model file.
-    """
-    try:
-        with open(model, "rb") as file:
-            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        return int(json.loads(header["__metadata__"]["notes"])["step"])
-    except (ValueError, KeyError, TypeError, struct.error) as error:
-        raise LeaseError(f"{model}: its header does not say how many steps it has: {error!r}") from None
-
-
 def newest(folders: Sequence[Path]) -> Returned:
-    """The whole state with the most updates in what came back.
+    """The last whole state in what came back.
 
     Args:
-        folders: what calls brought back, or what lies in them.
+        folders: what calls brought back, or single states, in the order of the calls; of several states in one folder the one
+            with the most updates counts.
 
     Raises:
         LeaseError: none is whole; says what is wrong with each.
     """
-    whole, problems = [], []
-    for folder in folders:
+    problems = []
+    for folder in reversed(folders):
         if not folder.is_dir():
             raise LeaseError(f"{folder}: no such folder")
-        places = sorted(path.parent for path in folder.rglob(f"state-*/{NOTES}") if STAGING.parts[0] not in path.parts)
-        places += [folder] if (folder / NOTES).is_file() else []
+        places = [path.parent for path in folder.rglob(f"state-*/{NOTES}") if STAGING.parts[0] not in path.parts]
+        places = sorted(places, reverse=True) + ([folder] if (folder / NOTES).is_file() else [])
         for place in places:
             try:
                 notes = json.loads((place / NOTES).read_text())
                 _check(place, notes)
-                whole.append(Returned(place, notes))
+                return Returned(place, notes)
             except (LeaseError, OSError, ValueError, KeyError, TypeError) as error:
                 problems.append(str(error) if isinstance(error, LeaseError) else f"{place}: damaged: {error!r}")
-    if not whole:
-        found = "; ".join(problems) or f"nothing named state-*/{NOTES} in {', '.join(map(str, folders))}"
-        raise LeaseError(f"no whole state came back: {found}")
-    return max(whole, key=lambda state: state.step)
+        if not places:
+            problems.append(f"{folder}: nothing named state-*/{NOTES}")
+    raise LeaseError(f"no whole state came back: {'; '.join(problems)}")
 
 
 def join(state: Returned, into: Path) -> list[Path]:
@@ -132,6 +125,36 @@ def join(state: Returned, into: Path) -> list[Path]:
         made.append(into / file["name"])
         first += file["bytes"]
     return made
+
+
+def _pair(state: Path) -> dict[str, bytes]:
+    """Model and discriminators that were written together; empty while the trainer is between the two."""
+    try:
+        model = (state / MODEL).read_bytes()
+        judges = [(state / name).read_bytes() for name in (JUDGES, COMING) if (state / name).exists()]
+    except FileNotFoundError:
+        return {}
+    if not judges:
+        return {MODEL: model}
+    owner = hashlib.sha256(model).hexdigest()
+    ours = [content for content in judges if _metadata(content, state / JUDGES).get(BELONGS_TO) == owner]
+    return {MODEL: model, JUDGES: ours[0]} if ours else {}
+
+
+def _step(model: bytes, path: Path) -> int:
+    try:
+        return int(json.loads(_metadata(model, path)["notes"])["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise LeaseError(f"{path}: its header does not say how many steps it has: {error!r}") from None
+
+
+def _metadata(content: bytes, path: Path) -> dict[str, Any]:
+    """The texts in the header of a safetensors file."""
+    try:
+        size = struct.unpack("<Q", content[:8])[0]
+        return dict(json.loads(content[8 : 8 + size]).get("__metadata__", {}))
+    except (ValueError, TypeError, AttributeError, struct.error) as error:
+        raise LeaseError(f"{path}: is no safetensors file: {error!r}") from None
 
 
 def _check(place: Path, notes: dict[str, Any]) -> None:

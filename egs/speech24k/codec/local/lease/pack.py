@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import cast
 
-from common import MIB, STREAM, LeaseError, Pack, Part, bytes_below, exit_status, in_mib, need_space
-from lean import JUDGES, MODEL
+from common import MIB, STREAM, LeaseError, Pack, Part, bytes_below, exit_status, in_mib, need_space, sha256_of
+from lean import BELONGS_TO, JUDGES, MODEL
 from tree import heavy, travelling
 
 from audiocodec.config.load import dump_config, load_config
@@ -85,7 +86,7 @@ def make(args: argparse.Namespace) -> int:
     _refuse_scores(config)
     out = Path(args.out)
     sets = {name: read_folder(folder) for name, folder in (("train", args.train), ("valid", args.valid))}
-    room = _room(Path(args.tree), args.call_mib)
+    room = _room(Path(args.tree), args.leave_out.split(), args.call_mib)
     made = out.with_name(f"{out.name}.tmp")
     shutil.rmtree(made, ignore_errors=True)
     try:
@@ -113,19 +114,20 @@ def make(args: argparse.Namespace) -> int:
     return 0
 
 
-def _room(tree: Path, call_mib: float) -> int:
+def _room(tree: Path, left_out: Sequence[str], call_mib: float) -> int:
+    """Bytes that a call may carry beside the checkout without the files that will be left out of it."""
     sizes = travelling(tree)
+    for path in [path for path in sizes if any(fnmatch(str(path), pattern) for pattern in left_out)]:
+        del sizes[path]
     total = sum(sizes.values())
     room = int(call_mib * MIB) - total - SLACK
-    print(
-        f"the checkout weighs {in_mib(total)}: {in_mib(max(0, room))} of {call_mib:g} are left in a call",
-        file=sys.stderr,
-    )
     if room < MIB:
         raise LeaseError(
-            f"{tree}: the files that travel weigh {in_mib(total)}, a call carries {call_mib:g} MiB; leave out what the "
-            f"job does not need (the README says how): {heavy(sizes)}"
+            f"{tree}: the files that travel weigh {in_mib(total)}, a call carries {call_mib:g} MiB; leave out what the job "
+            f"does not need (--leave-out): {heavy(sizes)}"
         )
+    without = f" without {' '.join(left_out)}" if left_out else ""
+    print(f"the checkout weighs {in_mib(total)}{without}; {in_mib(room)} of a call are left", file=sys.stderr)
     return room
 
 
@@ -180,7 +182,7 @@ def _get_wheels(folder: Path, args: argparse.Namespace) -> None:
 
 
 def _start(source: str, config: Config, made: Path) -> list[Path]:
-    """The weights to begin with as 16 bits, and discriminators that lie beside them; says what of them fits."""
+    """The weights to begin with as 16 bits, and discriminators that come with them; says what of them fits."""
     if not source:
         return []
     from safetensors.torch import load_file, save_file
@@ -188,19 +190,19 @@ def _start(source: str, config: Config, made: Path) -> list[Path]:
     from audiocodec import checkpoint
     from audiocodec.build import build_codec
     from audiocodec.training.initial import take_codec
+    from audiocodec.training.lean import discriminators_beside
 
-    path = checkpoint.resolve(source)
+    path, folder = checkpoint.resolve(source), made / "start"
     taken, _ = take_codec(build_codec(config), config, path)
     print(f"{path}: {'; '.join(taken.lines())}", file=sys.stderr)
-    folder = made / "start"
     folder.mkdir()
     described = checkpoint.describe(path)
     checkpoint.save(
         checkpoint.load(path), checkpoint.config_of(described), folder / MODEL, half=True, notes=described["notes"]
     )
-    if (path.parent / JUDGES).is_file():
-        state = load_file(path.parent / JUDGES)
-        save_file({name: t.half() if t.is_floating_point() else t for name, t in state.items()}, folder / JUDGES)
+    if judges := discriminators_beside(path):
+        halves = {name: t.half() if t.is_floating_point() else t for name, t in load_file(judges).items()}
+        save_file(halves, folder / JUDGES, {BELONGS_TO: sha256_of(folder / MODEL)})
     return sorted(folder.iterdir())
 
 
@@ -253,8 +255,9 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--init-from", default="")
     parser.add_argument("--wheels", default="")
-    parser.add_argument("--python-version", default="3.12")
-    parser.add_argument("--call-mib", type=float, default=62)
+    parser.add_argument("--leave-out", default="")
+    parser.add_argument("--python-version", required=True)
+    parser.add_argument("--call-mib", type=float, required=True)
     args = parser.parse_args()
     try:
         return make(args)

@@ -18,9 +18,8 @@ from tree import heavy, travelling
 
 COMMAND_CHARACTERS = 2000
 RECEIVE_SECONDS = 10
-SMOKE_SECONDS = 75
-END_SECONDS = 20  # between the end of training and the limit of its call: the last state is written
-LEAST_LEG = 60
+END_SECONDS = 15  # between the time that a job is given and the limit of its call
+LEAST_SECONDS = 10  # of training in a call
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Terms:
         reserve_seconds: that are not planned.
         answer_seconds: of a call, whatever travels.
         mib_seconds: for a MiB that travels.
+        smoke_seconds: limit of the call that tries everything.
+        starting_seconds: of a training call, before its first step.
         legs: calls that the training is spread over.
         there: folder on the card's machine.
     """
@@ -63,11 +64,13 @@ class Terms:
     reserve_seconds: float
     answer_seconds: float
     mib_seconds: float
+    smoke_seconds: float
+    starting_seconds: float
     legs: int
     there: str
 
 
-def calls(pack: Pack, lease: Path, tree: Path, terms: Terms, smoke_seconds: int = SMOKE_SECONDS) -> list[Call]:
+def calls(pack: Pack, lease: Path, tree: Path, terms: Terms) -> list[Call]:
     """Plan a lease.
 
     Args:
@@ -75,7 +78,6 @@ def calls(pack: Pack, lease: Path, tree: Path, terms: Terms, smoke_seconds: int 
         lease: its folder.
         tree: the checkout.
         terms: of the lease.
-        smoke_seconds: limit of the call that tries everything.
 
     Raises:
         LeaseError: a call would carry too much, or too little time is left to train.
@@ -92,7 +94,8 @@ def calls(pack: Pack, lease: Path, tree: Path, terms: Terms, smoke_seconds: int 
         if load > pack.call_mib * MIB:
             raise LeaseError(
                 f"{what}: would carry {in_mib(load)}, a call carries {pack.call_mib:g} MiB, and the tree weighs {in_mib(weight)} "
-                f"now: {heavy(sizes)}; leave out of it what was left out when it was packed, or pack again"
+                f"now: {heavy(sizes)}; leave out of it what was left out when it was packed (git sparse-checkout set --no-cone '/*' "
+                "'!*.safetensors'; git sparse-checkout disable brings it back), or pack again"
             )
         if len(words) > COMMAND_CHARACTERS:
             raise LeaseError(f"{what}: the command has {len(words)} characters, {COMMAND_CHARACTERS} are allowed")
@@ -107,19 +110,21 @@ def calls(pack: Pack, lease: Path, tree: Path, terms: Terms, smoke_seconds: int 
         folders = [base, carried / part.name] if number == 1 else [carried / part.name]
         words, seconds, what = receive(*folders), RECEIVE_SECONDS, f"part {number} of {len(pack.parts)}"
         if number == 1:
-            words, seconds = f"{words} && python3 $job smoke --there {where}", smoke_seconds
+            words, seconds = f"{words} && python3 $job smoke --there {where}", int(terms.smoke_seconds)
             what += ", and whether everything works"
         planned.append(call(what, words, folders, seconds))
     spent = terms.start_seconds + terms.reserve_seconds + sum(c.seconds + c.travel_seconds for c in planned)
     travel = terms.answer_seconds + terms.mib_seconds * weight / MIB
     leg = int(min((terms.total_seconds - spent) / terms.legs - travel, terms.call_seconds))
-    if leg < LEAST_LEG:
+    if leg - END_SECONDS - terms.starting_seconds < LEAST_SECONDS:
         raise LeaseError(
             f"{len(planned)} calls bring everything there, and {leg} s are left for each of {terms.legs} to train; "
             "pack less (fewer clips), or leave large files out of the tree"
         )
     for number in range(1, terms.legs + 1):
-        train = f"python3 {job} train --there {where} --seconds {leg - END_SECONDS}"
+        train = (
+            f"python3 {job} train --there {where} --seconds {leg - END_SECONDS} --starting {terms.starting_seconds:g}"
+        )
         train += f" --later {' '.join([str(leg - END_SECONDS)] * (terms.legs - number))}" if number < terms.legs else ""
         planned.append(call(f"training, {number} of {terms.legs}", train, [], leg))
     return planned
@@ -154,7 +159,7 @@ def main() -> int:
     parser.add_argument("--tree", type=Path, required=True)
     parser.add_argument("--there", required=True)
     parser.add_argument("--legs", type=int, required=True)
-    for name in ("total", "call", "start", "reserve", "answer", "mib"):
+    for name in ("total", "call", "start", "reserve", "answer", "mib", "smoke", "starting"):
         parser.add_argument(f"--{name}-seconds", type=float, required=True)
     args = vars(parser.parse_args())
     lease, tree = args.pop("lease"), args.pop("tree")

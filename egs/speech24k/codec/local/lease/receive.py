@@ -31,11 +31,12 @@ def receive(there: Path, folders: list[Path]) -> int:
         if not folder.is_dir():
             raise LeaseError(f"{folder}: did not come with the call; name it as carried")
         need_space(there, 2 * bytes_below(folder))
-    for folder in (folder for folder in folders if (folder / LIST).exists()):
+    bases = [folder for folder in folders if (folder / LIST).exists()]
+    for folder in bases:
         _take_base(there, folder)
     pack = Pack.read(there / "base")
     parts = {part.name: part for part in pack.parts}
-    for folder in (folder for folder in folders if not (folder / LIST).exists()):
+    for folder in (folder for folder in folders if folder not in bases):
         if folder.name not in parts:
             raise LeaseError(f"{folder}: the pack has no such part; it has {', '.join(parts)}")
         found, part = folder / STREAM, parts[folder.name]

@@ -5,6 +5,7 @@ Lean states are sent on as the trainer writes them, so that whatever ends the jo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from common import MIB, LeaseError, Pack, in_mib
-from lean import MODEL, send, step_of
+from lean import MODEL, send
 from receive import environment, unpack
 
 FILE_BYTES = 15 * MIB
-STARTING_SECONDS = 25  # of a leg, until its first step
 SENDING_SECONDS = 5  # the last state
 WARMING_SECONDS = 60  # that compilation is waited for
 GRACE_SECONDS = 10  # between asking the trainer to stop and stopping it
@@ -32,13 +32,14 @@ PHASES = {  # keys of the configuration, in steps of `train.steps`: what begins 
 }
 
 
-def train(there: Path, out: Path, seconds: float, later: Sequence[float]) -> int:
+def train(there: Path, out: Path, seconds: float, starting: float, later: Sequence[float]) -> int:
     """Train until `seconds` are over, going on where an earlier leg ended.
 
     Args:
         there: what was received.
         out: what comes back.
         seconds: of this leg, from now on.
+        starting: seconds of every leg before its first step.
         later: of the legs to come, over which the schedule is spread, too.
 
     Returns:
@@ -53,10 +54,10 @@ def train(there: Path, out: Path, seconds: float, later: Sequence[float]) -> int
     config = config_of(there)
     compiles = config.train.compile and _warmed(there, end)
     left = end - time.monotonic() - SENDING_SECONDS
-    if left < STARTING_SECONDS:
-        raise LeaseError(f"{left:.0f} s are left, and starting alone takes {STARTING_SECONDS}")
+    if left < starting:
+        raise LeaseError(f"{left:.0f} s are left, and starting alone takes {starting:g}")
     used = _used_seconds(there / "exp")
-    budget = used + sum(max(0.0, leg - STARTING_SECONDS) for leg in (left, *later))
+    budget = used + sum(max(0.0, leg - starting) for leg in (left, *later))
     print(
         f"pack {pack.id}: {pack.summary}\ntrains for {left:.0f} s, {used:.0f} are behind it: {_phases(config, budget)}",
         flush=True,
@@ -154,21 +155,32 @@ def _tail(path: Path) -> str:
     return path.read_text(errors="replace")[-2000:]
 
 
+def _changed(folder: Path) -> list[tuple[str, int]]:
+    """Names and times of the files in a folder, which may be changing."""
+    found = []
+    for path in sorted(folder.glob("*.safetensors")):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.name, path.stat().st_mtime_ns))
+    return found
+
+
 class _Watcher:
     """Sends what the trainer writes."""
 
     def __init__(self, exp: Path, out: Path, pack: str) -> None:
         self.sent: Path | None = None
         self._exp, self._out, self._pack = exp, out, pack
+        self._seen: list[tuple[str, int]] = []  # the lean state that was sent
 
     def look(self) -> None:
         """Send the lean state, if it is a new one."""
         state = self._exp / "lean"
-        if not (state / MODEL).exists():
+        now = _changed(state)
+        if now == self._seen or not (sent := send(state, self._out, self._pack, FILE_BYTES)):
             return
-        name = send(state, self._out, step_of(state / MODEL), self._pack, FILE_BYTES)
-        if name != self.sent:
-            self.sent = name
+        self._seen = now
+        if sent != self.sent:
+            self.sent = sent
             self.send_logs()
 
     def send_logs(self) -> None:

@@ -1,6 +1,6 @@
 """`unpack.py FOLDER ...`: what came back, checked and put where the next run begins.
 
-Of all whole states in the folders, the one with the most updates counts. It is loaded, its fingerprint compared and every
+The folders are in the order of the calls; the last whole state in them counts. It is loaded, its fingerprint compared and every
 number looked at, before anything is replaced.
 """
 
