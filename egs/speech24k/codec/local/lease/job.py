@@ -38,6 +38,7 @@ PHASES = {
     "train.steps": "10",
     "train.warmup_autoencoder_steps": "2",
     "discriminator.start_step": "4",
+    "discriminator.alone_steps": "3",
     "train.lr_warmup_steps": "1",
     "train.checkpoint_interval": "10",
     "train.valid_interval": "10",

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 from common import LIST, MIB, STREAM, LeaseError, Pack, bytes_below, in_mib, need_space, sha256_of
+from streams import Joined
 
 PACKAGE = Path(__file__).parents[5] / "audiocodec"
 UNPACKED = "unpacked"  # a file with the id of the pack
@@ -74,11 +75,8 @@ def unpack(there: Path, pack: Pack) -> None:
     need_space(there, pack.unpacked_bytes + TRAINING_BYTES)
     for name in ("audio", "data", "start", "exp"):
         shutil.rmtree(there / name, ignore_errors=True)
-    with io.BufferedReader(_Joined(streams), MIB) as joined, tarfile.open(fileobj=joined, mode="r|") as tar:
-        for member in tar:
-            if not member.isfile() or member.name.startswith(("/", "..")) or "/../" in member.name:
-                raise LeaseError(f"{member.name}: nothing that is packed here has such a name or kind")
-            tar.extract(member, there, set_attrs=False)
+    with io.BufferedReader(Joined(streams), MIB) as joined, tarfile.open(fileobj=joined, mode="r|") as tar:
+        tar.extractall(there, filter="data")
     mark.write_text(pack.id)
     print(f"pack {pack.id}: unpacked {in_mib(pack.unpacked_bytes)}: {pack.summary}")
 
@@ -92,29 +90,6 @@ def environment(there: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TORCHINDUCTOR_CACHE_DIR": str(there / "compiled"),
     }
-
-
-class _Joined(io.RawIOBase):
-    """Files one after the other, to read."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self._paths = list(reversed(paths))
-        self._file = io.FileIO(self._paths.pop())
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        while True:
-            count = self._file.readinto(buffer)
-            if count or not self._paths:
-                return count
-            self._file.close()
-            self._file = io.FileIO(self._paths.pop())
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _take_base(there: Path, folder: Path) -> None:
