@@ -30,7 +30,7 @@ model:
   decoder: {dim: 32, layers: 1}
 quantizer: {codebook_size: 256, codebook_dim: 16}
 loss: {mel_windows: [512], mel_bands: [40], stft_windows: [512]}
-discriminator: {channels: 2, stft_windows: [512], start_step: 400}
+discriminator: {channels: 2, stft_windows: [512], start_step: 400, alone_steps: 50}
 data: {segment_seconds: 0.5, on_device: true}
 train:
   steps: 1000

@@ -17,7 +17,7 @@ from pathlib import Path
 from common import MIB, LeaseError, Pack, bytes_below, exit_status, in_mib
 from lean import send
 from receive import environment, receive
-from train import FILE_BYTES, config_of, train
+from train import FILE_BYTES, Times, config_of, train
 
 BACK_BYTES = 60 * MIB  # of a lean state; with the logs 64 MiB
 MODULES = ("torch", "numpy", "yaml", "safetensors", "accelerate", "tensorboard", "tqdm", "soundfile", "soxr")
@@ -108,17 +108,15 @@ def main() -> int:
     for verb in made.values():
         verb.add_argument("--there", type=Path, required=True)
     made["receive"].add_argument("folders", type=Path, nargs="+")
-    made["train"].add_argument("--seconds", type=float, required=True, help="of this call, for everything")
-    made["train"].add_argument("--starting", type=float, required=True, help="seconds of a call before its first step")
-    made["train"].add_argument(
-        "--later", type=float, nargs="*", default=[], help="seconds of the calls that will go on"
-    )
+    for name in ("--until", "--seconds", "--starting"):
+        made["train"].add_argument(name, type=float, required=True, help="see train.Times")
+    made["train"].add_argument("--later", type=float, nargs="*", default=[])
     args = parser.parse_args()
     there = args.there.absolute()
     if args.verb == "receive":
         return receive(there, args.folders)
     if args.verb == "train":
-        return train(there, _out(), args.seconds, args.starting, args.later)
+        return train(there, _out(), Times(args.until, args.seconds, args.starting, args.later))
     return smoke(there) if args.verb == "smoke" else warm(there)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Call:
         carry: ignored folders that travel, relative to the checkout.
         seconds: limit of the command.
         travel_seconds: allowed for the way there, the answer and the next call.
+        until: when the job ends by itself, in seconds from the first command on; 0: when it is done.
     """
 
     what: str
@@ -39,6 +40,7 @@ class Call:
     carry: tuple[str, ...]
     seconds: int
     travel_seconds: float
+    until: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def calls(pack: Pack, lease: Path, tree: Path, terms: Terms) -> list[Call]:
     base = carried / "base"
     where = shlex.quote(terms.there)
 
-    def call(what: str, words: str, folders: Sequence[Path], seconds: int) -> Call:
+    def call(what: str, words: str, folders: Sequence[Path], seconds: int, until: int = 0) -> Call:
         load = weight + sum(bytes_below(tree / folder) for folder in folders)
         if load > pack.call_mib * MIB:
             raise LeaseError(
@@ -100,7 +102,7 @@ def calls(pack: Pack, lease: Path, tree: Path, terms: Terms) -> list[Call]:
         if len(words) > COMMAND_CHARACTERS:
             raise LeaseError(f"{what}: the command has {len(words)} characters, {COMMAND_CHARACTERS} are allowed")
         travel = terms.answer_seconds + terms.mib_seconds * load / MIB
-        return Call(what, words, tuple(map(str, folders)), seconds, travel)
+        return Call(what, words, tuple(map(str, folders)), seconds, travel, until)
 
     def receive(*folders: Path) -> str:
         return f"job={job}; python3 $job receive --there {where} {' '.join(shlex.quote(str(f)) for f in folders)}"
@@ -113,37 +115,44 @@ def calls(pack: Pack, lease: Path, tree: Path, terms: Terms) -> list[Call]:
             words, seconds = f"{words} && python3 $job smoke --there {where}", int(terms.smoke_seconds)
             what += ", and whether everything works"
         planned.append(call(what, words, folders, seconds))
-    spent = terms.start_seconds + terms.reserve_seconds + sum(c.seconds + c.travel_seconds for c in planned)
-    travel = terms.answer_seconds + terms.mib_seconds * weight / MIB
-    leg = int(min((terms.total_seconds - spent) / terms.legs - travel, terms.call_seconds))
-    if leg - END_SECONDS - terms.starting_seconds < LEAST_SECONDS:
+    return [*planned, *_legs(planned, terms, weight, job, call)]
+
+
+def _legs(planned: Sequence[Call], terms: Terms, weight: int, job: str, call: Callable[..., Call]) -> list[Call]:
+    """The training calls. Each ends at a moment counted from the first command, and so has the time that those before left over."""
+    begins = sum(c.seconds + c.travel_seconds for c in planned)
+    between = END_SECONDS + terms.answer_seconds + terms.mib_seconds * weight / MIB
+    whole = terms.total_seconds - terms.start_seconds - terms.reserve_seconds - begins
+    leg = int(min(whole / terms.legs - between, terms.call_seconds - END_SECONDS))
+    if leg - terms.starting_seconds < LEAST_SECONDS:
         raise LeaseError(
             f"{len(planned)} calls bring everything there, and {leg} s are left for each of {terms.legs} to train; "
             "pack less (fewer clips), or leave large files out of the tree"
         )
-    for number in range(1, terms.legs + 1):
-        train = (
-            f"python3 {job} train --there {where} --seconds {leg - END_SECONDS} --starting {terms.starting_seconds:g}"
+    ends = [int(begins + (leg + between) * number + leg) for number in range(terms.legs)]
+    made = []
+    for number, end in enumerate(ends):
+        longest = int(min(terms.call_seconds, leg + END_SECONDS + (begins if number == 0 else between)))
+        words = (
+            f"python3 {job} train --there {shlex.quote(terms.there)} --until {end} --seconds {longest - END_SECONDS}"
         )
-        train += f" --later {' '.join([str(leg - END_SECONDS)] * (terms.legs - number))}" if number < terms.legs else ""
-        planned.append(call(f"training, {number} of {terms.legs}", train, [], leg))
-    return planned
-
-
-def total_seconds(planned: Sequence[Call], terms: Terms) -> float:
-    """What a lease takes when every command uses its limit."""
-    return terms.start_seconds + sum(call.seconds + call.travel_seconds for call in planned)
+        words += f" --starting {terms.starting_seconds:g}"
+        words += f" --later {' '.join(map(str, ends[number + 1 :]))}" if number + 1 < terms.legs else ""
+        made.append(call(f"training, {number + 1} of {terms.legs}", words, [], longest, end))
+    return made
 
 
 def text(planned: Sequence[Call], terms: Terms) -> str:
-    """The plan to read and to copy from."""
+    """The plan to read and to copy from; a training call before the last ends when it has to, whatever its limit."""
     lines = [f"0:00  the machine is asked for, and is there by {_clock(terms.start_seconds)}"]
     now = terms.start_seconds
     for number, call in enumerate(planned, 1):
         lines.append(f"\n{_clock(now)}  call {number} of {len(planned)}: {call.what}; limit {call.seconds} s")
         lines.append(f"carry: {' '.join(call.carry) or 'nothing'}")
         lines.append(f"    {call.command}")
-        now += call.seconds + call.travel_seconds
+        now = (
+            terms.start_seconds + call.until + END_SECONDS if call.until else now + call.seconds
+        ) + call.travel_seconds
     lines.append(f"\n{_clock(now)}  the end at the latest, of {_clock(terms.total_seconds)}; give the machine back")
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from streams import Joined
 
 PACKAGE = Path(__file__).parents[5] / "audiocodec"
 UNPACKED = "unpacked"  # a file with the id of the pack
+BEGUN = "begun"
+OTHER_SECONDS = 3600  # what was begun longer ago was another lease of the same machine
 TRAINING_BYTES = 2 << 30  # checkpoints, logs and compiled code
 
 
@@ -28,6 +31,8 @@ def receive(there: Path, folders: list[Path]) -> int:
         LeaseError: a part that is damaged, or of another pack; too little disk.
     """
     there.mkdir(parents=True, exist_ok=True)
+    if not (there / BEGUN).exists() or not 0 <= time.monotonic() - begun(there) < OTHER_SECONDS:
+        (there / BEGUN).write_text(str(time.monotonic()))
     for folder in folders:
         if not folder.is_dir():
             raise LeaseError(f"{folder}: did not come with the call; name it as carried")
@@ -57,6 +62,11 @@ def receive(there: Path, folders: list[Path]) -> int:
         + (f"; lacking: {' '.join(lacking)}" if lacking else "")
     )
     return 0
+
+
+def begun(there: Path) -> float:
+    """When the first command ran here, on the clock that runs since the machine started."""
+    return float((there / BEGUN).read_text())
 
 
 def unpack(there: Path, pack: Pack) -> None:

@@ -14,33 +14,47 @@ import sys
 import tarfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from common import MIB, LeaseError, Pack, in_mib
 from lean import MODEL, send
-from receive import environment, unpack
+from receive import begun, environment, unpack
 
 FILE_BYTES = 15 * MIB
 SENDING_SECONDS = 5  # the last state
+BETWEEN_SECONDS = 25  # from the end of a training call to the beginning of the next
 WARMING_SECONDS = 60  # that compilation is waited for
 GRACE_SECONDS = 10  # between asking the trainer to stop and stopping it
 LOGS = "logs.tar.gz"
-PHASES = {  # keys of the configuration, in steps of `train.steps`: what begins there
-    "train.warmup_autoencoder_steps": "quantized",
-    "discriminator.start_step": "discriminators",
-}
 
 
-def train(there: Path, out: Path, seconds: float, starting: float, later: Sequence[float]) -> int:
-    """Train until `seconds` are over, going on where an earlier leg ended.
+@dataclass(frozen=True)
+class Times:
+    """When a training call ends.
+
+    Attributes:
+        until: seconds from the first command on this machine on.
+        seconds: from now on, if that is less.
+        starting: seconds of every training call before its first step.
+        later: `until` of the calls that will go on, over which the schedule is spread, too.
+    """
+
+    until: float
+    seconds: float
+    starting: float
+    later: Sequence[float]
+
+
+def train(there: Path, out: Path, times: Times) -> int:
+    """Train for the time that there is, going on where an earlier call ended.
 
     Args:
         there: what was received.
         out: what comes back.
-        seconds: of this leg, from now on.
-        starting: seconds of every leg before its first step.
-        later: of the legs to come, over which the schedule is spread, too.
+        times: of this call.
 
     Returns:
         The trainer's exit status.
@@ -48,18 +62,20 @@ def train(there: Path, out: Path, seconds: float, starting: float, later: Sequen
     Raises:
         LeaseError: something lacks, or too little time or disk; no state came of it.
     """
-    end = time.monotonic() + seconds
+    end = min(time.monotonic() + times.seconds, begun(there) + times.until)
     pack = Pack.read(there / "base")
     unpack(there, pack)
     config = config_of(there)
     compiles = config.train.compile and _warmed(there, end)
     left = end - time.monotonic() - SENDING_SECONDS
-    if left < starting:
-        raise LeaseError(f"{left:.0f} s are left, and starting alone takes {starting:g}")
+    if left < times.starting:
+        raise LeaseError(f"{left:.0f} s are left, and starting alone takes {times.starting:g}")
     used = _used_seconds(there / "exp")
-    budget = used + sum(max(0.0, leg - starting) for leg in (left, *later))
+    ends = [times.until, *times.later]
+    legs = [left, *(after - before - BETWEEN_SECONDS for before, after in pairwise(ends))]
+    budget = used + sum(max(0.0, leg - times.starting) for leg in legs)
     print(
-        f"pack {pack.id}: {pack.summary}\ntrains for {left:.0f} s, {used:.0f} are behind it: {_phases(config, budget)}",
+        f"pack {pack.id}: {pack.summary}\ntrains for {left:.0f} s, {used:.0f} are behind it: {_phases(config, budget, (there / 'start').exists())}",
         flush=True,
     )
     process = subprocess.Popen(_words(there, left, budget, compiles), cwd=there, env=environment(there))
@@ -140,15 +156,17 @@ def _used_seconds(exp: Path) -> float:
     return float(json.loads(states[-1].read_text())["seconds"]) if states else 0.0
 
 
-def _phases(config: Any, budget: float) -> str:
-    begins = ["0:00 without quantization"]
-    for key, what in PHASES.items():
-        value = config
-        for name in key.split("."):
-            value = getattr(value, name)
-        at = budget * min(1.0, value / config.train.steps)
-        begins.append(f"{int(at) // 60}:{int(at) % 60:02d} {what}")
-    return ", ".join([*begins, f"{int(budget) // 60}:{int(budget) % 60:02d} the end"])
+def _phases(config: Any, budget: float, goes_on: bool) -> str:
+    """What begins when, on the clock of the schedule."""
+    warm_up, judges = config.train.warmup_autoencoder_steps, config.discriminator.start_step
+    begins = {"quantized, if it was not yet" if goes_on else "quantized": warm_up}
+    if config.discriminator.kinds:
+        begins |= {"discriminators alone": judges, "against them": judges + config.discriminator.alone_steps}
+    begins = {what: budget * step / config.train.steps for what, step in begins.items() if step < config.train.steps}
+    words = ["0:00 goes on from start" if goes_on else "0:00 without quantization"]
+    for what, at in [*begins.items(), ("the end", budget)]:
+        words.append(f"{int(at) // 60}:{int(at) % 60:02d} {what}")
+    return ", ".join(words)
 
 
 def _tail(path: Path) -> str:
