@@ -19,7 +19,7 @@ from tree import heavy, travelling
 COMMAND_CHARACTERS = 2000
 RECEIVE_SECONDS = 10
 END_SECONDS = 15  # between the time that a job is given and the limit of its call
-LEAST_SECONDS = 10  # of training in a call
+LEAST_SECONDS = 5  # of training in a call
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,10 @@ def unpack(args: argparse.Namespace) -> int:
         if (made / JUDGES).exists():
             _check_judges(made, config)
         _refuse_replacing(start / MODEL, described, args.force == "true")
-        shutil.rmtree(start, ignore_errors=True)
-        made.rename(start)
+        start.mkdir(exist_ok=True)
+        (start / JUDGES).unlink(missing_ok=True)
+        for path in files:
+            path.replace(start / path.name)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     _unpack_logs(state, lease / "logs")
