@@ -1,6 +1,7 @@
 # make demo            speech -> token files -> speech, with the models inside the package
 # make test            lint and the whole test suite
 # make lint            ruff, mypy --strict, shellcheck
+# make lease-rehearsal training on a borrowed card, rehearsed on the CPU (egs/speech24k/codec/lease.sh)
 # make test-baselines  parity against encodec and torchaudio, in an environment of its own (5 GB)
 # make clean           remove what the targets above wrote, except the environments and anyone's exp/
 # make distclean       ... and the environments
@@ -17,6 +18,7 @@ VENV ?= .venv
 BASELINES_VENV ?= .venv-baselines
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+REHEARSAL_ARGS ?=
 JOBS ?= 2
 
 BIN := $(VENV)/bin
@@ -30,7 +32,7 @@ export GOMP_SPINCOUNT ?= 1000
 # No run of ours may depend on what the caller's Python path holds.
 unexport PYTHONPATH
 
-.PHONY: demo test lint test-baselines environment clean distclean
+.PHONY: demo test lint lease-rehearsal test-baselines environment clean distclean
 
 environment: $(VENV)/.ready
 
@@ -57,6 +59,10 @@ demo: $(VENV)/.ready
 test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest -rs -n $(JOBS) --dist loadfile -m 'not baselines' --ignore=tests/parity/baselines $(PYTEST_ARGS)
+
+# REHEARSAL_ARGS='--corpus DIR --python PROGRAM': audio of a corpus, another Python in place of the machine's.
+lease-rehearsal: $(VENV)/.ready
+	$(BIN)/python tests/e2e/lease_rehearsal.py $(REHEARSAL_ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
-"""An environment with what `pip install audiocodec[onnx]` brings and nothing more, made without network.
+"""Environments with some packages and nothing more, made without network: what `pip install audiocodec[onnx]` brings, say.
 
-A virtual environment of its own, into which the packages that `setup.cfg` asks for, and those that they ask for in turn,
-are linked from this environment.
+A virtual environment of its own, into which the packages that are asked for, and those that they ask for in turn, are linked
+from this environment.
 """
 
 from __future__ import annotations
@@ -17,15 +17,22 @@ from workspace import CHECKOUT
 
 
 def make_light_environment(folder: Path, extra: str = "onnx") -> Path:
-    """Make it in `folder`; returns its interpreter."""
+    """Make in `folder` what `setup.cfg` asks for, with the package; returns its interpreter."""
+    python = make_environment(folder, _asked_for(extra))
+    site = next((folder / "lib").glob("python3*")) / "site-packages"
+    (site / "audiocodec").symlink_to(CHECKOUT / "audiocodec")
+    return python
+
+
+def make_environment(folder: Path, requirements: list[str]) -> Path:
+    """Make in `folder` what meets `requirements`; returns its interpreter."""
     venv.create(folder, with_pip=False, symlinks=True)
     site = next((folder / "lib").glob("python3*")) / "site-packages"
-    for name in sorted(_closure(_asked_for(extra))):
+    for name in sorted(_closure(requirements)):
         for entry in {Path(file.parts[0]) for file in metadata.files(name) or [] if file.parts[0] != ".."}:
             source = Path(str(metadata.distribution(name).locate_file(entry)))
             if entry.name != "__pycache__" and source.exists() and not (site / entry).exists():
                 (site / entry).symlink_to(source)
-    (site / "audiocodec").symlink_to(CHECKOUT / "audiocodec")
     return folder / "bin" / Path(sys.executable).name
 
 

@@ -32,7 +32,7 @@ _MADE = shutil.ignore_patterns(
 
 def _made(folder: str, names: list[str]) -> set[str]:
     """Which of the names in a folder are made by running things."""
-    return _MADE(folder, names) | ({"audio"} & set(names) if Path(folder).name == "codec" else set())
+    return _MADE(folder, names) | ({"audio", "lease"} & set(names) if Path(folder).name == "codec" else set())
 
 
 def copy_of(folder: Path, *names: str) -> Path:
