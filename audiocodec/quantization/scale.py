@@ -67,11 +67,15 @@ class LatentScale(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, latents: list[Tensor]) -> None:
-        """Set the running statistics to those of `latents`, raw encoder outputs `[B, D, T]` each; they move slowly then."""
+        """Set the running statistics to those of `latents`, raw encoder outputs `[B, D, T]` each."""
         if not self.active:
             return
         flat = torch.cat([x.float().transpose(1, 2).flatten(0, 1) for x in latents])
         mean = flat.mean(0)
         self.mean.copy_(mean)
         self.rms.copy_((flat - mean).square().mean().add(MIN_RMS**2).sqrt().reshape(1))
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Let the running statistics move as slowly as after many batches."""
         self.batches.clamp_(min=1 / MOMENTUM)

@@ -31,6 +31,7 @@ def start_quantizer(codec: Codec, dataset: SegmentDataset, config: Config) -> in
     with torch.compiler.set_stance("force_eager"):  # batches of other sizes, once: not worth compiling for
         raw = list(_raw(codec, dataset, config, codec.quantizer.start_frames))
     codec.scale.calibrate(raw)
+    codec.scale.settle()
     scaled = [codec.scale.running(latents).transpose(1, 2).flatten(0, 1) for latents in raw]
     codec.quantizer.start(torch.cat(scaled))
     return sum(len(part) for part in scaled)

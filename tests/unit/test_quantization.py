@@ -342,6 +342,7 @@ def test_a_batch_that_is_not_finite_leaves_no_trace(value: float) -> None:
 def test_a_settled_scale_uses_what_it_has_seen_and_goes_on_looking() -> None:
     scale, seen = LatentScale(2).train(), torch.randn(4, 2, 50) + torch.tensor([1.0, -2.0])[:, None]
     scale.calibrate([seen])
+    scale.settle()
     centred = seen - seen.mean((0, 2))[:, None]
     rms = centred.square().mean().sqrt()
     latents = (5 * torch.randn(3, 2, 40) + 7).requires_grad_()
