@@ -27,20 +27,22 @@ log = logging.getLogger("audiocodec.train")
 
 
 class Observer:
-    """Gathers what steps give, and tells the logbook."""
+    """Gathers what steps give, and tells the logbook.
 
-    def __init__(
-        self, config: Config, parts: Parts, dataset: SegmentDataset, valid: Sequence[tuple[str, Tensor]]
-    ) -> None:
+    Attributes:
+        valid: of `validation.read_utterances`, on the first process; empty: there is no validation.
+    """
+
+    def __init__(self, config: Config, parts: Parts, dataset: SegmentDataset) -> None:
         """Nothing is gathered yet.
 
         Args:
             config: of the run.
             parts: what is trained.
             dataset: whose latents set the average's scale.
-            valid: of `validation.read_utterances`; empty on all processes but the first.
         """
-        self.config, self.parts, self.dataset, self.valid = config, parts, dataset, valid
+        self.config, self.parts, self.dataset = config, parts, dataset
+        self.valid: Sequence[tuple[str, Tensor]] = ()
         q, device = config.quantizer, parts.accelerator.device
         self.statistics = CodebookStatistics(q.num_codebooks, q.codebook_size, device)
         self.alarm = CollapseAlarm(config)
