@@ -161,5 +161,5 @@ def _decoder(config: Config, norm: bool) -> Decoder:
         "causal": config.model.causal,
     }
     if d.kind == "voiced":
-        return VoicedDecoder(sample_rate=config.sample_rate, **sizes)
+        return VoicedDecoder(sample_rate=config.sample_rate, free_hz=d.free_hz, **sizes)
     return ISTFTDecoder(**sizes)

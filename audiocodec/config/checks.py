@@ -71,6 +71,7 @@ _MINIMUMS: dict[str, float] = {
     "model.decoder.expansion": 1,
     "model.decoder.kernel_size": 1,
     "model.decoder.overlap": 2,
+    "model.decoder.free_hz": 0,
     "quantizer.num_codebooks": 1,
     "quantizer.codebook_dim": 1,
     "quantizer.replace_below": 0,

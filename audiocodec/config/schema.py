@@ -43,6 +43,8 @@ class DecoderConfig:
     expansion: int = 3  # width inside a block / dim
     kernel_size: int = 7
     overlap: int = 4  # n_fft = overlap * hop length
+    # voiced
+    free_hz: float = 500.0  # voiced frames have a free spectrum up to here; above, harmonics and noise alone
 
 
 @dataclass(frozen=True)

@@ -237,6 +237,7 @@ class VoicedHeadStream(Stream):
         frequency, voiced = self._head.whole(pitch)
         self._frequency = torch.cat([self._frequency, frequency], 1)
         self._voiced = torch.cat([self._voiced, voiced], 1)
+        filters = self._head.limited(filters, voiced)
         held = self._filters
         self._filters = filters if held is None else Filters(*(torch.cat(p, 1) for p in zip(held, filters)))
 

@@ -3,6 +3,7 @@
 The network says a pitch and a voicing for each frame. All harmonics of that pitch are made in closed form (`pitch`), and
 their short-time spectrum is multiplied by what the network says: a gain and a phase for each frequency. Noise of a gain of
 its own and a spectrum that is free, as in the inverse-STFT decoder, are added; the sum goes through the inverse STFT.
+In voiced frames the free spectrum ends at `free_hz`: above, it would be bars of buzz again, and the harmonics unused.
 While training the true pitch drives the source, and the predicted one learns from it.
 
 Source and filter: neural source-filter models (Wang, Takaki, Yamagishi, arXiv 1904.12088); a harmonic source with an
@@ -23,7 +24,8 @@ from audiocodec.nn.istft_decoder import MAX_LOG_MAGNITUDE, Backbone, OverlapAdd
 from audiocodec.nn.kernels import linear
 from audiocodec.nn.pitch import Contour, Pitch, contour, harmonics, phases, whole_frequency
 
-INITIAL_HARMONICS, INITIAL_NOISE, INITIAL_FREE = -4.0, -7.0, -4.0  # log gains: near the level of quiet speech
+INITIAL_HARMONICS, INITIAL_NOISE, INITIAL_FREE = -2.5, -6.0, -4.0  # log gains: near the level of quiet speech
+FADE = 0.06  # of the log magnitude of the free spectrum per Hz, above the frequency up to which a voice has one
 
 
 class Filters(NamedTuple):
@@ -46,10 +48,11 @@ class Filters(NamedTuple):
 class VoicedHead(nn.Module):
     """Features to pitch and spectra, and those to a waveform."""
 
+    fade: Tensor
     noise_cos: Tensor
     noise_sin: Tensor
 
-    def __init__(self, dim: int, hop_length: int, overlap: int, sample_rate: int) -> None:
+    def __init__(self, dim: int, hop_length: int, overlap: int, sample_rate: int, free_hz: float) -> None:
         """Build the head.
 
         Args:
@@ -57,12 +60,15 @@ class VoicedHead(nn.Module):
             hop_length: samples per frame.
             overlap: frames that each output sample is summed from; `n_fft = overlap * hop_length`.
             sample_rate: Hz.
+            free_hz: up to which voiced frames have a free spectrum.
         """
         super().__init__()
         self.sum = OverlapAdd(hop_length, overlap)
         self.hop_length, self.n_fft, self.bins = hop_length, self.sum.n_fft, self.sum.n_fft // 2 + 1
         self.sample_rate = sample_rate
         self.linear = nn.Linear(dim, len(Filters._fields) * self.bins + 2)
+        hertz = torch.arange(self.bins) * (sample_rate / self.n_fft)
+        self.register_buffer("fade", FADE * (hertz - free_hz).clamp(min=0), persistent=False)
         random = torch.from_numpy(noise.phases(self.bins)).double()
         self.register_buffer("noise_cos", random.cos().float(), persistent=False)
         self.register_buffer("noise_sin", random.sin().float(), persistent=False)
@@ -82,7 +88,9 @@ class VoicedHead(nn.Module):
         """
         with torch.autocast(features.device.type, enabled=False):
             filters, said = self.parameters_of(features.float())
-            wav = self.sum(self.frames(filters, self.spectra(self.source(given or said)), self._noise(features)))
+            driving = given or said
+            filters = self.limited(filters, driving.voicing > 0)
+            wav = self.sum(self.frames(filters, self.spectra(self.source(driving)), self._noise(features)))
             return wav, said
 
     def parameters_of(self, features: Tensor) -> tuple[Filters, Pitch]:
@@ -90,6 +98,10 @@ class VoicedHead(nn.Module):
         out = linear(features, self.linear.weight.float(), self.linear.bias.float())
         parts = out[..., :-2].unflatten(-1, (len(Filters._fields), self.bins)).unbind(-2)
         return Filters(*parts), Pitch(out[..., -2], out[..., -1])
+
+    def limited(self, filters: Filters, voiced: Tensor) -> Filters:
+        """The filters without what is above `free_hz` of the free spectrum of the frames that are `voiced [B, T]`."""
+        return filters._replace(magnitude=filters.magnitude - voiced[..., None] * self.fade)
 
     def whole(self, pitch: Pitch) -> tuple[Tensor, Tensor]:
         """Whole frequencies `[B, T]` and which frames are voiced `[B, T]`."""
@@ -161,10 +173,11 @@ class VoicedDecoder(Backbone):
         kernel_size: int = 7,
         overlap: int = 4,
         causal: bool = False,
+        free_hz: float = 500.0,
     ) -> None:
         """Build the decoder; the arguments are those of `config.schema.DecoderConfig`."""
         super().__init__(latent_dim, dim, layers, expansion, kernel_size, causal)
-        self.head = VoicedHead(dim, hop_length, overlap, sample_rate)
+        self.head = VoicedHead(dim, hop_length, overlap, sample_rate, free_hz)
         self.start_weights()
         self.head.start_quietly()
 
