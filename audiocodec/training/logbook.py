@@ -79,5 +79,5 @@ def spectrogram_image(wav: FloatArray, n_fft: int = 1024) -> npt.NDArray[np.uint
 
 def _telling(name: str) -> bool:
     return name.startswith(
-        ("loss/", "discriminator/", "share/adv", "valid/", "train/tflops", "train/peak_share")
+        ("loss/", "discriminator/", "level/", "share/adv", "valid/", "train/tflops", "train/peak_share")
     ) or name.endswith(("usage", "different_per_frame", "relative_error"))

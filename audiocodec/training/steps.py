@@ -16,6 +16,7 @@ from audiocodec.losses.adversarial import (
     pair_accuracy,
 )
 from audiocodec.losses.balancer import Balancer
+from audiocodec.losses.level import level_errors
 from audiocodec.losses.loudness import LoudnessLoss
 from audiocodec.losses.pitch import pitch_losses
 from audiocodec.losses.spectral import SpectralLoss
@@ -37,7 +38,7 @@ class Steps:
             config: the run.
             device: where the losses are computed.
         """
-        loss = config.loss
+        loss, self.sample_rate = config.loss, config.sample_rate
         self.weights = {name: float(getattr(loss, name)) for name in (*WAVEFORM_LOSSES, *OTHER_LOSSES)}
         self.spectral = SpectralLoss(
             config.sample_rate,
@@ -87,8 +88,8 @@ class Steps:
             pitch: of `wav`, for a voiced decoder; None: it learns none.
 
         Returns:
-            Every loss unweighted, and `total`, their weighted sum; with a balancer `share/...`, each loss's share of the
-            gradient at the waveform.
+            Every loss unweighted, and `total`, their weighted sum; `level/...`, dB by which the estimate is too loud in a
+            band; with a balancer `share/...`, each loss's share of the gradient at the waveform.
         """
         losses = self._losses(output, judged, wav)
         if pitch is not None and output.pitch is not None:
@@ -104,7 +105,9 @@ class Steps:
         # A scalar whose gradient at the estimate is `gradient`: one backward pass, also for wrapped modules.
         backward((output.estimate * gradient).sum() + sum(others))
         total = torch.stack([loss.detach() for loss in weighted.values()]).sum()
+        levels = level_errors(reference=wav, estimate=output.estimate.detach(), sample_rate=self.sample_rate)
         named = {name: loss.detach() for name, loss in losses.items()} | {"total": total}
+        named |= {f"level/{band}": error for band, error in levels.items()}
         return named | {f"share/{name}": share for name, share in shares.items()}
 
     def _losses(self, output: CodecOutput, judged: Sequence[Pair], wav: Tensor) -> dict[str, Tensor]:
