@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import re
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -290,38 +287,59 @@ def test_weights_that_are_no_numbers_or_of_another_pair_are_refused(
     assert run([sys.executable, "-c", SEND, state, tmp_path / "none", notes["pack"]], tmp_path).stdout == "None\n"
 
 
-LOOP = f"""
-import hashlib, json, os, struct, sys
+KILLED = f"""
+import json, os, signal, struct, sys
 sys.path.insert(0, {str(LOCAL)!r})
 from pathlib import Path
 from lean import send
-state, out = Path(sys.argv[1]), Path(sys.argv[2])
-for step in range(1, 1_000_000):
+
+CHANGES = "open", "os.rename", "os.mkdir", "os.remove", "os.rmdir"
+
+def write(state, step):
     header = json.dumps({{"__metadata__": {{"notes": json.dumps({{"step": step}})}}}}).encode()
-    (state / "new").write_bytes(struct.pack("<Q", len(header)) + header + os.urandom(250_000))
-    os.replace(state / "new", state / "model.safetensors")
+    state.write_bytes(struct.pack("<Q", len(header)) + header + os.urandom(500_000))
+
+def kill_before(change):
+    seen = 0
+    def look(event, arguments):
+        nonlocal seen
+        if event in CHANGES:
+            seen += 1
+            if seen == change:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(look)
+
+folder, change, status = Path(sys.argv[1]), 0, -1
+while status and change < 100:
+    change += 1
+    state, out = folder / "state", folder / f"out-{{change:03d}}"
+    state.mkdir(exist_ok=True)
+    out.mkdir()
+    write(state / "model.safetensors", 1)
     send(state, out, "pack", 100_000)
-    print(step, flush=True)
+    write(state / "model.safetensors", 2)
+    child = os.fork()
+    if not child:
+        kill_before(change)
+        send(state, out, "pack", 100_000)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), status
 """
 
 
 def test_whenever_it_is_killed_a_whole_state_is_there(tmp_path: Path) -> None:
-    """The parts are put together here, without the code under test."""
-    state = tmp_path / "state"
-    state.mkdir()
-    for trial in range(20):
-        out = tmp_path / f"out-{trial}"
-        out.mkdir()
-        command = [sys.executable, "-c", LOOP, str(state), str(out)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout and process.stdout.readline() == "1\n"
-            time.sleep(random.uniform(0, 0.1))
-            process.kill()
-            said = max([1, *map(int, process.stdout.read().split("\n")[:-1])])
+    """Before every change of the disk that sending a second state makes; the parts are put together without the code under test."""
+    run([sys.executable, "-c", KILLED, tmp_path], tmp_path)
+    steps = []
+    for out in sorted(tmp_path.glob("out-*")):
         newest = max(out.glob("state-*"))
         notes = json.loads((newest / "state.json").read_text())
         model = b"".join((newest / part["name"]).read_bytes() for part in notes["parts"])
         assert hashlib.sha256(model).hexdigest() == notes["files"][0]["sha256"]
-        assert notes["step"] in (said, said + 1)
+        steps.append(notes["step"])
         shallow = [path for path in out.rglob("*") if path.is_file() and len(path.relative_to(out).parts) <= 3]
-        assert len(shallow) <= 8 and max(path.stat().st_size for path in shallow) <= 100_000
+        assert len(shallow) <= (7 if max(out.glob("state-*")) == min(out.glob("state-*")) else 14)
+        assert max(path.stat().st_size for path in shallow) <= 100_000
+    assert 15 < len(steps) < 100 and steps == sorted(steps) and set(steps) == {1, 2}
+    assert [path.name for path in out.iterdir()] == ["state-00000002"]

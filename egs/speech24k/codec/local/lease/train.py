@@ -28,6 +28,7 @@ SENDING_SECONDS = 5  # the last state
 BETWEEN_SECONDS = 25  # from the end of a training call to the beginning of the next
 WARMING_SECONDS = 60  # that compilation is waited for
 GRACE_SECONDS = 10  # between asking the trainer to stop and stopping it
+ASKED = -signal.SIGTERM, 128 + signal.SIGTERM  # exit statuses of a trainer that was asked to end
 LOGS = "logs.tar.gz"
 
 
@@ -80,13 +81,13 @@ def train(there: Path, out: Path, times: Times) -> int:
     )
     process = subprocess.Popen(_words(there, left, budget, compiles), cwd=there, env=environment(there))
     watcher = _Watcher(there / "exp", out, pack.id)
-    _wait(process, end, watcher)
+    status = _wait(process, end, watcher)
     watcher.look()
     watcher.send_logs()
     if watcher.sent is None:
-        raise LeaseError(f"the trainer ended with status {process.returncode} and wrote no lean state")
-    print(f"{watcher.sent.name} comes back; the trainer's exit status is {process.returncode}")
-    return process.returncode
+        raise LeaseError(f"the trainer ended with status {status} and wrote no lean state")
+    print(f"{watcher.sent.name} comes back; the trainer's exit status is {status}")
+    return status
 
 
 def config_of(there: Path) -> Any:
@@ -117,8 +118,12 @@ def _words(there: Path, left: float, budget: float, compiles: bool) -> list[str]
     return words + (["--init-from", f"start/{MODEL}"] if (there / "start" / MODEL).exists() else [])
 
 
-def _wait(process: subprocess.Popen[bytes], end: float, watcher: _Watcher) -> None:
-    """Until the trainer has ended; it is asked to at `end`, or when this job is, and made to soon after."""
+def _wait(process: subprocess.Popen[bytes], end: float, watcher: _Watcher) -> int:
+    """Until the trainer has ended; it is asked to at `end`, or when this job is, and made to soon after.
+
+    Returns:
+        Its exit status; 0 where it was asked to end and did.
+    """
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     asked = False
     while process.poll() is None:
@@ -130,6 +135,7 @@ def _wait(process: subprocess.Popen[bytes], end: float, watcher: _Watcher) -> No
             asked = True
         if late > GRACE_SECONDS:
             process.kill()
+    return 0 if asked and process.returncode in ASKED else process.returncode
 
 
 def _warmed(there: Path, end: float) -> bool:
