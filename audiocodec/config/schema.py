@@ -164,7 +164,7 @@ class TrainConfig:
     warmup_autoencoder_steps: int = 1000  # unquantised before quantization is switched on, unless --init-from brings it
     batch_size: int = 16  # segments per process and micro-batch
     gradient_accumulation: int = 1
-    precision: str = "float32"  # float32 | bf16
+    precision: str = "float32"  # float32 | bf16 (a CPU that has no instructions for it goes on in float32)
     compile: bool = False  # torch.compile of encoder, decoder and discriminators: minutes at first, faster steps
     learning_rate: float = 5e-4
     discriminator_learning_rate: float = 5e-4

@@ -15,6 +15,7 @@ from torch import Tensor
 
 # Smallest power that is told from zero, 1e-7 in magnitude: below the square root the gradient would be 0 * inf.
 MIN_POWER = 1e-14
+LEAST = float(torch.tensor(MIN_POWER).sqrt())  # what the root of it is in float32
 
 
 def magnitude(wav: Tensor, n_fft: int, hop: int) -> Tensor:
@@ -58,7 +59,7 @@ class _Magnitudes(torch.autograd.Function):
         spectrum, magnitudes, window = ctx.saved_tensors
         n_fft, hop = len(window), ctx.hop
         scale = gradients[0] / magnitudes
-        scale.masked_fill_(magnitudes <= MIN_POWER**0.5, 0)  # where the power was raised to the least one
+        scale.masked_fill_(magnitudes <= LEAST, 0)  # where the power was raised to the least one
         scale[..., 1 : (n_fft + 1) // 2] /= 2  # the inverse counts these twice, for the half that is not computed
         frames = torch.fft.irfft(spectrum * scale, n_fft, norm="forward").mul_(window)
         return _overlap_add(frames, hop, ctx.samples), None, None

@@ -21,15 +21,12 @@ def convolve(
         if depthwise and x.dtype == torch.float64 and x.device.type == "cpu" and not torch.is_grad_enabled():
             return _depthwise(x, weight, bias, dilation)
         if _channels_last(x) and groups == 1:
-            y: Tensor = F.conv2d(
-                channels_last(x).unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), 0, (1, dilation)
-            ).squeeze(2)
-            return y
+            return _of_steps(channels_last(x), weight, bias, stride, dilation)
         return F.conv1d(x, weight, bias, stride, 0, dilation, groups)
-    z: Tensor = torch.ops.aten.mkldnn_convolution(
+    y: Tensor = torch.ops.aten.mkldnn_convolution(
         x.unsqueeze(2), weight.unsqueeze(2), bias, [0, 0], [1, stride], [1, dilation], groups
     ).squeeze(2)
-    return z
+    return y
 
 
 def pad(x: Tensor, left: int, right: int) -> Tensor:
@@ -47,6 +44,17 @@ def channels_last(x: Tensor) -> Tensor:
 def _channels_last(x: Tensor) -> bool:
     """Whether it is training on a CPU, where convolutions of that layout need no copies: a third of their time."""
     return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _of_steps(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: int) -> Tensor:
+    """Convolve `x [B, C, S]`, channels last. With a stride, as many steps become one of so many channels, which costs nothing in
+    this layout: strided kernels are slower, and oneDNN's for AMX are wrong for some shapes in bfloat16 (torch 2.13)."""
+    taps = weight.shape[-1]
+    if stride > 1 and dilation == 1 and taps % stride == x.shape[-1] % stride == 0:
+        x = x.transpose(1, 2).unflatten(1, (-1, stride)).flatten(2).transpose(1, 2)
+        weight, stride = weight.unflatten(2, (-1, stride)).permute(0, 3, 1, 2).flatten(1, 2), 1
+    y: Tensor = F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), 0, (1, dilation)).squeeze(2)
+    return y
 
 
 def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:

@@ -9,6 +9,7 @@ small products, takes the whole table at once and as many frames as its memory a
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from audiocodec.bounds import MIN_DISTANCE, SCORE_ERROR
@@ -64,7 +65,7 @@ def _search(latents: Tensor, table: Tensor, halves: Tensor, runner_up: bool) -> 
         if frames := _frames_at_once(table):
             search, codes = _search_whole, len(table)
         else:
-            search, frames, codes = _search_tile, FRAME_TILE, min(CODE_TILE, len(table))
+            search, frames, codes = _search_tiles, FRAME_TILE, min(CODE_TILE, len(table))
         scores = table.new_empty(min(frames, len(latents)) * codes)
         tiles = [search(x, table, halves, scores, runner_up) for x in latents.split(frames)]
         index, best, second = zip(*tiles)  # `split` gives one empty tile for no frames
@@ -92,8 +93,38 @@ def _search_whole(
     return index, best, tile.amax(1)
 
 
-def _search_tile(
+def _search_tiles(
     latents: Tensor, table: Tensor, halves: Tensor, scores: Tensor, runner_up: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Index, best and second best score by a product for every tile of codes."""
+    if runner_up or len(latents) == 0:
+        return _search_with_margins(latents, table, halves, scores)
+    ones = F.pad(latents, (0, 1), value=1)
+    tiles = range(0, len(table), CODE_TILE)
+    largest = latents.new_empty(len(latents), len(tiles))
+    for i, start in enumerate(tiles):
+        rows = _with_halves(table, halves, start)
+        tile = scores[: len(latents) * len(rows)].view(len(latents), len(rows))
+        largest[:, i] = torch.mm(ones, rows.T, out=tile).amax(1)
+    # How large the largest score of a tile is takes less time than where it is, which only the best tile of a frame need
+    # tell: its product is made again.
+    best = largest.argmax(1)
+    index = torch.empty_like(best)
+    for i in best.unique().tolist():
+        chosen = (best == i).nonzero()[:, 0]
+        index[chosen] = (ones[chosen] @ _with_halves(table, halves, tiles[i]).T).argmax(1) + tiles[i]
+    score = largest.amax(1)
+    return index, score, score
+
+
+def _with_halves(table: Tensor, halves: Tensor, start: int) -> Tensor:
+    """A tile of `table` with minus its `halves` as a last dimension, for latents that have a one there."""
+    end = start + CODE_TILE
+    return torch.cat([table[start:end], -halves[start:end, None]], 1)
+
+
+def _search_with_margins(
+    latents: Tensor, table: Tensor, halves: Tensor, scores: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     best = latents.new_full((len(latents),), -torch.inf)
     second = best
@@ -106,13 +137,11 @@ def _search_tile(
         second = torch.maximum(second, torch.minimum(best, value))
         better = value > best
         best = torch.where(better, value, best)
-        # How large the largest score of a tile is takes less time than where it is, which few frames need: later tiles
-        # seldom hold a better code.
+        # Later tiles seldom hold a better code: where it is, and the second best, are looked for in few frames.
         chosen = better.nonzero()[:, 0]
         part = tile[chosen]
         where = part.argmax(1)
         index[chosen] = torch.where(better[chosen], where + start, index[chosen])
-        if runner_up:
-            part.scatter_(1, where[:, None], -torch.inf)
-            second[chosen] = torch.maximum(second[chosen], part.amax(1))
+        part.scatter_(1, where[:, None], -torch.inf)
+        second[chosen] = torch.maximum(second[chosen], part.amax(1))
     return index, best, second

@@ -49,7 +49,9 @@ def test_bfloat16_is_used_where_the_processor_has_it(text: str | None, found: st
 
 @pytest.mark.usefixtures("fresh_process")
 @pytest.mark.parametrize(
-    ("text", "dtype", "word"), [(SAPPHIRE, torch.bfloat16, "bf16"), (HASWELL, torch.float32, "float32")], ids=["with", "without"]
+    ("text", "dtype", "word"),
+    [(SAPPHIRE, torch.bfloat16, "bf16"), (HASWELL, torch.float32, "float32")],
+    ids=["with", "without"],
 )
 def test_a_run_says_what_it_computes_in(
     text: str, dtype: torch.dtype, word: str, tmp_path: Path, command: list[str], cpuinfo: Path,

@@ -97,7 +97,7 @@ def test_what_is_too_quiet_to_tell_from_silence_has_no_gradient() -> None:
     wav = torch.cat([torch.full((1, 2000), 1e-10), torch.from_numpy(noise(2000))[None]], 1).requires_grad_()
     magnitude(wav, 256, 64).sum().backward()
     assert wav.grad is not None
-    assert not wav.grad[:, :1800].any() and wav.grad[:, 2200:].abs().min() > 0
+    assert not wav.grad[:, :1700].any() and wav.grad[:, 2200:].abs().min() > 0
 
 
 def test_autocast_changes_nothing() -> None:

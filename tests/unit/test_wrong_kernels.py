@@ -20,13 +20,13 @@ def layers() -> nn.Sequential:
     return nn.Sequential(Conv1d(3, 6, 8, stride=4), Conv1d(6, 6, 3), Conv1d(6, 4, 4, stride=2))
 
 
-def wrong_for_stride_4(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel as it was seen: right in float32, another result in bfloat16 for one kind of convolution."""
+def wrong_for_12_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right in float32, another result in bfloat16 for one kind of convolution: 4 steps of 3 channels at a time."""
     right = F.conv2d
 
-    def conv2d(x: Tensor, weight: Tensor, bias: Any, stride: tuple[int, int], *rest: Any) -> Tensor:
-        y = right(x, weight, bias, stride, *rest)
-        return y.flip(-1) if y.dtype == torch.bfloat16 and stride == (1, 4) else y
+    def conv2d(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+        y = right(x, weight, *rest)
+        return y.flip(-1) if y.dtype == torch.bfloat16 and weight.shape[:2] == (6, 12) else y
 
     monkeypatch.setattr(F, "conv2d", conv2d)
 
@@ -34,7 +34,7 @@ def wrong_for_stride_4(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_layer_is_found_and_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     module, x = layers(), torch.randn(2, 3, 64)
     expected = [F.conv1d(F.pad(x, (2, 2)), module[0].conv.weight, module[0].conv.bias, 4)]
-    wrong_for_stride_4(monkeypatch)
+    wrong_for_12_channels(monkeypatch)
     found = distrust_wrong_kernels(module, CPU)
     assert [name.split()[0] for name in found] == ["0"] and found[0].endswith("%)")
     with torch.autocast("cpu", torch.bfloat16):
