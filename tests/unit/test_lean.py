@@ -58,7 +58,8 @@ def pair(folder: Path) -> tuple[int, int]:
     checkpoint.load(model)  # whole
     found = discriminators_beside(model)
     assert found is not None
-    return checkpoint.describe(model)["notes"]["step"], int(next(iter(load_file(found).values())).flatten()[0])
+    bias = next(tensor for name, tensor in load_file(found).items() if name.endswith(".bias"))
+    return checkpoint.describe(model)["notes"]["step"], int(bias[0])
 
 
 def test_it_is_an_ordinary_model_and_half_as_large(tmp_path: Path) -> None:
@@ -141,6 +142,9 @@ from test_lean import pair, write
 folder = Path(sys.argv[1])
 write(folder, 1)
 
+def changed():
+    return (folder / "model.safetensors").stat().st_mtime_ns
+
 def child(work):
     number = os.fork()
     if number == 0:
@@ -170,13 +174,17 @@ def at_every_move():
 
 def at_any_time():
     random.seed(0)
-    for _ in range(40):
+    for _ in range(25):
         last = pair(folder)[0]
         def work():
             for number in range(last + 1, 10**6):
                 write(folder, number)
         number = child(work)
-        time.sleep(random.uniform(0.005, 0.1))
+        for _ in range(random.randint(1, 2)):  # states later, and a moment
+            seen = changed()
+            while changed() == seen:
+                time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.05))
         os.kill(number, signal.SIGKILL)
         os.waitpid(number, 0)
         yield last
@@ -198,5 +206,5 @@ def test_a_kill_at_any_second_leaves_a_pair(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     different, *names = done.stdout.split()
-    assert int(different) > 10  # most children had written some
+    assert int(different) > 25  # every child of the second kind had written some
     assert names == ["discriminators.safetensors", "model.safetensors"]
