@@ -155,7 +155,9 @@ def rehearse(folder: Path, corpus: Path | None, python: Path | None) -> None:
     """
     begun, rehearsal = time.monotonic(), Rehearsal(folder, python)
     print(rehearsal.pack(corpus, *rehearsal.options()), end="")
-    *brought, first, second = rehearsal.calls("--call-minutes", "1", "--starting-seconds", "20")
+    *brought, first, second = rehearsal.calls(
+        "--call-minutes", "1", "--starting-seconds", "20", "--smoke-seconds", "150"
+    )
     try:
         back = [rehearsal.call(planned).back for planned in (*brought, first)]
         back.append(rehearsal.call(second, vanish=True).back)
