@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from audiocodec.dsp.noise import ROWS
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
 from audiocodec.nn.convnext import ConvNeXtBlock
-from audiocodec.nn.istft_decoder import MIN_ENVELOPE, Backbone, ISTFTDecoder, OverlapAdd
+from audiocodec.nn.istft_decoder import MIN_ENVELOPE, Backbone, ISTFTDecoder, ISTFTHead, OverlapAdd
 from audiocodec.nn.pitch import contour, phases
 from audiocodec.nn.seanet import ResidualUnit, SEANetDecoder, SEANetEncoder, SkipLSTM
 from audiocodec.nn.voiced_decoder import Filters, VoicedDecoder, VoicedHead
@@ -46,7 +46,7 @@ def stream_of(module: SEANetEncoder | SEANetDecoder | ISTFTDecoder | VoicedDecod
         if isinstance(module, VoicedDecoder):
             return _Chain([*chain, VoicedHeadStream(module.head), SumStream(module.head.sum)])
         assert isinstance(module, ISTFTDecoder)
-        return _Chain([*chain, _Pointwise(module.head.frames), SumStream(module.head.sum)])
+        return _Chain([*chain, _ISTFTStream(module.head), SumStream(module.head.sum)])
     return _Chain(_of_layer(layer) for layer in module.layers)
 
 
@@ -168,6 +168,16 @@ class _LSTMStream(Stream):
         y, self._state = self._lstm(x.transpose(1, 2), self._state)
         out: Tensor = x + y.transpose(1, 2)
         return out
+
+
+class _ISTFTStream(Stream):
+    """Features `[1, T, D]` to windowed frames `[1, T, n_fft]`; of no features there is no Fourier transform."""
+
+    def __init__(self, head: ISTFTHead) -> None:
+        self._head = head
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        return self._head.frames(x) if x.shape[1] else x.new_zeros(1, 0, self._head.n_fft)
 
 
 class SumStream(Stream):
