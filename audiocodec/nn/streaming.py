@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.dsp.noise import ROWS
+from audiocodec.dsp.voice import ONSET
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
 from audiocodec.nn.convnext import ConvNeXtBlock
 from audiocodec.nn.istft_decoder import MIN_ENVELOPE, Backbone, ISTFTDecoder, ISTFTHead, OverlapAdd
@@ -215,7 +216,7 @@ class VoicedHeadStream(Stream):
         self._head = head
         window = head.linear.weight
         self._before = torch.zeros(1, 2, dtype=torch.int64, device=window.device)  # frequency and voicing
-        self._phase = torch.zeros(1, dtype=torch.int64, device=window.device)
+        self._phase = torch.full((1,), ONSET, device=window.device)
         self._frequency = self._before[:, :0]  # of the one frame that waits for its successor's pitch
         self._voiced = self._frequency.bool()
         self._samples = window.new_zeros(1, head.sum.trim_left)  # of the source, as far as coming spectra look back

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.dsp import noise
+from audiocodec.dsp.voice import ONSET
 from audiocodec.nn.istft_decoder import MAX_LOG_MAGNITUDE, Backbone, OverlapAdd
 from audiocodec.nn.kernels import linear
 from audiocodec.nn.pitch import Contour, Pitch, contour, harmonics, phases, whole_frequency
@@ -113,7 +114,7 @@ class VoicedHead(nn.Module):
         before = frequency.new_zeros(len(frequency), 2)
         after = F.pad(frequency, (0, 1)), F.pad(voiced, (0, 1))
         path = contour(before, *after)
-        starts = phases(path, frequency.new_zeros(len(frequency)), self.hop_length)[:, :-1]
+        starts = phases(path, frequency.new_full((len(frequency),), ONSET), self.hop_length)[:, :-1]
         return self.sound(path, starts)
 
     def sound(self, path: Contour, starts: Tensor) -> Tensor:
