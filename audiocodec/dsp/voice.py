@@ -8,6 +8,7 @@ LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of F0; the range of `metrics.pitch`
 BASE_HZ = 150.0  # log F0 is that over this
 CYCLE = 2**32  # units of phase
 ONSET = CYCLE // 2  # phase with which a voice begins: between two pulses
+FADE = 0.06  # of the log magnitude of the free spectrum per Hz, above the frequency up to which a voice has one
 NEAR = 1e-6  # sines below it: the pulse itself, where the closed form is 0 / 0
 
 

@@ -20,13 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.dsp import noise
-from audiocodec.dsp.voice import ONSET
+from audiocodec.dsp.voice import FADE, ONSET
 from audiocodec.nn.istft_decoder import MAX_LOG_MAGNITUDE, Backbone, OverlapAdd
 from audiocodec.nn.kernels import linear
 from audiocodec.nn.pitch import Contour, Pitch, contour, harmonics, phases, whole_frequency
 
 INITIAL_HARMONICS, INITIAL_NOISE, INITIAL_FREE = -2.5, -6.0, -4.0  # log gains: near the level of quiet speech
-FADE = 0.06  # of the log magnitude of the free spectrum per Hz, above the frequency up to which a voice has one
 
 
 class Filters(NamedTuple):

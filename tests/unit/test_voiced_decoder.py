@@ -16,6 +16,7 @@ from audiocodec.nn.streaming import stream_of
 from audiocodec.nn.voiced_decoder import Filters, VoicedDecoder
 
 RATE, HOP, DIM = 8000, 80, 6
+FREE_HZ = 1000
 QUIET = -60.0  # log gain of what shall not be heard
 
 
@@ -24,7 +25,7 @@ def decoder(overlap: int = 4, causal: bool = False, rate: int = RATE) -> VoicedD
     with torch.random.fork_rng():
         torch.manual_seed(1)
         sizes = {"latent_dim": DIM, "hop_length": HOP, "dim": 16, "layers": 2, "kernel_size": 3}
-        made = VoicedDecoder(**sizes, sample_rate=rate, overlap=overlap, causal=causal)
+        made = VoicedDecoder(**sizes, sample_rate=rate, overlap=overlap, causal=causal, free_hz=FREE_HZ)
         with torch.no_grad():
             made.head.linear.weight[-2:] *= 20
     return made.eval().requires_grad_(False)
@@ -82,17 +83,29 @@ def test_nothing_sings_where_no_frame_is_voiced() -> None:
     assert rms(saying({"gain": 3.0, "voicing": 0.0})(latents(30))) < 1e-6
 
 
-def test_the_free_spectrum_is_that_of_an_inverse_stft_head() -> None:
+def test_where_no_frame_is_voiced_the_free_spectrum_is_that_of_an_inverse_stft_head() -> None:
     made, sizes = decoder(), {"latent_dim": DIM, "hop_length": HOP, "dim": 16, "layers": 2, "kernel_size": 3}
     plain, head, bins = ISTFTDecoder(**sizes).eval().requires_grad_(False), made.head, made.head.bins
     for i in (2, 4):  # neither harmonics nor noise
         head.linear.weight[i * bins : (i + 1) * bins] = 0
         head.linear.bias[i * bins : (i + 1) * bins] = QUIET
+    head.linear.bias[-1] = -1e3
     weights = {name: w for name, w in made.state_dict().items() if not name.startswith("head")}
     weights |= {"head.linear.weight": head.linear.weight[: 2 * bins], "head.linear.bias": head.linear.bias[: 2 * bins]}
     plain.load_state_dict(weights)
     x = latents(40)
     np.testing.assert_allclose(made(x), plain(x), rtol=0, atol=1e-6)
+
+
+def test_voiced_frames_have_a_free_spectrum_up_to_a_frequency_only() -> None:
+    share = []
+    for voicing in (1.0, -1.0):
+        wav = saying({"magnitude": 0.0, "voicing": voicing})(latents(100))[0, 0].double().numpy()
+        power = np.abs(np.fft.rfft(wav * np.kaiser(len(wav), 20))) ** 2
+        frequency = np.arange(len(power)) * RATE / len(wav)
+        share += [power[band].sum() / power.sum() for band in (frequency < FREE_HZ + 50, frequency > FREE_HZ + 300)]
+    assert share[0] > 0.999 and share[1] < 1e-6
+    assert share[2] < 0.4 and share[3] > 0.6
 
 
 def test_noise_is_white_of_the_gain_that_is_said_and_the_same_at_the_same_place() -> None:
