@@ -22,7 +22,7 @@ from audiocodec.nn.streaming import Stream
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-LARGEST_STEP = 64  # frames at once; more would only take more memory
+LARGEST_STEP = 512  # frames at once; more would only take more memory, fewer more time for each
 
 Samples = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]

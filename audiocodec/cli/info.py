@@ -12,6 +12,7 @@ from audiocodec import checkpoint
 from audiocodec.audio import io
 from audiocodec.cli.jobs import STREAM, local_file
 from audiocodec.errors import AudioCodecError, CheckpointError
+from audiocodec.onnx import folder
 from audiocodec.tokens.layout import MAGIC
 from audiocodec.tokens.token_file import TokenFile
 
@@ -68,7 +69,8 @@ def describe(path: str) -> dict[str, Any]:
 
 
 def _describe_model(path: str) -> dict[str, Any]:
-    described = checkpoint.describe(path)
+    exported = folder.is_folder(path)
+    described = folder.describe(path) if exported else checkpoint.describe(path)
     try:
         config = checkpoint.config_of(described)
     except AudioCodecError as error:
@@ -85,8 +87,8 @@ def _describe_model(path: str) -> dict[str, Any]:
         "kbps_payload": config.bitrate_bps / 1000,
         "decoder": config.model.decoder.kind,
         "causal": config.model.causal,
-        "parameters": described["parameters"],
-        "bytes": described["bytes"],
+        **{key: described[key] for key in (("precision", "token_agreement") if exported else ("parameters",))},
+        "bytes": sum(entry.stat().st_size for entry in os.scandir(path)) if exported else described["bytes"],
         "fingerprint": described["fingerprint"],
         "notes": described["notes"],
     }
@@ -95,7 +97,7 @@ def _describe_model(path: str) -> dict[str, Any]:
 def _text(found: dict[str, Any]) -> str:
     lines = [f"{found['path']}: {found['kind']}"]
     for key, value in found.items():
-        if key not in ("path", "kind") and value not in ({}, []):
+        if key not in ("path", "kind") and value not in ({}, [], None):
             shown = f"{value:.6g}" if isinstance(value, float) else value
             lines.append(f"  {key.replace('_', ' '):22} {shown}")
     return "\n".join(lines)

@@ -1,7 +1,8 @@
 """Pitch as a source of sound: all harmonics of a voice below the Nyquist frequency, in closed form.
 
 Frequencies are whole numbers, in units of 2^-32 cycles per sample, and so are the phases at which frames begin: sums of
-them are exact, so that a signal made in chunks, as a stream or at once is the same, however long it is.
+them are exact, so that a signal made in chunks, as a stream or at once is the same, however long it is. Each voice begins
+with the same phase: what another runtime rounds otherwise adds up no longer than a voice lasts.
 """
 
 from __future__ import annotations
@@ -13,10 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of F0; the range of `metrics.pitch`
-BASE_HZ = 150.0  # log F0 is that over this
-CYCLE = 2**32  # units of phase
-NEAR = 1e-6  # sines below it: the pulse itself, where the closed form is 0 / 0
+from audiocodec.dsp.voice import BASE_HZ, CYCLE, HIGHEST_HZ, LOWEST_HZ, NEAR, ONSET, log_f0_range
 
 
 class Pitch(NamedTuple):
@@ -40,8 +38,7 @@ def of_hertz(f0: Tensor) -> Pitch:
 
 def whole_frequency(log_f0: Tensor, sample_rate: int) -> Tensor:
     """Frequency in units of 2^-32 cycles per sample, int64, of `log_f0` limited to the range of F0."""
-    low, high = math.log(LOWEST_HZ / BASE_HZ), math.log(HIGHEST_HZ / BASE_HZ)
-    hertz = log_f0.double().clamp(low, high).exp() * BASE_HZ
+    hertz = log_f0.double().clamp(*log_f0_range(sample_rate)).exp() * BASE_HZ
     return (hertz * (CYCLE / sample_rate)).round().long()
 
 
@@ -98,7 +95,7 @@ def harmonics(contour: Contour, phase: Tensor, hop_length: int) -> Tensor:
     first, last = (f[..., None].float() * unit for f in (contour.start, contour.end))  # cycles per sample
     cycles = (phase % CYCLE)[..., None].float() * unit + (first + (last - first) * (n / (2 * hop_length))) * n
     x = math.pi * (cycles - cycles.round())
-    count = (CYCLE // 2 // torch.maximum(contour.start, contour.end).clamp(min=1))[..., None].float()
+    count = ((CYCLE // 2 - 1) // torch.maximum(contour.start, contour.end).clamp(min=1))[..., None].float()
     sine = x.sin()
     near = sine.abs() < NEAR
     pulses = torch.where(near, count, ((2 * count + 1) * x).sin() / (2 * torch.where(near, 1.0, sine)) - 0.5)
@@ -107,5 +104,10 @@ def harmonics(contour: Contour, phase: Tensor, hop_length: int) -> Tensor:
 
 
 def phases(contour: Contour, start: Tensor, hop_length: int) -> Tensor:
-    """Phases `[B, T + 1]` at the borders of T frames, the first of them `start [B]`; int64, modulo a cycle."""
-    return F.pad(contour.advance(hop_length).cumsum(1), (1, 0)).add(start[:, None]) % CYCLE
+    """Phases `[B, T + 1]` int64, modulo a cycle, at the borders of T frames, the first of them `start [B]`.
+
+    A voice begins with `ONSET`, whatever was before.
+    """
+    total = F.pad((contour.advance(hop_length) * contour.voiced).cumsum(1), (1, 0)) + start[:, None]
+    quiet = F.pad(~contour.voiced, (1, 0))  # a frame that has just passed
+    return (total - torch.where(quiet, total + CYCLE - ONSET, 0).cummax(1).values) % CYCLE

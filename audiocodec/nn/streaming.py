@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.dsp.noise import ROWS
+from audiocodec.dsp.voice import ONSET
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
 from audiocodec.nn.convnext import ConvNeXtBlock
-from audiocodec.nn.istft_decoder import MIN_ENVELOPE, Backbone, ISTFTDecoder, OverlapAdd
+from audiocodec.nn.istft_decoder import MIN_ENVELOPE, Backbone, ISTFTDecoder, ISTFTHead, OverlapAdd
 from audiocodec.nn.pitch import contour, phases
 from audiocodec.nn.seanet import ResidualUnit, SEANetDecoder, SEANetEncoder, SkipLSTM
 from audiocodec.nn.voiced_decoder import Filters, VoicedDecoder, VoicedHead
@@ -46,7 +47,7 @@ def stream_of(module: SEANetEncoder | SEANetDecoder | ISTFTDecoder | VoicedDecod
         if isinstance(module, VoicedDecoder):
             return _Chain([*chain, VoicedHeadStream(module.head), SumStream(module.head.sum)])
         assert isinstance(module, ISTFTDecoder)
-        return _Chain([*chain, _Pointwise(module.head.frames), SumStream(module.head.sum)])
+        return _Chain([*chain, _ISTFTStream(module.head), SumStream(module.head.sum)])
     return _Chain(_of_layer(layer) for layer in module.layers)
 
 
@@ -170,6 +171,16 @@ class _LSTMStream(Stream):
         return out
 
 
+class _ISTFTStream(Stream):
+    """Features `[1, T, D]` to windowed frames `[1, T, n_fft]`; of no features there is no Fourier transform."""
+
+    def __init__(self, head: ISTFTHead) -> None:
+        self._head = head
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        return self._head.frames(x) if x.shape[1] else x.new_zeros(1, 0, self._head.n_fft)
+
+
 class SumStream(Stream):
     """Inverse STFT: holds the windowed frames `[1, T, n_fft]` that still overlap what comes."""
 
@@ -205,7 +216,7 @@ class VoicedHeadStream(Stream):
         self._head = head
         window = head.linear.weight
         self._before = torch.zeros(1, 2, dtype=torch.int64, device=window.device)  # frequency and voicing
-        self._phase = torch.zeros(1, dtype=torch.int64, device=window.device)
+        self._phase = torch.full((1,), ONSET, device=window.device)
         self._frequency = self._before[:, :0]  # of the one frame that waits for its successor's pitch
         self._voiced = self._frequency.bool()
         self._samples = window.new_zeros(1, head.sum.trim_left)  # of the source, as far as coming spectra look back

@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.dsp import noise
+from audiocodec.dsp.voice import FADE, ONSET
 from audiocodec.nn.istft_decoder import MAX_LOG_MAGNITUDE, Backbone, OverlapAdd
 from audiocodec.nn.kernels import linear
 from audiocodec.nn.pitch import Contour, Pitch, contour, harmonics, phases, whole_frequency
 
 INITIAL_HARMONICS, INITIAL_NOISE, INITIAL_FREE = -2.5, -6.0, -4.0  # log gains: near the level of quiet speech
-FADE = 0.06  # of the log magnitude of the free spectrum per Hz, above the frequency up to which a voice has one
 
 
 class Filters(NamedTuple):
@@ -113,7 +113,7 @@ class VoicedHead(nn.Module):
         before = frequency.new_zeros(len(frequency), 2)
         after = F.pad(frequency, (0, 1)), F.pad(voiced, (0, 1))
         path = contour(before, *after)
-        starts = phases(path, frequency.new_zeros(len(frequency)), self.hop_length)[:, :-1]
+        starts = phases(path, frequency.new_full((len(frequency),), ONSET), self.hop_length)[:, :-1]
         return self.sound(path, starts)
 
     def sound(self, path: Contour, starts: Tensor) -> Tensor:

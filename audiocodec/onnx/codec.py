@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from audiocodec.audio.resampling import resample
 from audiocodec.coding import BlockCodec, CodeArray, FloatArray, check_audio_shape, float_samples, whole_hertz
+from audiocodec.dsp.voice import ONSET
 from audiocodec.errors import AudioError, CheckpointError, TokenFileError
 
 if TYPE_CHECKING:
@@ -127,32 +128,51 @@ class OnnxCodec(BlockCodec):
     def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
         first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
         padded = np.pad(piece, (0, -len(piece) % self.hop_length))
-        latents = self._run("encoder", padded[None, None])[0, :, first:last]
+        latents: FloatArray = self._run("encoder", padded[None, None])[0][0, :, first:last]
         near_ties, quantizer = self._model.near_ties, self._model.quantizer
         if near_ties is None:
             return quantizer.encode(latents, num_codebooks).astype(np.int32)
         return near_ties.encode(quantizer, latents, padded, first, num_codebooks).astype(np.int32)
 
     def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
+        wav: FloatArray = self._run("decoder", self._latents(codes))[0][0, 0]
+        return wav
+
+    def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
+        lookback = self._model.decoder.lookback
+        if lookback is None:
+            yield from super()._decode_pieces(codes)
+            return
+        anchor, phase = 0, np.array([ONSET])  # the phase with which that frame begins
+        for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
+            place = np.array([anchor - low]), np.array([low])
+            wav, phases = self._run("decoder", self._latents(codes[:, low:high]), phase, *place)
+            anchor = max(0, last - lookback)
+            phase = phases[anchor - low : anchor - low + 1]
+            yield wav[0, 0, (first - low) * self.hop_length : (last - low) * self.hop_length]
+
+    def _latents(self, codes: npt.NDArray[np.integer]) -> FloatArray:
+        """`[1, D, T]` of `codes [K, T]`."""
         if codes.dtype.kind not in "iu":
             raise TokenFileError(f"need integer codes, got {codes.dtype}")
         self._check_code_shape(codes.shape)
         self._check_code_range(int(codes.min()), int(codes.max()))
-        wav: FloatArray = self._run("decoder", self._model.quantizer.decode(codes)[None])[0, 0]
-        return wav
+        return self._model.quantizer.decode(codes)[None]
 
-    def _run(self, part: str, array: FloatArray) -> FloatArray:
+    def _run(self, part: str, *arrays: npt.NDArray[Any]) -> Sequence[npt.NDArray[Any]]:
+        """Outputs of a network for its inputs, in their order."""
         if part not in self._sessions:
             file = (self._model.encoder if part == "encoder" else self._model.decoder).file
             self._sessions[part] = make_session(file, self._device, self._threads)
         session = self._sessions[part]
         try:
-            result: FloatArray = session.run(None, {session.get_inputs()[0].name: array})[0]
+            names = (value.name for value in session.get_inputs())
+            results: Sequence[npt.NDArray[Any]] = session.run(None, dict(zip(names, arrays)))
         except Exception as error:  # onnxruntime's own have no base class but this
             if "allocate" not in str(error) and "bad allocation" not in str(error):
                 raise
             raise MemoryError(str(error)) from error
-        return result
+        return results
 
 
 def providers() -> Sequence[str]:

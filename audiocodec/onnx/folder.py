@@ -90,6 +90,7 @@ def write(
         "precision": model.precision,
         "token_agreement": None if agreement is None else dict(agreement),
         "halo": {"encoder": model.encoder.halo, "decoder": model.decoder.halo},
+        "lookback": model.decoder.lookback,
         "config": json.loads(config_to_json(config)),
         "notes": dict(notes),
         "files": {name: _sha256((target / name).read_bytes()) for name in (ENCODER, DECODER, *arrays)},
@@ -108,8 +109,8 @@ def read(folder: str | Path) -> OnnxModel:
     described = describe(folder)
     config = checkpoint.config_of(described)
     encoder, decoder = (
-        Network(_checked(Path(folder) / name, described), tuple(described["halo"][part]))
-        for name, part in ((ENCODER, "encoder"), (DECODER, "decoder"))
+        Network(_checked(Path(folder) / name, described), tuple(described["halo"][part]), lookback=lookback)
+        for name, part, lookback in ((ENCODER, "encoder", None), (DECODER, "decoder", described.get("lookback")))
     )
     tables = _arrays(Path(folder) / QUANTIZER, described)
     exact = _arrays(Path(folder) / EXACT, described) if EXACT in described["files"] else None

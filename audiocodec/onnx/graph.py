@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +12,14 @@ import audiocodec
 from audiocodec.onnx import wire
 
 FloatArray = npt.NDArray[np.float32]
+
+
+class Value(NamedTuple):
+    """An input or output of a graph."""
+
+    name: str
+    shape: wire.Shape
+    element: str = "float32"
 
 
 class Graph:
@@ -39,16 +50,15 @@ class Graph:
         self._nodes.append(wire.node(kind, inputs, results, attributes))
         return name
 
-    def file(self, name: str, source: tuple[str, wire.Shape], result: tuple[str, wire.Shape], last: str) -> bytes:
+    def file(self, name: str, inputs: Sequence[Value], outputs: Mapping[str, Value]) -> bytes:
         """The finished file.
 
         Args:
             name: of the graph.
-            source: name and shape of the one float32 input.
-            result: name and shape of the one float32 output.
-            last: the value that is put out as `result`.
+            inputs: what it is given.
+            outputs: what it gives, by the values that are put out.
         """
-        end = wire.node("Identity", [last], [result[0]], {})
-        inputs, outputs = [wire.value(*source)], [wire.value(*result)]
+        ends = [wire.node("Identity", [last], [result.name], {}) for last, result in outputs.items()]
+        given, found = ([wire.value(*value) for value in values] for values in (inputs, outputs.values()))
         producer = f"audiocodec {audiocodec.__version__}"
-        return wire.model(name, [*self._nodes, end], [*self._constants.values()], inputs, outputs, producer)
+        return wire.model(name, [*self._nodes, *ends], [*self._constants.values()], given, found, producer)

@@ -16,6 +16,7 @@ from audiocodec.onnx.graph import FloatArray, Graph
 
 LAYER_NORM_EPSILON = 1e-6
 LEAKY_SLOPE = 0.1
+MAX_LOG_MAGNITUDE = 5.0  # that of `nn.istft_decoder`
 
 
 class Layers(Graph):
@@ -126,6 +127,14 @@ class Layers(Graph):
         y = self.layer_norm(self.rows(self.conv(x, f"{name}.depthwise", groups=channels)), f"{name}.norm")
         y = self.linear(self.gelu(self.linear(y, f"{name}.expand")), f"{name}.project", self.weights[f"{name}.scale"])
         return self.op("Add", x, self.columns(y))
+
+    def exponential(self, x: str) -> str:
+        """A magnitude of its logarithm, limited."""
+        return self.op("Exp", self.op("Min", x, self.number(MAX_LOG_MAGNITUDE)))
+
+    def polar(self, magnitude: str, angle: str) -> tuple[str, str]:
+        """Real and imaginary part."""
+        return self.op("Mul", magnitude, self.op("Cos", angle)), self.op("Mul", magnitude, self.op("Sin", angle))
 
     def activation(self, x: str, kind: str) -> str:
         """ELU or leaky ReLU."""

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-import numpy as np
-
 from audiocodec.config.schema import Config
-from audiocodec.onnx.graph import FloatArray, Graph
+from audiocodec.onnx.graph import FloatArray, Value
 from audiocodec.onnx.layers import Layers
-
-MAX_LOG_MAGNITUDE = 5.0  # that of `nn.istft_decoder`
-MIN_ENVELOPE = 1e-8
+from audiocodec.onnx.stft import Sizes, waveform, windowed_frames
+from audiocodec.onnx.voiced import ANCHOR, FRAME, PHASE, PHASES, voice
 
 Weights = Mapping[str, FloatArray]
 
 
 class Network(NamedTuple):
-    """An ONNX file and the frames (before, after) that a frame of its output depends on."""
+    """An ONNX file and what coding in chunks takes.
+
+    Attributes:
+        file: its bytes.
+        halo: frames (before, after) that a frame of its output depends on.
+        int8_layers: linear layers that became 8 bits.
+        lookback: of a voiced decoder, frames before the first wanted one whose harmonics it hears: there the phase is given.
+            None: there is no phase.
+    """
 
     file: bytes
     halo: tuple[int, int]
-    int8_layers: int = 0  # linear layers that became 8 bits
+    int8_layers: int = 0
+    lookback: int | None = None
 
 
 def encoder(config: Config, weights: Weights, precision: str = "float32") -> Network:
@@ -40,8 +45,7 @@ def encoder(config: Config, weights: Weights, precision: str = "float32") -> Net
     """
     graph = Layers(weights, causal=config.model.causal, int8=precision == "int8")
     last = scaled_latents(config, graph)
-    latents = ("latents", (1, config.quantizer.codebook_dim, "frames"))
-    return _network(config, graph, ("wav", (1, 1, "samples")), latents, last)
+    return _network(config, graph, [_wav()], {last: _latents(config)})
 
 
 def scaled_latents(config: Config, graph: Layers) -> str:
@@ -71,19 +75,29 @@ def halo_of(config: Config, graph: Layers) -> tuple[int, int]:
 
 
 def decoder(config: Config, weights: Weights, precision: str = "float32") -> Network:
-    """`nn.istft_decoder.ISTFTDecoder` or `nn.seanet.SEANetDecoder`, see `encoder`."""
+    """The decoders of `nn.istft_decoder`, `nn.voiced_decoder` and `nn.seanet`, see `encoder`."""
+    kind = config.model.decoder.kind
     graph = Layers(weights, causal=config.model.causal, int8=precision == "int8")
     x = graph.op("Unsqueeze", "latents", graph.ints(2))
-    x = _istft(config, graph, x) if config.model.decoder.kind == "istft" else _seanet(config, graph, x)
-    latents = ("latents", (1, config.quantizer.codebook_dim, "frames"))
-    return _network(config, graph, latents, ("wav", (1, 1, "samples")), x)
+    if kind == "voiced":
+        return _voiced(config, graph, x)
+    last = _istft(config, graph, x) if kind == "istft" else _seanet(config, graph, x)
+    return _network(config, graph, [_latents(config)], {last: _wav()})
 
 
 def _network(
-    config: Config, graph: Layers, source: tuple[str, tuple[int | str, ...]], result: tuple[str, tuple[int | str, ...]], x: str
-) -> Network:  # fmt: skip
-    file = graph.file(f"{config.name} {source[0]}", source, result, x)
-    return Network(file, halo_of(config, graph), graph.int8_layers)
+    config: Config, graph: Layers, inputs: Sequence[Value], outputs: Mapping[str, Value], lookback: int | None = None
+) -> Network:
+    file = graph.file(f"{config.name} {inputs[0].name}", inputs, outputs)
+    return Network(file, halo_of(config, graph), graph.int8_layers, lookback)
+
+
+def _wav() -> Value:
+    return Value("wav", (1, 1, "samples"))
+
+
+def _latents(config: Config) -> Value:
+    return Value("latents", (1, config.quantizer.codebook_dim, "frames"))
 
 
 def _seanet(config: Config, graph: Layers, x: str) -> str:
@@ -102,62 +116,36 @@ def _seanet(config: Config, graph: Layers, x: str) -> str:
 
 
 def _istft(config: Config, graph: Layers, x: str) -> str:
-    d, hop = config.model.decoder, config.hop_length
-    n_fft = d.overlap * hop
+    sizes = Sizes(config.hop_length, config.model.decoder.overlap)
+    said = graph.linear(_features(config, graph, x), "decoder.head.linear", exact=True)
+    said = graph.op("Squeeze", said, graph.ints(0, 1))
+    log_magnitude = graph.op("Split", said, graph.ints(sizes.bins, sizes.bins), outputs=2, axis=1)
+    magnitude = graph.exponential(log_magnitude)
+    frames = windowed_frames(graph, *graph.polar(magnitude, f"{log_magnitude}_1"), sizes.n_fft)
+    _reach(graph, sizes, 0, 0)
+    return waveform(graph, frames, sizes)
+
+
+def _voiced(config: Config, graph: Layers, x: str) -> Network:
+    sizes = Sizes(config.hop_length, config.model.decoder.overlap)
+    said = voice(graph, _features(config, graph, x), sizes, config.sample_rate, config.model.decoder.free_hz)
+    wav = waveform(graph, windowed_frames(graph, said.real, said.imaginary, sizes.n_fft), sizes)
+    heard = -(-sizes.before // sizes.hop_length)  # frames whose harmonics a window hears before its own
+    _reach(graph, sizes, heard + 1, -(-sizes.after // sizes.hop_length) + 1)  # a glide begins and ends beside its frame
+    inputs = [_latents(config), *(Value(name, (1,), "int64") for name in (PHASE, ANCHOR, FRAME))]
+    outputs = {wav: _wav(), said.phases: Value(PHASES, ("frames",), "int64")}
+    return _network(config, graph, inputs, outputs, lookback=-(-sizes.after // sizes.hop_length) + heard)
+
+
+def _features(config: Config, graph: Layers, x: str) -> str:
+    """`nn.istft_decoder.Backbone`: `[1, D, 1, T]` to `[1, 1, T, C]`."""
     x = graph.columns(graph.layer_norm(graph.rows(graph.conv(x, "decoder.embed")), "decoder.norm_in"))
-    for i in range(d.layers):
+    for i in range(config.model.decoder.layers):
         x = graph.convnext(x, f"decoder.blocks.{i}")
-    x = graph.linear(graph.layer_norm(graph.rows(x), "decoder.norm_out"), "decoder.head.linear", exact=True)
-    frames = _windowed_frames(graph, graph.op("Squeeze", x, graph.ints(0, 1)), n_fft)
-    trim_left = (n_fft - hop) // 2
-    trim_right = n_fft - hop - trim_left
-    graph.left = graph.left * hop + n_fft - hop - trim_left  # the convolutions run at the frame rate
-    graph.right = graph.right * hop + trim_left
-    # The squared window of a frame that is there: zero times its samples, plus a constant.
-    window = _hann(n_fft)
-    there = graph.op("Mul", graph.op("ReduceMax", frames, axes=(1,), keepdims=1), graph.number(0))
-    squares = graph.op("Add", there, graph.constant((window**2)[None]))
-    envelope = graph.op("Max", _overlap_add(graph, squares, d.overlap, hop), graph.number(MIN_ENVELOPE))
-    wav = graph.op("Div", _overlap_add(graph, frames, d.overlap, hop), envelope)
-    wav = graph.op("Slice", wav, graph.ints(trim_left), graph.ints(-trim_right), graph.ints(0))
-    return graph.op("Reshape", wav, graph.ints(1, 1, -1))
+    return graph.layer_norm(graph.rows(x), "decoder.norm_out")
 
 
-def _windowed_frames(graph: Layers, x: str, n_fft: int) -> str:
-    """Log magnitudes and phases `[T, 2 * bins]` to `[T, n_fft]`: the inverse real Fourier transform as two products.
-
-    The cosines are even in time and the sines odd, so half of each is computed and the other half mirrored.
-    """
-    bins, half = n_fft // 2 + 1, n_fft // 2
-    log_magnitude = graph.op("Slice", x, graph.ints(0), graph.ints(bins), graph.ints(1))
-    phase = graph.op("Slice", x, graph.ints(bins), graph.ints(2 * bins), graph.ints(1))
-    magnitude = graph.op("Exp", graph.op("Min", log_magnitude, graph.number(MAX_LOG_MAGNITUDE)))
-    angles = 2 * np.pi / n_fft * (np.outer(np.arange(bins), np.arange(half + 1)) % n_fft)
-    both = np.full(bins, 2.0)  # each bin stands for itself and its mirror, but for these
-    both[0] = 1
-    if n_fft % 2 == 0:
-        both[-1] = 1
-    weight = both[:, None] / math.sqrt(n_fft)  # 1 / n_fft of the transform, sqrt(n_fft) of the head
-    cosines = graph.constant((weight * np.cos(angles)).astype(np.float32))
-    sines = graph.constant((weight * np.sin(angles)).astype(np.float32))
-    even = graph.op("MatMul", graph.op("Mul", magnitude, graph.op("Cos", phase)), cosines)
-    odd = graph.op("MatMul", graph.op("Mul", magnitude, graph.op("Sin", phase)), sines)
-    mirrored = graph.op("Add", even, odd)  # sample n_fft - i, for i = 0 to half
-    last = half - 1 if n_fft % 2 == 0 else half  # of an even number of samples, the middle one is in the first half
-    tail = graph.op("Slice", mirrored, graph.ints(last), graph.ints(0), graph.ints(1), graph.ints(-1))
-    frames = graph.op("Concat", graph.op("Sub", even, odd), tail, axis=1)
-    return graph.op("Mul", frames, graph.constant(_hann(n_fft)))
-
-
-def _hann(n_fft: int) -> FloatArray:
-    """The periodic Hann window, as `torch.hann_window` gives it."""
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
-
-
-def _overlap_add(graph: Graph, frames: str, overlap: int, hop: int) -> str:
-    """Sum `frames [T, n_fft]` at distance `hop` to `[(T + overlap - 1) * hop]`."""
-    parts = []
-    for i in range(overlap):
-        part = graph.op("Slice", frames, graph.ints(i * hop), graph.ints((i + 1) * hop), graph.ints(1))
-        parts.append(graph.op("Pad", part, graph.ints(i, 0, overlap - 1 - i, 0)))
-    return graph.op("Reshape", graph.op("Sum", *parts), graph.ints(-1))
+def _reach(graph: Layers, sizes: Sizes, frames_before: int, frames_after: int) -> None:
+    """Context of an output sample: layers at the frame rate, frames beside each window, windows that are summed."""
+    graph.left = (graph.left + frames_before) * sizes.hop_length + sizes.after
+    graph.right = (graph.right + frames_after) * sizes.hop_length + sizes.before

@@ -15,7 +15,7 @@ import numpy.typing as npt
 IR_VERSION = 8
 OPSET = 17
 VARINT, BYTES, FIXED32 = 0, 2, 5
-ELEMENTS = {"float32": 1, "uint8": 2, "int8": 3, "int64": 7}
+ELEMENTS = {"float32": 1, "uint8": 2, "int8": 3, "int64": 7, "bool": 9, "float64": 11}
 FLOAT, INT, STRING, INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
 
 Attribute = float | int | str | Sequence[int]
@@ -58,10 +58,10 @@ def tensor(name: str, array: npt.NDArray[np.generic]) -> bytes:
     return b"".join([*dims, field(2, ELEMENTS[array.dtype.name]), field(8, name), field(9, little.tobytes())])
 
 
-def value(name: str, shape: Shape) -> bytes:
-    """ValueInfoProto of a float32 input or output."""
+def value(name: str, shape: Shape, element: str) -> bytes:
+    """ValueInfoProto of an input or output."""
     dims = [field(1, field(2, size) if isinstance(size, str) else field(1, size)) for size in shape]
-    kind = field(1, ELEMENTS["float32"]) + field(2, b"".join(dims))
+    kind = field(1, ELEMENTS[element]) + field(2, b"".join(dims))
     return field(1, name) + field(2, field(1, kind))
 
 

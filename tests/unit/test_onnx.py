@@ -35,6 +35,9 @@ NETWORKS = {
     "istft_odd": f"encoder: {{{ENCODER}, activation: leaky_relu}}, decoder: {{dim: 8, layers: 1, overlap: 3}}",
     "istft_odd_hop": "encoder: {strides: [3, 5], base_channels: 4}, decoder: {dim: 8, layers: 1, overlap: 5}",
     "istft_two": f"encoder: {{{ENCODER}}}, decoder: {{dim: 8, layers: 1, overlap: 2}}",
+    "voiced": f"encoder: {{{ENCODER}}}, decoder: {{kind: voiced, dim: 12, layers: 2, kernel_size: 3, free_hz: 300}}",
+    "voiced_odd_hop": "encoder: {strides: [3, 5], base_channels: 4}, decoder: {kind: voiced, dim: 8, layers: 1, overlap: 3}",
+    "voiced_two": f"encoder: {{{ENCODER}}}, decoder: {{kind: voiced, dim: 8, layers: 1, overlap: 2}}",
     "seanet": f"encoder: {{{ENCODER}, true_skip: true}}, decoder: {{kind: seanet, base_channels: 4}}",
     "lstm": f"encoder: {{{ENCODER}, lstm_layers: 2}}, decoder: {{kind: seanet, base_channels: 4, lstm_layers: 1}}",
 }

@@ -131,8 +131,9 @@ def test_fewer_codebooks_can_be_streamed() -> None:
         codec.stream_encoder(4)
 
 
-def test_what_is_held_does_not_grow() -> None:
-    codec = make("seanet", causal=False)
+@pytest.mark.parametrize("kind", ["seanet", "voiced"])
+def test_what_is_held_does_not_grow(kind: str) -> None:
+    codec = make(kind, causal=False)
     with codec.stream_encoder() as encoder, codec.stream_decoder() as decoder:
         held = []
         for step in range(200):
