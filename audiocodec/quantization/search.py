@@ -106,6 +106,8 @@ def _search_tiles(
         rows = _with_halves(table, halves, start)
         tile = scores[: len(latents) * len(rows)].view(len(latents), len(rows))
         largest[:, i] = torch.mm(ones, rows.T, out=tile).amax(1)
+    if len(tiles) == 1:
+        return tile.argmax(1), largest[:, 0], largest[:, 0]
     # How large the largest score of a tile is takes less time than where it is, which only the best tile of a frame need
     # tell: its product is made again.
     best = largest.argmax(1)
