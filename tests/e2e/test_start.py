@@ -1,0 +1,37 @@
+"""What the long run of egs/speech24k begins with: a model of its configuration that speaks, and discriminators that are its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from safetensors.numpy import load_file
+
+import audiocodec
+from audiocodec import checkpoint
+from audiocodec.config.load import load_config
+from audiocodec.metrics.stoi import stoi
+from audiocodec.training.lean import discriminators_beside
+
+CHECKOUT = Path(__file__).parents[2]
+START = CHECKOUT / "egs" / "speech24k" / "codec" / "start"
+SPEECH = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
+
+
+def test_it_is_a_model_of_its_configuration() -> None:
+    model = START / checkpoint.MODEL_FILE
+    ours = checkpoint.config_of(checkpoint.describe(model))
+    assert ours.model == load_config(CHECKOUT / "recipes" / "conf" / "speech_24k_voiced.yaml").model
+    judges = discriminators_beside(model)
+    assert judges is not None
+    assert all(np.isfinite(array).all() for array in load_file(judges).values())
+
+
+def test_it_speaks() -> None:
+    """An untrained model reaches about 0.2."""
+    codec = audiocodec.load(START / checkpoint.MODEL_FILE)
+    wav, rate = soundfile.read(min(SPEECH.rglob("*.flac")), dtype="float32")
+    wav = wav * (10 ** (-24 / 20) / np.sqrt(np.mean(wav**2)))
+    heard = codec.decode(codec.encode(wav, rate))[0, 0].numpy()
+    assert stoi(reference=wav, estimate=heard[: len(wav)], sample_rate=rate) > 0.75
