@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,6 +203,32 @@ def test_what_was_not_carried_or_fits_nowhere(parts: Path, tmp_path: Path) -> No
     )
     full = "import shutil, collections; shutil.disk_usage = lambda path: collections.namedtuple('U', 'free')(1000)"
     assert "0 MiB are free, " in job(there, "receive", parts / "part-2", status=1, code=full)
+
+
+@pytest.mark.parametrize(
+    ("left", "compiles", "said"),
+    [
+        ("0", "True", ""),
+        ("1", "False", "compiled steps fail here: no compiler\ntrains without compiling\n"),
+        ("", "True", "compiling has taken too long to be waited for; what it has done so far is used\n"),
+        ("none", "True", ""),
+    ],
+)
+def test_what_becomes_of_compiling_beside_the_calls(left: str, compiles: str, said: str, tmp_path: Path) -> None:
+    """What `smoke` leaves: the number of a process and its log; what that leaves at its end: its exit status."""
+    (tmp_path / "warm.log").write_text("no compiler")
+    with subprocess.Popen(["sleep", "100"], start_new_session=True) as process:
+        if left != "none":
+            (tmp_path / "warming").write_text(str(process.pid))
+        if left in ("0", "1"):
+            (tmp_path / "warmed").write_text(left)
+        code = (
+            f"import sys, time; sys.path.insert(0, {str(LOCAL)!r}); from train import _warmed; from pathlib import Path"
+        )
+        done = run([sys.executable, "-c", f"{code}; print(_warmed(Path('.'), time.monotonic() + 1))"], tmp_path)
+        assert done.stdout == f"{said}{compiles}\n"
+        assert (process.poll() is None) == (left != "")
+        process.kill()
 
 
 # --- on the way back
