@@ -54,7 +54,7 @@ def _of_torch(codec: Any, wav: np.ndarray) -> np.ndarray:
 
 
 def _of_onnx(codec: Any, wav: np.ndarray) -> np.ndarray:
-    latents = codec._run("encoder", wav[None, None])[0].T.astype(np.float64)
+    latents = codec._run("encoder", wav[None, None])[0][0].T.astype(np.float64)
     distances: np.ndarray = np.linalg.norm(latents - codec.near_ties.exact_latents(wav, _whole(codec, wav)), axis=1)
     return distances
 

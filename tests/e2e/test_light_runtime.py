@@ -142,8 +142,8 @@ def test_runtime_onnx_verifies_on_another_number_of_threads(
         made.append(threads)
         return make(file, device, threads)
 
-    def differently(self: codec.OnnxCodec, part: str, array: np.ndarray) -> np.ndarray:
-        return run(self, part, array) * (1 if self._threads == 2 else -1)
+    def differently(self: codec.OnnxCodec, part: str, *arrays: np.ndarray) -> list[np.ndarray]:
+        return [array * (1 if self._threads == 2 else -1) for array in run(self, part, *arrays)]
 
     monkeypatch.setattr(codec, "make_session", make_session)
     words = ["encode", str(SPEECH), "-m", str(tiny_model_path), "--runtime", "onnx", "--verify", "--device", "cpu"]
