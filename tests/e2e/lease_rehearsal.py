@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -72,6 +73,7 @@ class Rehearsal:
         self.folder, self.checkout = folder, copy_of(folder / "checkout", *names)
         for model in self.checkout.glob("audiocodec/pretrained/*/model.safetensors"):
             model.unlink()
+        shutil.rmtree(self.checkout / RECIPE / "start", ignore_errors=True)
         for words in (["init", "-q"], ["add", "-A"]):
             run(["git", *words], self.checkout)
         self.recipe = self.checkout / RECIPE
