@@ -81,6 +81,7 @@ _MINIMUMS: dict[str, float] = {
     "loss.stft": 0,
     "loss.waveform": 0,
     "loss.loudness": 0,
+    "loss.level": 0,
     "loss.adversarial": 0,
     "loss.feature_matching": 0,
     "loss.codebook": 0,

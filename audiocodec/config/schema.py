@@ -99,6 +99,7 @@ class LossConfig:
     stft: float = 1.0
     waveform: float = 0.0
     loudness: float = 0.0  # of the Bark-band loudness of PESQ's model of hearing, up to 8 kHz
+    level: float = 0.0  # of the levels of 0-1, 1-2, 2-4 and 4-8 kHz, dB / 10
     adversarial: float = 1.0
     feature_matching: float = 2.0
     codebook: float = 1.0

@@ -16,7 +16,7 @@ from audiocodec.losses.adversarial import (
     pair_accuracy,
 )
 from audiocodec.losses.balancer import Balancer
-from audiocodec.losses.level import level_errors
+from audiocodec.losses.level import band_levels, level_errors, level_loss
 from audiocodec.losses.loudness import LoudnessLoss
 from audiocodec.losses.pitch import pitch_losses
 from audiocodec.losses.spectral import SpectralLoss
@@ -24,7 +24,7 @@ from audiocodec.nn.discriminator import Pair
 from audiocodec.nn.pitch import Pitch
 
 Backward = Callable[..., None]
-WAVEFORM_LOSSES = ("mel", "stft", "waveform", "loudness", "adversarial", "feature_matching")
+WAVEFORM_LOSSES = ("mel", "stft", "waveform", "loudness", "level", "adversarial", "feature_matching")
 OTHER_LOSSES = ("codebook", "commitment", "pitch", "voicing")
 
 
@@ -92,6 +92,8 @@ class Steps:
             band; with a balancer `share/...`, each loss's share of the gradient at the waveform.
         """
         losses = self._losses(output, judged, wav)
+        wanted, found = (band_levels(signal, self.sample_rate) for signal in (wav, output.estimate))
+        losses["level"] = level_loss(wanted=wanted, found=found)
         if pitch is not None and output.pitch is not None:
             losses |= pitch_losses(reference=pitch, estimate=output.pitch)
         weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
@@ -105,7 +107,7 @@ class Steps:
         # A scalar whose gradient at the estimate is `gradient`: one backward pass, also for wrapped modules.
         backward((output.estimate * gradient).sum() + sum(others))
         total = torch.stack([loss.detach() for loss in weighted.values()]).sum()
-        levels = level_errors(reference=wav, estimate=output.estimate.detach(), sample_rate=self.sample_rate)
+        levels = level_errors(wanted=wanted, found=found)
         named = {name: loss.detach() for name, loss in losses.items()} | {"total": total}
         named |= {f"level/{band}": error for band, error in levels.items()}
         return named | {f"share/{name}": share for name, share in shares.items()}
