@@ -36,7 +36,7 @@ from audiocodec.nn.voiced_decoder import VoicedDecoder
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
-from audiocodec.stream import DecoderStream, EncoderStream, split_frames
+from audiocodec.stream import DecoderStream, EncoderStream
 
 Decoder = SEANetDecoder | ISTFTDecoder | VoicedDecoder
 
@@ -186,7 +186,7 @@ class Codec(nn.Module, BlockCodec):
         batch = self._check_codes(codes)
         self._check_num_samples(num_samples, batch.shape[-1])
         if self._sings:
-            items = [torch.cat(list(self._decode_stream(self.quantizer.decode(item[None]))), -1) for item in batch]
+            items = [torch.cat(list(self._sung(item[None])), -1) for item in batch]
             return torch.cat(items)[..., :num_samples]
         parts = []
         for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
@@ -263,12 +263,13 @@ class Codec(nn.Module, BlockCodec):
         """Whether the phase of a voice goes through the whole signal: then it is decoded as a stream."""
         return isinstance(self.decoder, VoicedDecoder)
 
-    def _decode_stream(self, latents: Tensor) -> Iterator[Tensor]:
-        """Waveform `[1, 1, n]` of `latents [1, D, T]`, piece by piece."""
-        stream = stream_of(self.decoder)
-        for piece in split_frames(latents):
-            yield stream.step(piece, last=False)
-        yield stream.step(latents[..., :0], last=True)
+    def _sung(self, codes: Tensor) -> Iterator[Tensor]:
+        """Waveform `[1, 1, n]` of `codes [1, K, T]` by a stream, a chunk at a time; the last piece holds what was held back."""
+        stream, frames = stream_of(self.decoder), codes.shape[-1]
+        for first, last, _, _ in self._chunks(frames, (0, 0)):
+            with torch.inference_mode():
+                wav = stream.step(self.quantizer.decode(codes[..., first:last]), last == frames)
+            yield wav
 
     @property
     def has_lstm(self) -> bool:
@@ -303,10 +304,8 @@ class Codec(nn.Module, BlockCodec):
         if not self._sings:
             yield from super()._decode_pieces(codes)
             return
-        with self.stream_decoder() as stream:
-            for first, last, _, _ in self._chunks(codes.shape[-1], (0, 0)):
-                yield stream.push(codes[:, first:last])
-            yield stream.finish()
+        for wav in self._sung(self._check_codes(codes)):
+            yield wav[0, 0].cpu().numpy()
 
     def _codes(self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None) -> Tensor:
         """Codes `[B, K, t]` of the frames `kept` of `padded [B, 1, S]`, whose items end after `frames [B]` frames."""

@@ -22,7 +22,7 @@ from audiocodec.nn.streaming import Stream
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-LARGEST_STEP = 512  # frames at once; more would only take more memory, fewer more time for each
+LARGEST_STEP = 64  # frames at once; more would only take more memory
 
 Samples = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]
@@ -167,7 +167,7 @@ class DecoderStream(_Context):
     def _step(self, codes: npt.NDArray[np.integer] | None, last: bool) -> Samples:
         self._still_open(last)
         latents = self._latents_of(np.zeros((1, 0), np.int32) if codes is None else codes)
-        steps = [self._stream.step(piece, last=False) for piece in split_frames(latents)]
+        steps = [self._stream.step(piece, last=False) for piece in _split(latents)]
         if last or not steps:
             steps.append(self._stream.step(latents[..., :0], last))
         samples: Samples = torch.cat(steps, -1)[0, 0].cpu().numpy()
@@ -182,7 +182,7 @@ def few_sizes(frames: int) -> Iterator[int]:
         frames -= size
 
 
-def split_frames(latents: Tensor) -> tuple[Tensor, ...]:
+def _split(latents: Tensor) -> tuple[Tensor, ...]:
     """Pieces of `latents [1, D, t]` along time; none of nothing."""
     sizes = list(few_sizes(latents.shape[-1]))
     return latents.split(sizes, -1) if sizes else ()

@@ -30,6 +30,14 @@ def test_near_ties(tiny_model_path: Path, tmp_path: Path) -> None:
     assert decided[:2] == decided[3:5] == ["0", "0"] and decided[2] == decided[5] != "0"
 
 
+def test_runtimes(tiny_model_path: Path, tmp_path: Path) -> None:
+    rows = benchmark_table("runtimes", tmp_path, "--models", tiny_model_path, "--seconds", "1")
+    assert [row["runtime"] for row in rows] == ["torch", "onnx"]
+    for row in rows:
+        assert float(row["encode: CPU s per s"]) > 0 and float(row["decode: CPU s per s"]) > 0
+        assert float(row["largest difference"]) < 1  # of 16-bit samples
+
+
 def test_latent_error(tiny_model_path: Path, tmp_path: Path) -> None:
     rows = benchmark_table("latent_error", tmp_path, "--model", tiny_model_path, "--seconds", "2", repeats=False)
     assert [row["runtime"] for row in rows] == ["torch", "onnx"]
