@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from training_run import CONFIG
 from workspace import CHECKOUT, benchmark_table, run
 
 
@@ -95,6 +96,53 @@ def test_training(tmp_path: Path) -> None:
     assert parameters[1] - parameters[0] == (1024 - 64) * 32
     assert all(float(row["wall s"]) >= 0 and float(row["peak MB"]) > 50 for row in rows)
     assert all(float(row["TFLOP/s"]) > 0 for row in [*rows, reference])
+
+
+@pytest.mark.slow
+def test_training_beside_an_older_checkout(tmp_path: Path) -> None:
+    """This one in the place of the older: every variant with and without discriminators, each beside the first."""
+    small = [
+        "--set",
+        "data.segment_seconds=0.2",
+        "--set",
+        "train.batch_size=1",
+        "--set",
+        "train.steps=40",
+        "--steps",
+        "1",
+    ]
+    rows = benchmark_table("training", tmp_path, "--against", CHECKOUT, "--config", "recipes/conf/mini.yaml", *small)
+    names = ["before", "now, float32", "now, float32, memory kept", "now, bf16, memory kept"]
+    assert [(row["discriminators"], row["variant"]) for row in rows] == [
+        (judged, name) for judged in ("without", "with") for name in names
+    ]
+    assert [row["CPU beside before"] for row in rows[::4]] == ["1.00", "1.00"]
+    assert all(float(row["CPU s"]) > 0 and float(row["peak MB"]) > 50 for row in rows)
+
+
+def test_steps_of_another_checkout_than_was_asked_for_are_not_measured(tmp_path: Path) -> None:
+    cell = json.dumps({"checkout": str(tmp_path), "config": "", "set": [], "steps": 1, "keep": False})
+    done = run([sys.executable, CHECKOUT / "benchmarks/trainer_step.py", cell], CHECKOUT, status=1)
+    assert f"is not of {tmp_path}" in done.stderr
+
+
+@pytest.mark.slow
+def test_precision(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    words = ["--train", data, "--valid", data, "--folder", tmp_path / "runs", "--config", tmp_path / "tiny.yaml"]
+    words += ["--steps", "6", "--metrics", "stft,si_sdr"]
+    rows = benchmark_table("precision", tmp_path, *words, repeats=False)
+    assert [row["measure"] for row in rows] == ["SI-SDR, dB", "STFT distance"]
+    scores = {
+        name: [json.loads(line)["stft_distance"] for line in (tmp_path / f"runs/{name}_scores/rows.jsonl").open()]
+        for name in ("float32", "bf16", "float32_seed")
+    }
+    for name, column in (("bf16", "bf16 - float32"), ("float32_seed", "other seed - float32")):
+        mean = sum(a - b for a, b in zip(scores[name], scores["float32"])) / len(scores[name])
+        assert float(rows[1][column].split()[0]) == pytest.approx(mean, abs=6e-4)
+    assert scores["float32"] != scores["float32_seed"]
+    again = benchmark_table("precision", tmp_path, *words, repeats=False)  # nothing is trained anew
+    assert again == rows
 
 
 @pytest.mark.slow
