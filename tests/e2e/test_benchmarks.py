@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from training_run import CONFIG
 from workspace import CHECKOUT, benchmark_table, run
 
 
@@ -124,25 +123,6 @@ def test_steps_of_another_checkout_than_was_asked_for_are_not_measured(tmp_path:
     cell = json.dumps({"checkout": str(tmp_path), "config": "", "set": [], "steps": 1, "keep": False})
     done = run([sys.executable, CHECKOUT / "benchmarks/trainer_step.py", cell], CHECKOUT, status=1)
     assert f"is not of {tmp_path}" in done.stderr
-
-
-@pytest.mark.slow
-def test_precision(tmp_path: Path, data: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(CONFIG)
-    words = ["--train", data, "--valid", data, "--folder", tmp_path / "runs", "--config", tmp_path / "tiny.yaml"]
-    words += ["--steps", "6", "--metrics", "stft,si_sdr"]
-    rows = benchmark_table("precision", tmp_path, *words, repeats=False)
-    assert [row["measure"] for row in rows] == ["SI-SDR, dB", "STFT distance"]
-    scores = {
-        name: [json.loads(line)["stft_distance"] for line in (tmp_path / f"runs/{name}_scores/rows.jsonl").open()]
-        for name in ("float32", "bf16", "float32_seed")
-    }
-    for name, column in (("bf16", "bf16 - float32"), ("float32_seed", "other seed - float32")):
-        mean = sum(a - b for a, b in zip(scores[name], scores["float32"])) / len(scores[name])
-        assert float(rows[1][column].split()[0]) == pytest.approx(mean, abs=6e-4)
-    assert scores["float32"] != scores["float32_seed"]
-    again = benchmark_table("precision", tmp_path, *words, repeats=False)  # nothing is trained anew
-    assert again == rows
 
 
 @pytest.mark.slow
