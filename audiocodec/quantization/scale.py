@@ -16,10 +16,11 @@ MIN_RMS = 1e-6
 class LatentScale(nn.Module):
     """Subtract the mean of each dimension and divide by the RMS over all of them.
 
-    Running statistics follow the training; inference uses them. So does training once latents are quantized: items then do
-    not depend on those beside them, and accumulated micro-batches or several processes are the large batch. Before, while
-    the scale still moves, training uses the batch's own statistics, with gradient through them. Switched off, which is
-    there to be compared with, it passes latents on and its statistics stay those of doing nothing.
+    Running statistics follow the training; inference uses them. So does training once latents are quantized, for its
+    values: accumulated micro-batches and several processes see what the large batch sees. The gradient always goes
+    through the batch's own statistics (batch renormalisation, arXiv 1702.03275). Were they constants, nothing would hold
+    the encoder's size: every step adds a little to it, and it grows for ever. Switched off, which is there to be compared
+    with, the scale passes latents on and its statistics stay those of doing nothing.
     """
 
     mean: Tensor
@@ -38,7 +39,7 @@ class LatentScale(nn.Module):
 
         Args:
             latents: as the encoder gives them.
-            settled: in training use the running statistics, as they were before this batch.
+            settled: in training give the values that the running statistics, as they were before this batch, give.
         """
         with torch.autocast(latents.device.type, enabled=False):
             latents = latents.float()
@@ -47,9 +48,12 @@ class LatentScale(nn.Module):
             mean = latents.mean((0, 2))
             centred = latents - mean[:, None]
             rms = centred.square().mean().add(MIN_RMS**2).sqrt()
-            before = self.mean.clone(), self.rms.clone()
+            own = centred / rms
+            if settled:
+                stretch, shift = (rms / self.rms).detach(), ((mean - self.mean) / self.rms).detach()
+                own = own * stretch + shift[:, None]
             self._update(mean.detach(), rms.detach())
-            return (latents - before[0][:, None]) / before[1] if settled else centred / rms
+            return own
 
     def running(self, latents: Tensor) -> Tensor:
         """Scale `latents [B, D, T]` by the running statistics, which stay as they are."""
