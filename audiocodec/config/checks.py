@@ -48,6 +48,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "quantizer.codebook_start": ("default", "uniform", "latents", "kmeans"),
     "discriminator.kinds": DISCRIMINATOR_KINDS,
     "train.precision": ("float32", "bf16"),
+    "train.clock": ("wall", "cpu"),
     "train.valid_scores": VALID_SCORES,
 }
 _MINIMUMS: dict[str, float] = {

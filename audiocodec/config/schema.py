@@ -162,6 +162,7 @@ class TrainConfig:
 
     steps: int = 100_000
     minutes: float = 0.0  # > 0: the run ends after them, and every key in steps is a share of them, of `steps`
+    clock: str = "wall"  # what the minutes are counted on: wall | cpu (CPU time of the process, all threads together)
     warmup_autoencoder_steps: int = 1000  # unquantised before quantization is switched on, unless --init-from brings it
     batch_size: int = 16  # segments per process and micro-batch
     gradient_accumulation: int = 1

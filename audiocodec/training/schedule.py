@@ -3,7 +3,8 @@
 Every key that counts steps towards the end of a run is read at a place from 0 to `train.steps`. Without `train.minutes`
 that is the number of updates so far. With it, it is the share of the minutes that is used, times `train.steps`: warm-ups,
 phases and intervals become shares of the budget, and a run ends annealed however many updates it had time for. Time is
-the monotonic clock's: a wall clock that is set changes nothing.
+the monotonic clock's (a wall clock that is set changes nothing), or with `train.clock: cpu` the CPU time of the process,
+which compares runs fairly on a machine that others use.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, process_time
 
 from audiocodec.config.schema import Config
 
@@ -34,7 +35,7 @@ class Schedule:
         self.config = config
         self.budget = 60 * config.train.minutes
         self.seconds = 0.0
-        self._zero = monotonic()
+        self._zero = self._now()
 
     def restore(self, step: int, seconds: float) -> None:
         """Go on where a state was saved; a run that steps have driven so far has used as large a share of its minutes."""
@@ -43,11 +44,14 @@ class Schedule:
 
     def start(self) -> None:
         """Let the clock run on from `seconds`."""
-        self._zero = monotonic() - self.seconds
+        self._zero = self._now() - self.seconds
 
     def clock(self) -> float:
         """Seconds that are used by now on this process; several agree on one reading and set `seconds`."""
-        return monotonic() - self._zero if self.budget else 0.0
+        return self._now() - self._zero if self.budget else 0.0
+
+    def _now(self) -> float:
+        return process_time() if self.config.train.clock == "cpu" else monotonic()
 
     def place(self, step: int) -> float:
         """0 to `train.steps`: where a run is that has taken `step` updates and used `seconds`."""

@@ -114,6 +114,18 @@ def test_by_minutes_steps_are_shares(
     assert run.seconds_left(5, 1.0) == 120 - seconds
 
 
+def test_minutes_of_cpu_time_stand_still_while_others_compute(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = Clock()
+    monkeypatch.setattr(schedule, "process_time", used)
+    run = Schedule(replace(config(2), train=replace(config(2).train, clock="cpu")))
+    run.start()
+    clock.now += 1e6
+    assert run.clock() == 0
+    used.now += 60
+    run.seconds = run.clock()
+    assert run.place(1) == 500
+
+
 def test_a_run_goes_on_at_the_minute_where_it_was(clock: Clock) -> None:
     run = Schedule(config(2))
     run.restore(step=77, seconds=30.0)
