@@ -11,11 +11,15 @@ __version__ = "0.1.0"
 __all__ = ["Codec", "TokenFile", "__version__", "load"]
 
 if TYPE_CHECKING:
-    from audiocodec.checkpoint import load
-    from audiocodec.codec import Codec
+    from audiocodec.codec.torch import Codec
+    from audiocodec.model_file import load
     from audiocodec.tokens.token_file import TokenFile
 
-_HOMES = {"load": "audiocodec.checkpoint", "Codec": "audiocodec.codec", "TokenFile": "audiocodec.tokens.token_file"}
+_HOMES = {
+    "load": "audiocodec.model_file",
+    "Codec": "audiocodec.codec.torch",
+    "TokenFile": "audiocodec.tokens.token_file",
+}
 
 
 def __getattr__(name: str) -> Any:

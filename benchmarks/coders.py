@@ -8,7 +8,6 @@ but for near-ties, and for those the latents are scaled and the codebook is star
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,14 @@ from torch import nn
 
 import audiocodec
 from audiocodec.build import build_codec
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.config.load import load_config
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
 from audiocodec.nn.seanet import ResidualUnit
 
 PEER_KBPS = 6.0
 LEVEL = 10 ** (-24 / 20)
-CONFIG = Path(__file__).parents[1] / "recipes/conf/simvq_24k.yaml"
+CONFIG = "simvq_24k"
 WIDE = "quantizer.codebook_dim=512"  # as the SimVQ repository has it
 SIZES = {  # EnCodec's and SimVQ's encoder, and the decoders of EnCodec and, without its attention, of SimVQ
     "seanet": (WIDE, "model.decoder.kind=seanet"),

@@ -13,12 +13,11 @@ import json
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.cells import Cell, arguments, publish, report, run_cells
 
-RECIPE = str(Path(__file__).parents[1] / "recipes/conf/simvq_24k.yaml")
+RECIPE = "simvq_24k"
 HEADER = ("goal", "figure", "limit", "reached", "measured")
 SIZES, SHORT, LONG = (65_536, 262_144), 75, 1000
 LARGE = SIZES[-1]

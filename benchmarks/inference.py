@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from audiocodec.codec.memory import keep_freed
 from audiocodec.errors import AudioCodecError
-from audiocodec.memory import keep_freed
 from benchmarks.cells import Cell, arguments, memory_mb, neighbour, publish, report, run_cells, timed
 from benchmarks.coders import PEER_KBPS, SIZES, make_work
 
@@ -107,7 +107,7 @@ def _rows(cells: list[dict[str, Any]], results: list[dict[str, float]]) -> list[
 
 
 def _notes(model: str | None, peer: bool) -> list[str]:
-    from audiocodec.checkpoint import describe
+    from audiocodec.model_file import describe
 
     described = describe(model)
     memory = "Memory is the resident set of the process: after loading and a first second, and its peak."

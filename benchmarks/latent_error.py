@@ -1,4 +1,4 @@
-"""How far a float32 latent is from the float64 one: what `bounds.LATENT_ERROR` has to cover.
+"""How far a float32 latent is from the float64 one: what `codec.bounds.LATENT_ERROR` has to cover.
 
 Distances are Euclidean, of scaled latents, which have unit RMS per dimension; each file is encoded whole.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from audiocodec.bounds import LATENT_ERROR, Window
+from audiocodec.codec.bounds import LATENT_ERROR, Window
 from benchmarks.cells import Cell, publish, report, run_cells
 from benchmarks.near_ties import RUNTIMES, audio_arguments, load, read
 

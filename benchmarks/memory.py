@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from audiocodec.config.load import load_config
-from audiocodec.training.report import describe
+from audiocodec.training.monitor.dry_run import describe
 from benchmarks.cells import Cell, arguments, memory_mb, publish, report, run_cells
 from benchmarks.training import Step
 
-CONFIG = Path(__file__).parents[1] / "recipes/conf/mini.yaml"
+CONFIG = "mini"
 CASES = {
     "stft": ("train.batch_size=24", "discriminator.kinds=[ms_stft]"),
     "stft+mpd": (
@@ -57,7 +57,7 @@ def main() -> None:
         [case, how, f"{r['peak']:.0f}", f"{r['estimate']:.0f}", f"{r['peak'] / r['estimate']:.2f}"]
         for (case, how), r in zip(names, run_cells("benchmarks.memory", cells, args.rounds))
     ]
-    notes = [f"{CONFIG.name} with other settings, on the CPU, one thread: the most that a process holds in two steps,"]
+    notes = [f"{CONFIG} with other settings, on the CPU, one thread: the most that a process holds in two steps,"]
     notes += ["less what it held before (after a step on one segment, so that libraries have loaded what they need)."]
     publish(report("Memory of a training step", notes, HEADER, rows), args.output)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.coding import BlockCodec
+from audiocodec.codec.interface import BlockCodec
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from benchmarks.cells import Cell, arguments, publish, report, run_cells, timed
 

@@ -17,7 +17,7 @@ from audiocodec.evaluation.paired import Difference, difference
 from audiocodec.evaluation.rows import FINISHED, Row, read_rows
 from benchmarks.cells import publish, report
 
-CONFIG = Path(__file__).parents[1] / "recipes/conf/speech_24k_small.yaml"
+CONFIG = "speech_24k"
 RUNS = {"float32": ("float32", 1234), "bf16": ("bf16", 1234), "float32_seed": ("float32", 4321)}
 METRICS = "pesq,stoi,mel,level"
 HEADER = ("measure", "float32", "bf16", "bf16 - float32", "other seed - float32")
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--train", required=True, metavar="FOLDER", help="data folder to train on")
     parser.add_argument("--valid", required=True, metavar="FOLDER", help="data folder to score")
     parser.add_argument("--folder", required=True, type=Path, help="where runs and scores are kept")
-    parser.add_argument("--config", default=str(CONFIG), help="YAML configuration (default: that of the shipped model)")
+    parser.add_argument("--config", default=CONFIG, help="its name or file (%(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
     parser.add_argument(
         "--steps", type=int, default=2000, help="of each run, a third without quantization (%(default)s)"

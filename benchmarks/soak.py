@@ -20,7 +20,7 @@ import torch
 
 import audiocodec
 from audiocodec.build import build_codec
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.config.load import load_config
 from benchmarks.cells import memory_mb
 

@@ -1,10 +1,10 @@
 """Time and peak memory of a training step by codebook size, for a configuration.
 
-Losses and gradients are the trainer's own (`training.steps`), with its optimizers and its average of the weights, on noise
+Losses and gradients are the trainer's own (`training.losses`), with its optimizers and its average of the weights, on noise
 instead of speech, which is not augmented and does not come from a disk: quantized, and against the discriminators if the configuration ever gets to them. One micro-batch a step. The
 noise is on the device from the start, as the audio is with `data.on_device`; `--set train.compile=true` compiles what the
 trainer compiles, in the step before those that are timed, and `--set train.precision=bf16` is passed on as well.
-`TFLOP/s` counts what `training.flops` counts, of a step that trains the discriminators as well.
+`TFLOP/s` counts what `training.monitor.flops` counts, of a step that trains the discriminators as well.
 
 `--reference` adds a stand-in for the training of the SimVQ repository (https://github.com/youngsheen/SimVQ): its encoder
 (SEANet-512 with LSTM) and its decoder's size (12 ConvNeXt blocks of 768, without the attention block) against
@@ -33,15 +33,16 @@ from typing import Any
 import torch
 
 from audiocodec.build import build_codec, build_discriminators
-from audiocodec.config.load import load_config
+from audiocodec.config.load import find, load_config
 from audiocodec.config.schema import Config
 from audiocodec.training.compilation import compile_modules
 from audiocodec.training.ema import EMA
-from audiocodec.training.flops import step_flops
-from audiocodec.training.steps import DiscriminatorBundle, Steps
+from audiocodec.training.losses import DiscriminatorBundle, Steps
+from audiocodec.training.monitor.flops import step_flops
 from benchmarks.cells import CHECKOUT, Cell, arguments, memory_mb, publish, report, run_cells
 
-CONFIG = Path(__file__).parents[1] / "recipes/conf/speech_24k_small.yaml"
+CONFIG = "speech_24k"
+CONFIG_FOLDERS = ("recipes/conf", "audiocodec/configs")
 SIZES = (1024, 4096, 16_384, 65_536, 262_144)
 LEVEL = 10 ** (-24 / 20)
 REFERENCE = (
@@ -70,7 +71,7 @@ HEADER = ("model", "codebook", "parameters", "CPU s", "wall s", "steps/s", "TFLO
 def main() -> None:
     """Measure all cells."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
-    parser.add_argument("--config", default=str(CONFIG), help="YAML configuration (default: that of the shipped model)")
+    parser.add_argument("--config", default=CONFIG, help="its name or file (%(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="codebook sizes (%(default)s)")
     parser.add_argument("--reference", action="store_true", help="add the stand-in, with the first of the sizes")
@@ -82,7 +83,7 @@ def main() -> None:
     if args.against:
         compare(Path(args.against).resolve(), args)
         return
-    shared = {"config": str(Path(args.config).resolve()), "set": args.set, "steps": args.steps}
+    shared = {"config": str(find(args.config).resolve()), "set": args.set, "steps": args.steps}
     shared |= {"threads": args.threads, "device": args.device}
     cells: list[dict[str, Any]] = [{"size": size, **shared} for size in args.sizes]
     if args.reference:
@@ -136,7 +137,7 @@ def measure(cell: Cell) -> dict[str, float]:
 
 def compare(older: Path, args: argparse.Namespace) -> None:
     """Measure every variant in every round, and publish medians."""
-    config = older / "recipes/conf" / Path(args.config).name
+    config = _of_older(older, find(args.config).stem)
     rows = []
     for judged, settings in JUDGED.items():
         cells = [
@@ -209,6 +210,12 @@ class Step:
             optimizer.zero_grad()
         self.average.update(self.codec)
         self.count += 1
+
+
+def _of_older(older: Path, name: str) -> Path:
+    """A configuration of another checkout, where and under what name it was then."""
+    places = [older / folder / f"{name}{end}.yaml" for folder in CONFIG_FOLDERS for end in ("_small", "")]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def _adversarial(config: Config) -> bool:

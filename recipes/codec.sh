@@ -19,7 +19,7 @@ OPTION_FILES=("${BASH_SOURCE[0]}")
 
 stage=0                                # first stage to run
 stop_stage=6                           # last stage to run
-config=simvq_24k                       # model and training configuration: a name in recipes/conf, or a file
+config=simvq_24k                       # model and training configuration: a name in audiocodec/configs, or a file
 name=                                  # experiment: exp/NAME (default: the name of the configuration file)
 train_set=train                        # data folder to train on
 valid_set=dev                          # data folder for validation while training
@@ -47,8 +47,7 @@ run_stages() {
     [[ $num_codebooks =~ ^([1-9][0-9]*)?$ ]] || stop 2 "--num-codebooks is a number from 1 on, got '$num_codebooks'"
     [ -n "$train_set" ] || stop 2 "--train-set is empty"
     [ -n "${test_sets// /}" ] || [ "$stop_stage" -lt 3 ] || stop 2 "--test-sets is empty"
-    [ ! -e "$RECIPES/conf/$config.yaml" ] || config=$RECIPES/conf/$config.yaml
-    [ -f "$config" ] || stop 2 "no such configuration: $config"
+    [ -f "$RECIPES/../audiocodec/configs/$config.yaml" ] || [ -f "$config" ] || stop 2 "no such configuration: $config"
     [ -n "$name" ] || name=$(basename "$config" .yaml)
     EXP=exp/$name
     local number

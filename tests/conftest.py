@@ -27,8 +27,8 @@ def _save_tiny_model(folder: Path, seed: int) -> Path:
     import torch
 
     from audiocodec.build import build_codec
-    from audiocodec.checkpoint import save
     from audiocodec.config.schema import Config, DecoderConfig, EncoderConfig, ModelConfig, QuantizerConfig
+    from audiocodec.model_file import save
 
     config = Config(
         name="tiny",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, final
 from audiocodec.cli import runtime
 from audiocodec.cli.jobs import Job, Plan, refuse_existing, refuse_overwritten_inputs
 from audiocodec.cli.usage import UsageError
-from audiocodec.coding import BlockCodec
+from audiocodec.codec.files import Progress
+from audiocodec.codec.interface import BlockCodec
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, FingerprintMismatch
-from audiocodec.inference import Progress
 
 if TYPE_CHECKING:
-    from audiocodec.codec import Codec
+    from audiocodec.codec.torch import Codec
     from audiocodec.evaluation.model_facts import ModelFacts
 
 Report = dict[str, Any]
@@ -60,15 +60,15 @@ class Model:
     """The model of a command: its header at once, its weights when the first job needs them."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from audiocodec import checkpoint
+        from audiocodec import model_file
         from audiocodec.onnx import folder
 
         self._args = args
-        described = (folder if folder.is_folder(args.model) else checkpoint).describe(args.model)
+        described = (folder if folder.is_folder(args.model) else model_file).describe(args.model)
         self.path: str = described["path"]
         self.fingerprint = bytes.fromhex(described["fingerprint"])
         self._config_text: str = described["config"]
-        self.config = checkpoint.config_of(described)
+        self.config = model_file.config_of(described)
         held = self.config.quantizer.num_codebooks
         if args.num_codebooks is not None and args.num_codebooks > held:
             raise UsageError(f"{args.num_codebooks} codebooks are asked for, {self.path} has {held}")
@@ -93,8 +93,8 @@ class Model:
         """The codec on the device that was asked for; says which one unless quiet."""
         import torch
 
-        from audiocodec import checkpoint
-        from audiocodec.memory import keep_freed
+        from audiocodec import model_file
+        from audiocodec.codec.memory import keep_freed
 
         device = self._args.device
         if device == "cuda" and not torch.cuda.is_available():
@@ -106,7 +106,7 @@ class Model:
         keep_freed()
         if not self._args.quiet:
             print(f"audiocodec: model {self.path} on {device}", file=sys.stderr)
-        return checkpoint.load(self.path, device)
+        return model_file.load(self.path, device)
 
 
 def run_plan(plan: Plan, args: argparse.Namespace, work: Work) -> int:

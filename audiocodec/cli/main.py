@@ -100,7 +100,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
             verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
         )
         if verb == chosen:
-            module: Any = import_module(f"audiocodec.cli.{verb.replace('-', '_')}")
+            module: Any = import_module(f"audiocodec.cli.verbs.{verb.replace('-', '_')}")
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
     return parser.parse_args(words)

@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 
 from audiocodec.cli.usage import UsageError
-from audiocodec.coding import BlockCodec
+from audiocodec.codec.interface import BlockCodec
 from audiocodec.onnx import folder
 
 PACKAGES = {"torch": "torch", "onnx": "onnxruntime"}  # what each runtime imports

@@ -14,9 +14,9 @@ from audiocodec.cli import batch
 from audiocodec.cli.usage import UsageError
 
 if TYPE_CHECKING:
-    from audiocodec.evaluation.anchors.anchor import Anchor
     from audiocodec.evaluation.pairing import Entry
     from audiocodec.evaluation.run import Options
+    from audiocodec.evaluation.systems.baseline import Anchor
 
 References = dict[str, list[str]]  # name -> paths, as `pairing.list_audio` gives
 Prepared = tuple["list[Entry]", "Options"]
@@ -68,7 +68,7 @@ class AnchorSystem:
         self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
     ) -> Prepared:
         """See `System.prepare`."""
-        from audiocodec.evaluation.anchors.reconstruct import reconstruct
+        from audiocodec.evaluation.systems.reconstruct import reconstruct
 
         entries, sizes = reconstruct(self.anchor, references, folder, args.jobs, args.resume, args.allow_pipes, advance)
         return entries, replace(options, sizes=sizes)
@@ -102,7 +102,7 @@ class ModelSystem:
         self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
     ) -> Prepared:
         """See `System.prepare`."""
-        from audiocodec.evaluation.reconstruct import TIMINGS, reconstruct
+        from audiocodec.evaluation.systems.model import TIMINGS, reconstruct
 
         entries = reconstruct(
             self.model.codec, references, folder, self.num_codebooks, args.resume, args.allow_pipes, advance
@@ -112,7 +112,7 @@ class ModelSystem:
 
 @dataclass(frozen=True)
 class FolderSystem:
-    """Reconstructions that somebody else made, see `evaluation.other_systems`; `coded` gives their bitrate."""
+    """Reconstructions that somebody else made, see `evaluation.systems.folder`; `coded` gives their bitrate."""
 
     label: str
     source: str
@@ -136,8 +136,8 @@ class FolderSystem:
         self, args: argparse.Namespace, references: References, folder: Path, options: Options, advance: Advance
     ) -> Prepared:
         """See `System.prepare`."""
-        from audiocodec.evaluation.other_systems import find, holds_tokens, sizes_of
         from audiocodec.evaluation.pairing import pair
+        from audiocodec.evaluation.systems.folder import find, holds_tokens, sizes_of
 
         places = find(self.source, self.coded)
         tokens = places.coded if places.coded is not None and holds_tokens(places.coded) else None

@@ -17,28 +17,48 @@ from typing import Any, cast
 
 import yaml
 
+from audiocodec.config.plain import RENAMED
 from audiocodec.config.schema import Config
 from audiocodec.config.settings import Settings
-from audiocodec.config.values import (
-    Mistyped,
-    expected,
-    field_types,
-    from_text,
-    shown,
-    tuple_items,
-    unknown_key,
-)
+from audiocodec.config.values import Mistyped, expected, field_types, from_text, shown, tuple_items, unknown_key
+from audiocodec.errors import ConfigError
 
 _STANDARD = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in _STANDARD}  # what PyYAML gives untagged nodes
 _Pairs = list[tuple[yaml.Node, yaml.Node]]
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def names() -> list[str]:
+    """The configurations of the package."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+def find(config: Path | str) -> Path:
+    """The file of a configuration.
+
+    Args:
+        config: a file, or else a name in `names()`.
+
+    Raises:
+        ConfigError: there is no such file; names what there is.
+    """
+    path, packaged = Path(config), CONFIGS / f"{config}.yaml"
+    if not path.is_file() and packaged.is_file():
+        return packaged
+    if path.exists():
+        return path
+    name = RENAMED.get(path.stem, path.stem)
+    hint = f"the package has it as --config {name}" if name in names() else f"the package has {', '.join(names())}"
+    raise ConfigError(f"{config}: no such configuration; {hint}")
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration file, its parents, and overrides from the command line.
 
     Args:
-        path: the YAML file; `extends:` in it names one parent, relative to the file it stands in.
+        path: a YAML file, or the name of a configuration in the package (`names()`); `extends:` in it names one parent file,
+            relative to the file it stands in, or a configuration in the package.
         overrides: `a.b=value` each, applied last and in order; lists as `[1, 2]`, text as it stands.
 
     Returns:
@@ -47,8 +67,9 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: everything that is wrong, one problem a line, each with its file:line or `--set`.
     """
-    reader = _Reader(str(path))
-    reader.read_file(Path(path), where=None)
+    file = find(path)
+    reader = _Reader(str(file))
+    reader.read_file(file, where=None)
     for override in overrides:
         reader.read_override(override)
     return reader.settings.finish()
@@ -142,7 +163,9 @@ class _Reader:
     def read_parent(self, node: yaml.Node, source: _Source, children: tuple[str, ...]) -> None:
         if not isinstance(node, yaml.ScalarNode) or not node.value:
             return self.problem(source.of(node), f"extends: expected one file name, got {_kind(node)}")
-        self.read_file(Path(source.name).parent / node.value, source.of(node), children)
+        beside, packaged = Path(source.name).parent / node.value, CONFIGS / f"{node.value}.yaml"
+        path = packaged if not beside.exists() and packaged.is_file() else beside
+        self.read_file(path, source.of(node), children)
 
     def compose(self, text: str, source: _Source) -> yaml.Node | None:
         """Parse YAML into nodes; None (and a problem) when it is not YAML or empty."""

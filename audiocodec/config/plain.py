@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any, cast
 
 from audiocodec.config.schema import Config
 from audiocodec.config.settings import Settings
 from audiocodec.config.values import expected, field_types, tuple_items, unknown_key
 from audiocodec.errors import ConfigError
+
+# Configurations that have got another name; the models in the package were trained under the old ones.
+RENAMED = {"speech_24k_small": "speech_24k", "speech_24k_residual_small": "speech_24k_residual"}
 
 
 def config_to_json(config: Config) -> str:
@@ -33,7 +36,8 @@ def config_from_json(text: str, source: str) -> Config:
     except ValueError as error:
         raise ConfigError(f"{source}: not JSON: {error}") from error
     _keep_section(settings, values, Config, "")
-    return settings.finish()
+    config = settings.finish()
+    return replace(config, name=RENAMED.get(config.name, config.name))
 
 
 def _keep_section(settings: Settings, values: Any, cls: type, prefix: str) -> None:

@@ -16,7 +16,7 @@ from audiocodec.evaluation.pairing import Entry
 from audiocodec.tokens.token_file import TokenFile
 
 if TYPE_CHECKING:
-    from audiocodec.codec import Codec
+    from audiocodec.codec.torch import Codec
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Filters(NamedTuple):
 
     Attributes:
         magnitude, angle: of the free spectrum: log magnitude, radians. First, as in an inverse-STFT head, whose weights
-            then fit (`training.initial`).
+            then fit (`training.checkpoints.initial`).
         gain, phase: of the harmonics: log gain, radians.
         noise: log gain.
     """

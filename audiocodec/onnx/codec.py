@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio.resampling import resample
-from audiocodec.coding import BlockCodec, CodeArray, FloatArray, check_audio_shape, float_samples, whole_hertz
+from audiocodec.codec.interface import (
+    BlockCodec,
+    CodeArray,
+    FloatArray,
+    check_audio_shape,
+    float_samples,
+    whole_hertz,
+)
 from audiocodec.dsp.voice import ONSET
 from audiocodec.errors import AudioError, CheckpointError, TokenFileError
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.config.plain import config_to_json
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
@@ -76,14 +76,14 @@ def write(
     """
     target = Path(folder)
     os.makedirs(target, exist_ok=True)
-    checkpoint.write_atomically(target / ENCODER, lambda path: path.write_bytes(model.encoder.file))
-    checkpoint.write_atomically(target / DECODER, lambda path: path.write_bytes(model.decoder.file))
+    model_file.write_atomically(target / ENCODER, lambda path: path.write_bytes(model.encoder.file))
+    model_file.write_atomically(target / DECODER, lambda path: path.write_bytes(model.decoder.file))
     arrays = {QUANTIZER: model.quantizer.arrays(), EXACT: _exact_arrays(model)}
     if not arrays[EXACT]:
         del arrays[EXACT]
         (target / EXACT).unlink(missing_ok=True)  # an export's that was there before
     for name, values in arrays.items():
-        checkpoint.write_atomically(target / name, functools.partial(_save_arrays, arrays=values))
+        model_file.write_atomically(target / name, functools.partial(_save_arrays, arrays=values))
     said = {
         "format": FORMAT,
         "fingerprint": model.fingerprint.hex(),
@@ -97,7 +97,7 @@ def write(
     }
     said["digest"] = _digest(said)
     text = json.dumps(said, indent=1) + "\n"
-    checkpoint.write_atomically(target / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
+    model_file.write_atomically(target / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read(folder: str | Path) -> OnnxModel:
@@ -107,7 +107,7 @@ def read(folder: str | Path) -> OnnxModel:
         CheckpointError: a file is missing or is not the one that was written.
     """
     described = describe(folder)
-    config = checkpoint.config_of(described)
+    config = model_file.config_of(described)
     encoder, decoder = (
         Network(_checked(Path(folder) / name, described), tuple(described["halo"][part]), lookback=lookback)
         for name, part, lookback in ((ENCODER, "encoder", None), (DECODER, "decoder", described.get("lookback")))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import audiocodec
-from audiocodec.onnx import wire
+from audiocodec.onnx import writer
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -18,7 +18,7 @@ class Value(NamedTuple):
     """An input or output of a graph."""
 
     name: str
-    shape: wire.Shape
+    shape: writer.Shape
     element: str = "float32"
 
 
@@ -32,7 +32,7 @@ class Graph:
     def constant(self, array: npt.NDArray[np.generic], name: str = "") -> str:
         """A tensor that is part of the file; a weight is called as in the model file."""
         name = name or f"constant_{len(self._constants)}"
-        self._constants[name] = wire.tensor(name, array)
+        self._constants[name] = writer.tensor(name, array)
         return name
 
     def number(self, value: float) -> str:
@@ -43,11 +43,11 @@ class Graph:
         """A row of int64: shapes, axes, ends of slices."""
         return self.constant(np.array(values, np.int64))
 
-    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: wire.Attribute) -> str:
+    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: writer.Attribute) -> str:
         """The first result of an operator; the others are called alike with `_1`, `_2` behind."""
         name = f"{kind.lower()}_{len(self._nodes)}"
         results = [name, *(f"{name}_{i}" for i in range(1, outputs))]
-        self._nodes.append(wire.node(kind, inputs, results, attributes))
+        self._nodes.append(writer.node(kind, inputs, results, attributes))
         return name
 
     def file(self, name: str, inputs: Sequence[Value], outputs: Mapping[str, Value]) -> bytes:
@@ -58,7 +58,7 @@ class Graph:
             inputs: what it is given.
             outputs: what it gives, by the values that are put out.
         """
-        ends = [wire.node("Identity", [last], [result.name], {}) for last, result in outputs.items()]
-        given, found = ([wire.value(*value) for value in values] for values in (inputs, outputs.values()))
+        ends = [writer.node("Identity", [last], [result.name], {}) for last, result in outputs.items()]
+        given, found = ([writer.value(*value) for value in values] for values in (inputs, outputs.values()))
         producer = f"audiocodec {audiocodec.__version__}"
-        return wire.model(name, [*self._nodes, *ends], [*self._constants.values()], given, found, producer)
+        return writer.model(name, [*self._nodes, *ends], [*self._constants.values()], given, found, producer)

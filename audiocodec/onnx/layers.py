@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from audiocodec.config.schema import EncoderConfig
-from audiocodec.onnx import wire
+from audiocodec.onnx import writer
 from audiocodec.onnx.graph import FloatArray, Graph
 
 LAYER_NORM_EPSILON = 1e-6
@@ -105,7 +105,7 @@ class Layers(Graph):
         weight = self.constant(rounded, f"{name}.weight_quantized")
         product = self.op("MatMulInteger", values, weight, f"{values}_2", self.constant(np.array(128, np.uint8)))
         scale = self.op("Mul", f"{values}_1", self.constant(steps, f"{name}.weight_scale"))
-        return self.op("Mul", self.op("Cast", product, to=wire.ELEMENTS["float32"]), scale)
+        return self.op("Mul", self.op("Cast", product, to=writer.ELEMENTS["float32"]), scale)
 
     def gelu(self, x: str) -> str:
         """`x / 2 * (1 + erf(x / sqrt(2)))`."""

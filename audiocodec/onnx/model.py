@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from audiocodec import checkpoint
-from audiocodec.coding import fingerprint_of
+from audiocodec import model_file
+from audiocodec.codec.interface import fingerprint_of
 from audiocodec.errors import CheckpointError
 from audiocodec.onnx import folder, networks
 from audiocodec.onnx.codec import OnnxCodec
@@ -23,7 +23,7 @@ def load(model: str | Path | None = None, device: str = "cpu", threads: int | No
     """Load a codec for inference without torch.
 
     Args:
-        model: an exported folder, or see `checkpoint.resolve`; None is the model inside the package.
+        model: an exported folder, or see `model_file.resolve`; None is the model inside the package.
         device: `cpu` or `cuda`.
         threads: CPU threads of the networks; None: onnxruntime's choice.
 
@@ -38,19 +38,19 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
     """Make graphs and quantizer from the weights of a model file.
 
     Args:
-        model: see `checkpoint.resolve`.
+        model: see `model_file.resolve`.
         precision: `float32`, or `int8` for networks that compute in 8 bits where that pays.
 
     Raises:
         CheckpointError: missing, damaged, or weights that do not fit their configuration.
     """
-    path = checkpoint.resolve(model)
-    described = checkpoint.describe(path)
-    config = checkpoint.config_of(described)
-    weights = checkpoint.read_weights(path)
+    path = model_file.resolve(model)
+    described = model_file.describe(path)
+    config = model_file.config_of(described)
+    weights = model_file.read_weights(path)
     sizes = (config.quantizer.codebook_size,) * config.quantizer.num_codebooks
     found = fingerprint_of(config.sample_rate, config.hop_length, sizes, sorted(weights.items()))
-    checkpoint.check_weights(path, found, described["fingerprint"])
+    model_file.check_weights(path, found, described["fingerprint"])
 
     def part(make: Callable[[], Part]) -> Callable[[], Part]:
         def made() -> Part:

@@ -1,4 +1,4 @@
-"""What `near_ties` does on torch: frames whose codes float32 cannot decide are decided again in float64, in numpy."""
+"""What `codec.exact` does on torch: frames whose codes float32 cannot decide are decided again in float64, in numpy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from audiocodec.bounds import LATENT_ERROR, Window, windows
+from audiocodec.codec.bounds import LATENT_ERROR, Window, windows
 from audiocodec.config.schema import Config
 from audiocodec.onnx.networks import halo_of, scaled_latents
 from audiocodec.onnx.program import Program

@@ -16,7 +16,7 @@ class OnnxModel:
     """Networks, quantizer and what frames their use: encoding never makes the decoder, nor decoding the encoder.
 
     Attributes:
-        sample_rate, hop_length, level_db, codebook_sizes, fingerprint, has_lstm: as in `coding.BlockCodec`.
+        sample_rate, hop_length, level_db, codebook_sizes, fingerprint, has_lstm: as in `codec.interface.BlockCodec`.
         precision: `float32` or `int8`.
         near_ties: decides what float32 cannot; None where no bound holds (8 bits), frames cannot be looked at by themselves
             (LSTM), or what it takes is not at hand.

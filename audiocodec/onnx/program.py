@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from audiocodec.onnx import wire
+from audiocodec.onnx import writer
 from audiocodec.onnx.graph import FloatArray
 from audiocodec.onnx.layers import Layers
 from audiocodec.onnx.special import DoubleArray, erf
@@ -27,7 +27,7 @@ class Program(Layers):
         """Start an empty program, see `Layers`."""
         super().__init__(_Doubles(weights), causal=causal)
         self._arrays: dict[str, Array] = {}
-        self._steps: list[tuple[str, tuple[str, ...], str, Mapping[str, wire.Attribute]]] = []
+        self._steps: list[tuple[str, tuple[str, ...], str, Mapping[str, writer.Attribute]]] = []
 
     def constant(self, array: npt.NDArray[np.generic], name: str = "") -> str:
         """A tensor that is part of the program."""
@@ -39,7 +39,7 @@ class Program(Layers):
         """One number, in float64 like all others."""
         return self.constant(np.array([value]))
 
-    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: wire.Attribute) -> str:
+    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: writer.Attribute) -> str:
         """The result of an operator that has one."""
         name = f"{kind.lower()}_{len(self._steps)}"
         self._steps.append((kind, inputs, name, attributes))

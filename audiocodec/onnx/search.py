@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.bounds import MIN_DISTANCE, SCORE_ERROR
+from audiocodec.codec.bounds import MIN_DISTANCE, SCORE_ERROR
 
 FRAME_TILE = 1024
 CODE_TILE = 1024

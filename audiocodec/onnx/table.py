@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.bounds import SCORE_ERROR
+from audiocodec.codec.bounds import SCORE_ERROR
 from audiocodec.config.schema import Config
 from audiocodec.onnx.search import FloatArray, IntArray, half_squares, nearest_codes, nearest_with_margins
 from audiocodec.onnx.special import DoubleArray, gelu

@@ -13,7 +13,7 @@ import numpy as np
 
 from audiocodec.dsp import noise
 from audiocodec.dsp.voice import BASE_HZ, CYCLE, FADE, NEAR, ONSET, log_f0_range
-from audiocodec.onnx import wire
+from audiocodec.onnx import writer
 from audiocodec.onnx.layers import Layers
 from audiocodec.onnx.stft import Sizes, spectra
 
@@ -38,7 +38,7 @@ def voice(graph: Layers, features: str, sizes: Sizes, sample_rate: int, free_hz:
     said = graph.linear(graph.op("Squeeze", features, graph.ints(0, 1)), "decoder.head.linear", exact=True)
     magnitude = graph.op("Split", said, graph.ints(*[sizes.bins] * 5, 1, 1), outputs=7, axis=1)
     angle, gain, phase, noise_gain, log_f0, voicing = (f"{magnitude}_{i}" for i in range(1, 7))
-    voiced = graph.op("Cast", graph.op("Greater", voicing, graph.number(0)), to=wire.ELEMENTS["int64"])
+    voiced = graph.op("Cast", graph.op("Greater", voicing, graph.number(0)), to=writer.ELEMENTS["int64"])
     places = _places(graph, said)
     start, end = _contour(graph, _whole_frequency(graph, log_f0, sample_rate), voiced)
     phases = _phases(graph, start, end, voiced, places, sizes.hop_length)
@@ -58,7 +58,7 @@ def _places(graph: Layers, said: str) -> str:
 
 
 def _real(graph: Layers, x: str) -> str:
-    return graph.op("Cast", x, to=wire.ELEMENTS["float32"])
+    return graph.op("Cast", x, to=writer.ELEMENTS["float32"])
 
 
 def _product(graph: Layers, a: tuple[str, str], b: tuple[str, str]) -> tuple[str, str]:
@@ -88,9 +88,9 @@ def _whole_frequency(graph: Layers, log_f0: str, sample_rate: int) -> str:
     low, high, base, unit = (
         graph.constant(np.array(value)) for value in (*log_f0_range(sample_rate), BASE_HZ, CYCLE / sample_rate)
     )
-    exact = graph.op("Clip", graph.op("Cast", log_f0, to=wire.ELEMENTS["float64"]), low, high)
+    exact = graph.op("Clip", graph.op("Cast", log_f0, to=writer.ELEMENTS["float64"]), low, high)
     units = graph.op("Mul", graph.op("Mul", graph.op("Exp", exact), base), unit)
-    return graph.op("Cast", graph.op("Round", units), to=wire.ELEMENTS["int64"])
+    return graph.op("Cast", graph.op("Round", units), to=writer.ELEMENTS["int64"])
 
 
 def _contour(graph: Layers, frequency: str, voiced: str) -> tuple[str, str]:
@@ -104,7 +104,7 @@ def _contour(graph: Layers, frequency: str, voiced: str) -> tuple[str, str]:
         )
 
     left, right = both(frequency)
-    glides = graph.op("Cast", graph.op("Mul", *both(voiced)), to=wire.ELEMENTS["bool"])
+    glides = graph.op("Cast", graph.op("Mul", *both(voiced)), to=writer.ELEMENTS["bool"])
     middle = graph.op("Div", graph.op("Add", left, right), graph.ints(2))
     start = graph.op("Where", glides, middle, right)
     end = graph.op("Where", glides, middle, left)
@@ -122,7 +122,7 @@ def _phases(graph: Layers, start: str, end: str, voiced: str, places: str, hop: 
     total = graph.op("CumSum", advance, axis, exclusive=1)
     quiet = graph.op("Less", graph.op("Squeeze", voiced, graph.ints(1)), graph.ints(1))
     quiet = graph.op("And", quiet, graph.op("GreaterOrEqual", places, ANCHOR))
-    passed = graph.op("CumSum", graph.op("Cast", quiet, to=wire.ELEMENTS["int64"]), axis, exclusive=1)
+    passed = graph.op("CumSum", graph.op("Cast", quiet, to=writer.ELEMENTS["int64"]), axis, exclusive=1)
     # What a phase counts from: the last quiet frame between the anchor and its own, or else the anchor.
     at_anchor = graph.op("Sub", graph.op("Gather", total, ANCHOR, axis=0), PHASE)
     at_quiet = graph.op("Sub", graph.op("Compress", total, quiet, axis=0), graph.ints(ONSET))

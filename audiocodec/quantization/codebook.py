@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiocodec.bounds import SCORE_ERROR
+from audiocodec.codec.bounds import SCORE_ERROR
 from audiocodec.quantization.base import Stage, StageOutput
 from audiocodec.quantization.gradient import rotate_through
 from audiocodec.quantization.search import FRAME_TILE, half_squares, nearest_codes, nearest_with_margins

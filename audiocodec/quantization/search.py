@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiocodec.bounds import MIN_DISTANCE, SCORE_ERROR
+from audiocodec.codec.bounds import MIN_DISTANCE, SCORE_ERROR
 
 FRAME_TILE = 1024
 CODE_TILE = 1024  # 1024 x 1024 float32 scores: 4 MB, and as fast as larger tiles

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.config.schema import Config, TrainConfig
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.results import cell, read_summary
-from audiocodec.training import history
+from audiocodec.training.monitor import history
 
 SHOWN = ("kbps_payload", "pesq", "stoi", "estoi", "mel_distance", "dnsmos_ovrl", "visqol", "speaker_similarity")
 
@@ -30,7 +30,7 @@ def card(
 
     Args:
         title: its first line.
-        model: what `checkpoint.describe` takes: the file that the card is about.
+        model: what `model_file.describe` takes: the file that the card is about.
         run: folder of the experiment that made it.
         evaluations: of the model, by the name that a row of the table gets.
         anchors: evaluations of other codecs, which get rows below.
@@ -40,8 +40,8 @@ def card(
     Raises:
         AudioCodecError: something of it is not there, or an evaluation is not of the model.
     """
-    described = checkpoint.describe(model)
-    config = checkpoint.config_of(described)
+    described = model_file.describe(model)
+    config = model_file.config_of(described)
     runs = history.read(run)
     parts = [f"# {title}", _table(["", ""], [*_codec(config, described), *_training(config, runs)])]
     summaries = {label: _of_model(folder, described["fingerprint"]) for label, folder in evaluations.items()}

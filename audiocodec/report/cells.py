@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from audiocodec.evaluation.catalogue import CODING, Measure
-from audiocodec.report.axes import colour
+from audiocodec.report.plots.axes import colour
 
 
 def table(caption: str, heads: Sequence[str], lines: Iterable[Sequence[str]], kind: str = "") -> str:

@@ -17,16 +17,17 @@ from string import Template
 from typing import Any
 
 from audiocodec.evaluation.catalogue import CODING, Measure
-from audiocodec.report import listening, tables
+from audiocodec.report import tables
 from audiocodec.report.cells import swatch
-from audiocodec.report.clips import Example
-from audiocodec.report.codebooks import usage_curves, usage_histogram
 from audiocodec.report.differences import differences
-from audiocodec.report.distributions import boxes, group_boxes, group_scores
-from audiocodec.report.players import audio_data, players
+from audiocodec.report.listening import verdicts
+from audiocodec.report.listening.clips import Example
+from audiocodec.report.listening.players import audio_data, players
+from audiocodec.report.listening.ratings import FORMAT, VERSION, Session
+from audiocodec.report.plots.codebooks import usage_curves, usage_histogram
+from audiocodec.report.plots.distributions import boxes, group_boxes, group_scores
+from audiocodec.report.plots.scatter import scatter
 from audiocodec.report.ranking import rank
-from audiocodec.report.ratings import FORMAT, VERSION, Session
-from audiocodec.report.scatter import scatter
 from audiocodec.report.systems import System, code_counts, measures_used
 
 _SCRIPTS = ("page.js", "player.js", "abx.js", "mushra.js", "start.js")
@@ -166,8 +167,8 @@ def _ratings(content: Content) -> str:
     if not content.sessions:
         return ""
     labels = [system.label for system in content.systems]
-    found = tables.abx(listening.abx_scores(content.sessions, labels))
-    return found + tables.mushra(listening.mushra_scores(content.sessions, labels))
+    found = tables.abx(verdicts.abx_scores(content.sessions, labels))
+    return found + tables.mushra(verdicts.mushra_scores(content.sessions, labels))
 
 
 def _data(content: Content) -> str:

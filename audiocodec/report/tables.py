@@ -8,8 +8,8 @@ from typing import Any
 
 from audiocodec.evaluation.catalogue import Measure
 from audiocodec.report.cells import bracketed, cell, head_cell, measure_head, name_cell, swatch, table, words_cell
-from audiocodec.report.distributions import GroupScore
-from audiocodec.report.listening import AbxScore, Mushra
+from audiocodec.report.listening.verdicts import AbxScore, Mushra
+from audiocodec.report.plots.distributions import GroupScore
 from audiocodec.report.ranking import BEST, Ranking
 from audiocodec.report.systems import System
 

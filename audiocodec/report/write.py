@@ -9,11 +9,11 @@ from pathlib import Path
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.rows import write_atomically
-from audiocodec.report.choice import choose, why_none
-from audiocodec.report.clips import make_example, report_id
 from audiocodec.report.differences import base_of
+from audiocodec.report.listening.choice import choose, why_none
+from audiocodec.report.listening.clips import make_example, report_id
+from audiocodec.report.listening.ratings import check_ratings, read_ratings
 from audiocodec.report.page import Content, render
-from audiocodec.report.ratings import check_ratings, read_ratings
 from audiocodec.report.systems import read_systems
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from audiocodec.codec import CodecOutput
+from audiocodec.codec.torch import CodecOutput
 from audiocodec.quantization.base import Stage
 from audiocodec.quantization.residual import ResidualQuantizer
 

@@ -12,7 +12,7 @@ import torch
 import torch._inductor.config
 from torch import Tensor, nn
 
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.errors import TrainingError
 
 BACKEND = "inductor"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 
 
 class EMA:

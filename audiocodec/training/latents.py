@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
-from audiocodec.training.feeder import fixed_batches
+from audiocodec.training.batches.feeder import fixed_batches
 
 CALIBRATION_BATCHES = 16
 

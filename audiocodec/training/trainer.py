@@ -18,13 +18,13 @@ from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import Utterance
 from audiocodec.data.pitch import Track
 from audiocodec.errors import CheckpointError
-from audiocodec.training import validation
+from audiocodec.training.checkpoints.initial import begin_with
+from audiocodec.training.checkpoints.keeper import Keeper
 from audiocodec.training.guard import Guard
-from audiocodec.training.initial import begin_with
-from audiocodec.training.keeper import Keeper
-from audiocodec.training.logbook import Logbook
+from audiocodec.training.monitor import validation
+from audiocodec.training.monitor.logbook import Logbook
 from audiocodec.training.schedule import Deadline, due
-from audiocodec.training.stepper import Stepper
+from audiocodec.training.step import Stepper
 
 log = logging.getLogger("audiocodec.train")
 

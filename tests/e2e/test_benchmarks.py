@@ -87,7 +87,7 @@ def test_soak(tiny_model_path: Path) -> None:
 @pytest.mark.slow
 def test_training(tmp_path: Path) -> None:
     small = ["--set", "data.segment_seconds=0.1", "--set", "train.batch_size=1", "--steps", "1"]
-    words = ["--config", "recipes/conf/mini.yaml", *small, "--sizes", "64", "1024", "--reference"]
+    words = ["--config", "audiocodec/configs/mini.yaml", *small, "--sizes", "64", "1024", "--reference"]
     *rows, reference = benchmark_table("training", tmp_path, *words)
     assert [row["codebook"] for row in rows] == ["64", "1,024"]
     assert (reference["model"], reference["codebook"]) == ("reference", "64")
@@ -110,7 +110,9 @@ def test_training_beside_an_older_checkout(tmp_path: Path) -> None:
         "--steps",
         "1",
     ]
-    rows = benchmark_table("training", tmp_path, "--against", CHECKOUT, "--config", "recipes/conf/mini.yaml", *small)
+    rows = benchmark_table(
+        "training", tmp_path, "--against", CHECKOUT, "--config", "audiocodec/configs/mini.yaml", *small
+    )
     names = ["before", "now, float32", "now, float32, memory kept", "now, bf16, memory kept"]
     assert [(row["discriminators"], row["variant"]) for row in rows] == [
         (judged, name) for judged in ("without", "with") for name in names

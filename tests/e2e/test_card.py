@@ -14,10 +14,10 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from audiocodec.checkpoint import describe
 from audiocodec.cli.main import main
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
+from audiocodec.model_file import describe
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
@@ -98,7 +98,7 @@ def test_card(run: Path, tmp_path: Path, data: Path) -> None:
 
 
 def test_the_picture_is_of_what_was_logged(run: Path) -> None:
-    from audiocodec.report.training_picture import read_scalars
+    from audiocodec.report.plots.training import read_scalars
 
     curves = read_scalars(run / "tensorboard")
     assert curves["loss/mel"][0] == curves["valid/mel"][0] == [1, 2, 3]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.cli.main import VERBS, main
 from audiocodec.tokens.token_file import TokenFile
 
@@ -71,7 +71,7 @@ def test_round_trip_has_the_exact_length(tmp_path: Path, run: Run, samples: int,
 
 
 def test_the_file_is_what_the_codec_computes(tmp_path: Path, run: Run, tiny_model_path: Path) -> None:
-    codec = checkpoint.load(tiny_model_path)
+    codec = model_file.load(tiny_model_path)
     source = save(tmp_path / "in.wav", 24_000 * 12 + 77, gain=0.003)  # longer than a chunk, and quiet
     assert run("encode", source, "-o", tmp_path / "a.act") == 0
     wav = soundfile.read(source, dtype="float32")[0]
@@ -356,7 +356,7 @@ def test_info(tmp_path: Path, tiny_model_path: Path, run: Run, capsys: pytest.Ca
 def test_info_without_arguments_lists_the_models_in_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--json"]) == 0
     found = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
-    assert found == [str(checkpoint.resolve(name)) for name in checkpoint.available()]
+    assert found == [str(model_file.resolve(name)) for name in model_file.available()]
 
 
 def test_info_of_damaged_files(

@@ -27,7 +27,7 @@ def test_options(shell: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_smoke_profile_becomes_tables_once(tmp_path: Path) -> None:
-    root = copy_of(tmp_path, "recipes", "egs")
+    root = copy_of(tmp_path, "recipes", "egs", "audiocodec/configs")
     recipe = root / "egs" / "collapse" / "codec"
     command = ["sh", "run.sh"]
     done = run(command, recipe)

@@ -15,8 +15,8 @@ import pytest
 
 from audiocodec.audio import io
 from audiocodec.cli.main import main
-from audiocodec.evaluation.anchors.codec2 import Codec2
-from audiocodec.evaluation.anchors.opus import Opus
+from audiocodec.evaluation.systems.codec2 import Codec2
+from audiocodec.evaluation.systems.opus import Opus
 
 CHECKOUT = Path(__file__).parents[2]
 RATE = 16_000

@@ -14,7 +14,7 @@ from workspace import CHECKOUT
 
 from audiocodec.cli.main import main
 
-CONFIGS = sorted((CHECKOUT / "recipes" / "conf").glob("*.yaml"))
+CONFIGS = sorted((CHECKOUT / "audiocodec" / "configs").glob("*.yaml"))
 
 # hop = product of strides; kbps = codebooks * log2(codebook size) * rate / hop / 1000
 EXPECTED = {
@@ -24,8 +24,8 @@ EXPECTED = {
     "simvq_24k_residual": {"num_codebooks": 8, "bits_per_frame": 80, "bitrate_kbps": 6.0},
     "speech_24k": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
     "speech_24k_residual": {"hop_length_samples": 320, "bits_per_frame": 80, "bitrate_kbps": 6.0},
-    "speech_24k_small": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
-    "speech_24k_residual_small": {"hop_length_samples": 320, "bits_per_frame": 80, "bitrate_kbps": 6.0},
+    "speech_24k_wide": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
+    "speech_24k_residual_wide": {"hop_length_samples": 320, "bits_per_frame": 80, "bitrate_kbps": 6.0},
 }
 
 
@@ -41,7 +41,7 @@ def figures(config: Path) -> dict[str, Any]:
 
 
 def test_figures() -> None:
-    values = figures(CHECKOUT / "recipes" / "conf" / "simvq_24k.yaml")
+    values = figures(CHECKOUT / "audiocodec" / "configs" / "simvq_24k.yaml")
     expected = {
         "name": "simvq_24k",
         "sample_rate_hz": 24000,
@@ -62,7 +62,7 @@ def test_figures() -> None:
 
 
 def test_text_is_for_reading(capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(CHECKOUT / "recipes" / "conf" / "mini.yaml")
+    path = str(CHECKOUT / "audiocodec" / "configs" / "mini.yaml")
     assert main(["train", "--config", path, "--set", "train.batch_size=5", "--dry-run"]) == 0
     rows = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert rows["hop_length_samples"] == "320" and rows["batch_seconds"] == "2.533"  # 5 * 12160 / 24000
@@ -77,14 +77,14 @@ def test_every_configuration_can_be_built(config: Path) -> None:
 
 @pytest.mark.parametrize("name", ["speech_24k", "speech_24k_residual"])
 def test_a_model_for_the_package_stays_below_40_mb(name: str) -> None:
-    values = figures(CHECKOUT / "recipes" / "conf" / f"{name}.yaml")
+    values = figures(CHECKOUT / "audiocodec" / "configs" / f"{name}.yaml")
     weights = sum(values[f"{part}_parameters"] for part in ("encoder", "decoder", "quantizer"))
     assert 2 * weights < 40e6  # float16
 
 
 def test_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exp = str(tmp_path / "exp")
-    path = str(CHECKOUT / "recipes" / "conf" / "mini.yaml")
+    path = str(CHECKOUT / "audiocodec" / "configs" / "mini.yaml")
     assert main(["train", "--config", path, "--exp", exp, "--dry-run"]) == 0
     assert main(["train", "--config", path]) == 2
     assert "--exp" in capsys.readouterr().err

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.tokens.token_file import TokenFile
@@ -139,10 +139,10 @@ def test_a_model_is_coded_with_measured_and_scored(coded: Path, tiny_model_path:
     summary = json.loads((out / "summary.json").read_text())
     assert [use["codebook_size"] for use in summary["tokens"]["codebooks"]] == [64, 64]
     assert all(1 <= use["effective_dimension"] <= 16 for use in summary["tokens"]["codebooks"])
-    described = checkpoint.describe(tiny_model_path)
+    described = model_file.describe(tiny_model_path)
     assert summary["model"]["fingerprint"] == described["fingerprint"]
     assert summary["model"]["config_fingerprint"] == hashlib.sha256(described["config"].encode()).hexdigest()[:16]
-    codec = checkpoint.load(tiny_model_path)
+    codec = model_file.load(tiny_model_path)
     assert summary["model"]["latency_ms"] == pytest.approx(codec.latency_samples / 24)
     assert summary["command"].startswith("audiocodec evaluate --reference")
     assert summary["versions"]["pesq"]
@@ -207,7 +207,7 @@ def test_force_interrupted_while_coding_leaves_no_scores_of_other_audio(
     words += ["--device", "cpu", "--quiet", "--metrics", "si_sdr"]
     assert main(words) == 0
     with monkeypatch.context() as patch:
-        patch.setattr("audiocodec.evaluation.reconstruct.encode_file", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr("audiocodec.evaluation.systems.model.encode_file", lambda *_: signal.raise_signal(signal.SIGINT))
         assert main([*words, "--force"]) == 130
     assert {path.name for path in out.iterdir()} == {"tokens", "wav", "timings.jsonl"}
     assert main(["report", str(out), "-o", str(coded / "page.html")]) != 0

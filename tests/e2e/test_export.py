@@ -9,8 +9,8 @@ import pytest
 import torch
 from training_run import config, trainer
 
-from audiocodec.checkpoint import describe, load
 from audiocodec.cli.main import main
+from audiocodec.model_file import describe, load
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 

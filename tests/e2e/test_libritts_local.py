@@ -115,7 +115,7 @@ def test_stages_0_and_1(served: tuple[Path, str, type[Handler]], tmp_path: Path)
         (folder / f"{name}.tar.gz").write_bytes(archive(members))
         sums.append(f"{md5((folder / f'{name}.tar.gz').read_bytes())}  {name}.tar.gz\n")
     (tmp_path / "md5sums.txt").write_text("".join(sums))
-    recipe = copy_of(tmp_path, "recipes", "egs") / "egs" / "libritts" / "codec"
+    recipe = copy_of(tmp_path, "recipes", "egs", "audiocodec/configs") / "egs" / "libritts" / "codec"
     command = ["./run.sh", "--stop-stage", "1", "--url", address, "--md5sums", str(tmp_path / "md5sums.txt")]
     command += ["--train-parts", "train-clean-100 train-clean-360"]
 
@@ -141,7 +141,7 @@ def test_stages_0_and_1(served: tuple[Path, str, type[Handler]], tmp_path: Path)
 
 
 def test_a_part_nobody_knows_is_refused(tmp_path: Path) -> None:
-    recipe = copy_of(tmp_path, "recipes", "egs") / "egs" / "libritts" / "codec"
+    recipe = copy_of(tmp_path, "recipes", "egs", "audiocodec/configs") / "egs" / "libritts" / "codec"
     command = ["./run.sh", "--stop-stage", "0", "--url", "http://127.0.0.1:9", "--train-parts", "train-clean-101"]
     assert "does not list train-clean-101.tar.gz" in run(command, recipe, 2).stderr
     assert "corpus/train-clean-100 is missing; run stage 0" in run(["./run.sh", "--stage", "1"], recipe, 1).stderr

@@ -12,7 +12,7 @@ import soundfile
 from light import make_light_environment
 from workspace import CHECKOUT, run
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.build import build_codec
 from audiocodec.cli.main import main
 from audiocodec.config.schema import Config, DecoderConfig, EncoderConfig, ModelConfig, QuantizerConfig
@@ -86,7 +86,7 @@ def test_without_torch_the_audio_is_that_of_torch(coded: Path) -> None:
         (["encode", SPEECH, "-o", "a.act", "-m", "none"], 2, "none: no such model"),
         (["encode", SPEECH, "-o", "a.act", "--device", "cuda"], 2, "--device cuda: this onnxruntime has none"),
         (
-            ["train", "--config", CHECKOUT / "recipes/conf/mini.yaml", "--exp", "e"],
+            ["train", "--config", CHECKOUT / "audiocodec/configs/mini.yaml", "--exp", "e"],
             2,
             'pip install "audiocodec[torch]"',
         ),
@@ -193,7 +193,7 @@ def test_a_model_without_linear_layers_has_no_int8_form(tmp_path: Path, capsys: 
     encoder = EncoderConfig(strides=(4, 5), base_channels=2)
     network = ModelConfig(encoder=encoder, decoder=DecoderConfig(kind="seanet", base_channels=2))
     config = Config(sample_rate=2400, model=network, quantizer=QuantizerConfig(codebook_size=16, codebook_dim=6))
-    checkpoint.save(build_codec(config), config, tmp_path / "m.safetensors")
+    model_file.save(build_codec(config), config, tmp_path / "m.safetensors")
     words = ["export", str(tmp_path / "m.safetensors"), "--onnx", str(tmp_path / "made")]
     assert main([*words, "--int8", str(SPEECH)]) == 2
     assert "has no linear layers, which is what --int8 computes in 8 bits" in capsys.readouterr().err

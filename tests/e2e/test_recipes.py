@@ -18,7 +18,7 @@ from audiocodec.evaluation.summary import summarize
 STUDY = "collapse"  # has no stages: test_collapse_recipe.py
 CORPORA = sorted(path.name for path in (CHECKOUT / "egs").iterdir() if path.is_dir() and path.name != STUDY)
 AUDIO = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
-CONFIGS = sorted((CHECKOUT / "recipes" / "conf").glob("*.yaml"))
+CONFIGS = sorted((CHECKOUT / "audiocodec" / "configs").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_a_stage_whose_source_changed_is_made_again(tmp_path: Path) -> None:
 
 
 def test_data_stage_of_a_folder(tmp_path: Path) -> None:
-    root = copy_of(tmp_path, "recipes", "egs")
+    root = copy_of(tmp_path, "recipes", "egs", "audiocodec/configs")
     recipe, audio = root / "egs" / "folder" / "codec", tmp_path / "my audio"
     shutil.copytree(root / "egs" / "mini" / "codec" / "local" / "audio", audio)
     stages = ["./run.sh", "--stage", "0", "--stop-stage", "1"]
@@ -274,7 +274,7 @@ def test_data_stage_of_a_folder(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_a_folder_of_audio_is_trained_on_and_scored(tmp_path: Path) -> None:
     """The README's way to a codec of one's own, cut short."""
-    root = copy_of(tmp_path, "recipes", "egs")
+    root = copy_of(tmp_path, "recipes", "egs", "audiocodec/configs")
     audio = root / "egs" / "mini" / "codec" / "local" / "audio"
     steps = "--set train.steps=6 --set train.warmup_autoencoder_steps=3 --set train.batch_size=2"
     options = ["--audio", str(audio), "--config", "mini", "--train-options", steps, "--test-share", "0.28"]
@@ -286,7 +286,7 @@ def test_a_folder_of_audio_is_trained_on_and_scored(tmp_path: Path) -> None:
 
 def test_data_stage_refuses_a_bad_folder(tmp_path: Path) -> None:
     """What local/data.sh makes is validated before it is used: here one that gives wrong lengths."""
-    root = copy_of(tmp_path, "recipes", "egs")
+    root = copy_of(tmp_path, "recipes", "egs", "audiocodec/configs")
     recipe = root / "egs" / "mini" / "codec"
     script = recipe / "local" / "data.sh"
     script.write_text(script.read_text() + "sed -i 's/$/1/' \"$1/dev/utt2num_samples\"\n")
@@ -317,7 +317,7 @@ def test_each_test_set_gets_a_page_with_its_own_utterances(tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_mini_runs_all_stages(tmp_path: Path) -> None:
-    root = copy_of(tmp_path, "recipes", "egs")
+    root = copy_of(tmp_path, "recipes", "egs", "audiocodec/configs")
     recipe = root / "egs" / "mini" / "codec"
     done = run(["sh", "run.sh"], recipe)
     exp = recipe / "exp" / "mini"

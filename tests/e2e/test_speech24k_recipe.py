@@ -64,7 +64,7 @@ def table(path: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recipe in a copy of the checkout, with the corpus in it and stages 0 and 1 run."""
-    root = copy_of(tmp_path_factory.mktemp("copy"), "recipes", "egs")
+    root = copy_of(tmp_path_factory.mktemp("copy"), "recipes", "egs", "audiocodec/configs")
     folder = root / "egs" / "speech24k" / "codec"
     make_corpus(folder / "my corpus")
     run(stages(0, 1, "--conditions", "true"), folder)
@@ -106,7 +106,7 @@ def test_running_again_changes_nothing(recipe: Path) -> None:
 
 def copied(recipe: Path, tmp_path: Path) -> Path:
     """The recipe without what it made, to break its corpus."""
-    root = copy_of(tmp_path, "recipes", "egs")
+    root = copy_of(tmp_path, "recipes", "egs", "audiocodec/configs")
     folder = root / "egs" / "speech24k" / "codec"
     shutil.copytree(recipe / "my corpus", folder / "my corpus")
     return folder
@@ -342,9 +342,9 @@ def test_silence(recipe: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "config", "given"),
     [
-        ([], "speech_24k_small", []),
-        (["--model", "residual"], "speech_24k_residual_small", []),
-        (["--profile", "gpu", "--max-minutes", "25"], "speech_24k", ["--max-minutes", "25"]),
+        ([], "speech_24k", []),
+        (["--model", "residual"], "speech_24k_residual", []),
+        (["--profile", "gpu", "--max-minutes", "25"], "speech_24k_wide", ["--max-minutes", "25"]),
         (
             [
                 "--profile",
@@ -356,7 +356,7 @@ def test_silence(recipe: Path) -> None:
                 "--train-options",
                 "--set seed=2",
             ],
-            "speech_24k_residual",
+            "speech_24k_residual_wide",
             ["--init-from", "my runs/speech_24k", "--set", "seed=2"],
         ),
     ],
@@ -374,8 +374,8 @@ def test_what_is_trained(options: list[str], config: str, given: list[str], reci
         env={"PATH": f"{stand_in.parent}:/usr/bin:/bin"},
     )
     words = (tmp_path / "noted").read_text().splitlines()
-    conf = recipe.parents[2] / "recipes" / "conf" / f"{config}.yaml"
-    expected = ["train", "--config", str(conf), "--exp", f"exp/{config}", "--resume", "--set", "data.train=data/train"]
+    conf = recipe.parents[2] / "audiocodec" / "configs" / f"{config}.yaml"
+    expected = ["train", "--config", config, "--exp", f"exp/{config}", "--resume", "--set", "data.train=data/train"]
     assert words == [*expected, "--set", "data.valid=data/valid", *given]
     assert conf.is_file()
 

@@ -9,11 +9,11 @@ import soundfile
 from safetensors.numpy import load_file
 
 import audiocodec
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.audio.resampling import resample
 from audiocodec.config.load import load_config
 from audiocodec.metrics.stoi import stoi
-from audiocodec.training.lean import discriminators_beside
+from audiocodec.training.checkpoints.lean import discriminators_beside
 
 CHECKOUT = Path(__file__).parents[2]
 START = CHECKOUT / "egs" / "speech24k" / "codec" / "start"
@@ -21,9 +21,9 @@ SPEECH = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
 
 
 def test_it_is_a_model_of_its_configuration() -> None:
-    model = START / checkpoint.MODEL_FILE
-    ours = checkpoint.config_of(checkpoint.describe(model))
-    assert ours.model == load_config(CHECKOUT / "recipes" / "conf" / "speech_24k_voiced.yaml").model
+    model = START / model_file.MODEL_FILE
+    ours = model_file.config_of(model_file.describe(model))
+    assert ours.model == load_config(CHECKOUT / "audiocodec" / "configs" / "speech_24k_voiced.yaml").model
     judges = discriminators_beside(model)
     assert judges is not None
     assert all(np.isfinite(array).all() for array in load_file(judges).values())
@@ -31,7 +31,7 @@ def test_it_is_a_model_of_its_configuration() -> None:
 
 def test_it_speaks() -> None:
     """A model with random weights reaches about 0.2."""
-    codec = audiocodec.load(START / checkpoint.MODEL_FILE)
+    codec = audiocodec.load(START / model_file.MODEL_FILE)
     wav, rate = soundfile.read(min(SPEECH.rglob("*.flac")), dtype="float32")
     wav = resample(wav, rate, codec.sample_rate)
     wav = wav * (10 ** (-24 / 20) / np.sqrt(np.mean(wav**2)))

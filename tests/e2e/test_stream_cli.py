@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.cli.main import main
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.tokens.token_file import TokenFile
 
 RATE, HOP = 24_000, 320
@@ -31,7 +31,7 @@ def pcm(samples: int) -> np.ndarray:
 
 
 def test_pcm_to_codes_to_pcm_is_what_the_codec_computes(tiny_model_path: Path) -> None:
-    codec, sound = checkpoint.load(tiny_model_path), pcm(30 * HOP + 7)
+    codec, sound = model_file.load(tiny_model_path), pcm(30 * HOP + 7)
     codes = codec.encode(sound.astype(np.float32) / 2**15)[0].numpy()
     text, said = stream(tiny_model_path, "--encode", "--chunk", "100", data=sound.tobytes())
     np.testing.assert_array_equal(np.array([line.split() for line in text.decode().splitlines()], int).T, codes)
@@ -46,7 +46,7 @@ def test_pcm_to_codes_to_pcm_is_what_the_codec_computes(tiny_model_path: Path) -
 
 
 def test_loopback_tells_latency_and_underruns(tiny_model_path: Path) -> None:
-    codec = checkpoint.load(tiny_model_path)
+    codec = model_file.load(tiny_model_path)
     found = {}
     for buffer in ("0", "59999"):
         options = ("--loopback", "--chunk", "480", "--buffer", buffer, "--quiet")

@@ -16,10 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_run import config, on_two_processes, stopping_at, tensors, trainer
 from workspace import fingerprint
 
-from audiocodec.checkpoint import load
 from audiocodec.cli.main import main
-from audiocodec.training import state
-from audiocodec.training.device_audio import DeviceAudio
+from audiocodec.model_file import load
+from audiocodec.training.batches.device_audio import DeviceAudio
+from audiocodec.training.checkpoints import state
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 STATE = {"codec", "ema", "model", "discriminators", "optimizers"}

@@ -13,8 +13,8 @@ from training_run import config, stopping_at, trainer
 
 from audiocodec.cli.main import main
 from audiocodec.errors import TrainingError
-from audiocodec.training import state
-from audiocodec.training.feeder import Feeder
+from audiocodec.training.batches.feeder import Feeder
+from audiocodec.training.checkpoints import state
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 

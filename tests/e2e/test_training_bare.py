@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from training_run import tensors
 
-from audiocodec.checkpoint import config_of, describe
 from audiocodec.cli.main import main
+from audiocodec.model_file import config_of, describe
 
 LACKING = (
     "soundfile",
@@ -30,7 +30,7 @@ LACKING = (
 BARE = f"""\
 import sys
 sys.modules.update({{name: None for name in {LACKING!r}}})
-from audiocodec.checkpoint import config_of, describe
+from audiocodec.model_file import config_of, describe
 from audiocodec.cli.main import main
 status = main(sys.argv[1:])
 loaded = [name for name in {LACKING!r} if sys.modules[name] is not None]

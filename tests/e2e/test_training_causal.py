@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from workspace import CHECKOUT
 
-from audiocodec.checkpoint import load
 from audiocodec.cli.main import main
+from audiocodec.model_file import load
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 SMALL = """model.encoder.base_channels=2 model.decoder.dim=16 model.decoder.layers=1 quantizer.codebook_size=16
@@ -19,7 +19,7 @@ train.warmup_autoencoder_steps=1 train.batch_size=2 train.valid_utterances=1"""
 
 
 def test_a_model_of_the_causal_recipe_streams_as_it_codes(tmp_path: Path, data: Path) -> None:
-    recipe = CHECKOUT / "recipes" / "conf" / "simvq_24k_causal.yaml"
+    recipe = CHECKOUT / "audiocodec" / "configs" / "simvq_24k_causal.yaml"
     settings = [word for setting in [*SMALL.split(), f"data.train={data}"] for word in ("--set", setting)]
     assert main(["train", "--config", str(recipe), "--exp", str(tmp_path / "exp"), "--device", "cpu", *settings]) == 0
     codec = load(tmp_path / "exp")

@@ -17,9 +17,10 @@ from training_run import config, trainer
 
 from audiocodec.cli.main import main
 from audiocodec.errors import CheckpointError, TrainingError
-from audiocodec.training import crash, keeper
-from audiocodec.training.feeder import Feeder
-from audiocodec.training.steps import Steps
+from audiocodec.training.batches.feeder import Feeder
+from audiocodec.training.checkpoints import keeper
+from audiocodec.training.losses import Steps
+from audiocodec.training.monitor import crash
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from training_run import config, stopping_at, tensors, trainer
 
-from audiocodec.checkpoint import load, resolve
 from audiocodec.cli.main import main
-from audiocodec.training.feeder import Feeder
+from audiocodec.model_file import load, resolve
+from audiocodec.training.batches.feeder import Feeder
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 OTHER = "quantizer.codebook_size=32"

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from training_run import config, tensors, trainer
 
-from audiocodec.checkpoint import describe, load
 from audiocodec.cli.main import main
-from audiocodec.training import keeper, lean, schedule
+from audiocodec.model_file import describe, load
+from audiocodec.training import schedule
+from audiocodec.training.checkpoints import keeper, lean
 from audiocodec.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")

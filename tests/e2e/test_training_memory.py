@@ -8,7 +8,7 @@ import pytest
 from training_run import config
 from workspace import benchmark_table
 
-from audiocodec.training.report import describe
+from audiocodec.training.monitor.dry_run import describe
 
 FACTORS = {"returns": 1.2, "as it is": 1.5}  # 1.01, and 1.25 to 1.41, were seen of this step
 

@@ -20,7 +20,8 @@ from audiocodec.cli.main import main
 from audiocodec.config.schema import TrainConfig
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.report.card import _goal
-from audiocodec.training import keeper, schedule, state
+from audiocodec.training import schedule
+from audiocodec.training.checkpoints import keeper, state
 from audiocodec.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")

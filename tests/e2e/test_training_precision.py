@@ -10,10 +10,10 @@ from training_run import config, trainer
 
 from audiocodec.build import build_codec
 from audiocodec.cli.main import main
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.config.load import load_config
 from audiocodec.training import precision
-from audiocodec.training.steps import Steps
+from audiocodec.training.losses import Steps
 
 CPU = torch.device("cpu")
 SAPPHIRE = "processor\t: 0\nmodel name\t: Xeon\nflags\t\t: fpu avx512f avx512_bf16 amx_bf16\n"
@@ -129,6 +129,6 @@ def test_keeping_freed_memory_is_part_of_the_command(
     tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[bool] = []
-    monkeypatch.setattr("audiocodec.memory.keep_freed", lambda: called.append((tmp_path / "exp").exists()))
+    monkeypatch.setattr("audiocodec.codec.memory.keep_freed", lambda: called.append((tmp_path / "exp").exists()))
     assert main([*command, "--dry-run"]) == 0 and called == []
     assert main(command) == 0 and called == [False]  # before any audio is read

@@ -12,7 +12,7 @@ from training_run import config, on_two_processes, stopping_at, tensors, trainer
 from audiocodec import build
 from audiocodec.cli.main import main
 from audiocodec.errors import ConfigError
-from audiocodec.training.feeder import Feeder
+from audiocodec.training.batches.feeder import Feeder
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 EMA = "quantizer.kind=vq_ema quantizer.codebook_decay=0.9"

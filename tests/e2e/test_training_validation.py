@@ -20,14 +20,15 @@ from training_run import config, trainer
 from workspace import CHECKOUT
 
 from audiocodec.cli.main import main
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.data.manifest import read_folder
 from audiocodec.errors import ManifestError
 from audiocodec.losses.spectral import SpectralLoss
 from audiocodec.metrics.level import level
-from audiocodec.training import schedule, validation
+from audiocodec.training import schedule
+from audiocodec.training.monitor import validation
+from audiocodec.training.monitor.validation import read_utterances
 from audiocodec.training.trainer import Trainer
-from audiocodec.training.validation import read_utterances
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 AUDIO = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"

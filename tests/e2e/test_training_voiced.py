@@ -33,7 +33,9 @@ def test_the_true_pitch_drives_the_source_and_the_encoder_learns_from_it(tmp_pat
     nearest = (heard[:, None] / torch.tensor([110.0, 140.0, 170.0, 200.0, 230.0])).log().abs().amin(1)
     assert float(nearest.quantile(0.95)) < 0.02
     moved = zip(before, run.parts.raw_codec.encoder.parameters(), strict=True)
-    assert any(float((a - b.detach()).abs().max()) > 1e-3 for a, b in moved)  # by the pitch alone: the codec is told about it
+    assert any(
+        float((a - b.detach()).abs().max()) > 1e-3 for a, b in moved
+    )  # by the pitch alone: the codec is told about it
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, data: Path) -> None:

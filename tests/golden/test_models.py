@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from audiocodec.checkpoint import available, describe
 from audiocodec.cli.main import main
+from audiocodec.model_file import available, describe
 from audiocodec.tokens.token_file import TokenFile
 
 HERE = Path(__file__).parent / "models"

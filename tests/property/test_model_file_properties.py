@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audiocodec.checkpoint import describe, load
 from audiocodec.errors import AudioCodecError, CheckpointError
+from audiocodec.model_file import describe, load
 
 # A file is written for every example; the folder and the model may well be the same for all.
 of_files = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,7 +8,7 @@ import pytest
 
 from audiocodec.config.checks import check
 from audiocodec.config.schema import Config, DataConfig, QuantizerConfig, TrainConfig
-from audiocodec.training.alarm import CollapseAlarm
+from audiocodec.training.monitor.alarm import CollapseAlarm
 
 USAGE, DIMENSION = "codebook/1/different_per_frame", "codebook/0/effective_dimension_codes"
 

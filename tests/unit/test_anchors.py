@@ -18,14 +18,14 @@ import pytest
 
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, AudioError
-from audiocodec.evaluation.anchors import catalogue, codec2, ogg, opus, programs
-from audiocodec.evaluation.anchors.anchor import Anchor, Coded, fit
-from audiocodec.evaluation.anchors.codec2 import Codec2
-from audiocodec.evaluation.anchors.opus import Opus
-from audiocodec.evaluation.anchors.reconstruct import read_sizes, reconstruct
-from audiocodec.evaluation.anchors.resampling import Resampling
 from audiocodec.evaluation.catalogue import select
 from audiocodec.evaluation.run import Options, evaluate
+from audiocodec.evaluation.systems import catalogue, codec2, ogg, opus, programs
+from audiocodec.evaluation.systems.baseline import Anchor, Coded, fit
+from audiocodec.evaluation.systems.codec2 import Codec2
+from audiocodec.evaluation.systems.opus import Opus
+from audiocodec.evaluation.systems.reconstruct import read_sizes, reconstruct
+from audiocodec.evaluation.systems.resampling import Resampling
 
 AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
 CLIPS = sorted(AUDIO.rglob("*.flac"))[::4]  # three speakers, 16 kHz
@@ -378,7 +378,7 @@ def test_encodec_without_its_package_says_what_to_install() -> None:
     """In a process of its own, where importing encodec fails whether it is installed or not."""
     code = (
         "import sys; sys.modules['encodec'] = None\n"
-        "from audiocodec.evaluation.anchors.catalogue import encodec, problems\n"
+        "from audiocodec.evaluation.systems.catalogue import encodec, problems\n"
         "print(problems(encodec('x.th')))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.config.schema import AugmentConfig
-from audiocodec.training.augmentation import Augmentation
+from audiocodec.training.batches.augmentation import Augmentation
 
 RATE = 24_000
 KINDS = ("talker", "room", "noise", "telephone", "clipping", "gap")

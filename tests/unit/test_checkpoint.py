@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from audiocodec.build import build_codec
-from audiocodec.checkpoint import describe, load, load_state, resolve, save
 from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import AudioCodecError, CheckpointError
+from audiocodec.model_file import describe, load, load_state, resolve, save
 
 WAV = np.random.default_rng(0).normal(0, 0.1, 5000).astype(np.float32)
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_that_a_killed_process_was_writing_does_not_count(tmp_path:
 
 def test_describing_needs_no_torch(tiny_model_path: Path) -> None:
     program = (
-        "import sys; from audiocodec.checkpoint import describe; "
+        "import sys; from audiocodec.model_file import describe; "
         f"print(describe({str(tiny_model_path)!r})['fingerprint'], 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from audiocodec import coding
 from audiocodec.build import build_codec
-from audiocodec.codec import Codec
+from audiocodec.codec import interface
+from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config, DecoderConfig, EncoderConfig, ModelConfig, QuantizerConfig
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.nn import voiced_decoder
@@ -128,7 +128,7 @@ def test_coding_in_chunks_is_coding_the_whole(any_codec: Codec, samples: int, mo
     wav = noise(samples, seed=samples)
     codes = any_codec.encode(wav)
     audio = any_codec.decode(codes, samples)
-    monkeypatch.setattr(coding, "CHUNK_SECONDS", 5 / any_codec.frame_rate)  # 5 frames
+    monkeypatch.setattr(interface, "CHUNK_SECONDS", 5 / any_codec.frame_rate)  # 5 frames
     assert torch.equal(any_codec.encode(wav), codes)
     torch.testing.assert_close(any_codec.decode(codes, samples), audio, rtol=0, atol=1e-5)
     parts = list(any_codec.encode_blocks(blocks_of(wav, samples)))
@@ -148,7 +148,7 @@ def test_models_with_an_lstm_are_coded_whole(kind: str, monkeypatch: pytest.Monk
     assert codec.has_lstm
     with torch.no_grad():
         expected = codec(torch.from_numpy(wav)[None, None])
-    monkeypatch.setattr(coding, "CHUNK_SECONDS", 5 / codec.frame_rate)
+    monkeypatch.setattr(interface, "CHUNK_SECONDS", 5 / codec.frame_rate)
     (codes,) = codec.encode_blocks(blocks_of(wav, 1))
     np.testing.assert_array_equal(codes, expected.quantizer.codes[0])
     (audio,) = codec.decode_blocks(codes, len(wav))

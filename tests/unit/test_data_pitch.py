@@ -14,7 +14,7 @@ from audiocodec.data import pitch
 from audiocodec.data.dataset import Crop
 from audiocodec.data.manifest import Utterance
 from audiocodec.errors import ConfigError, ManifestError
-from audiocodec.training.pitch_targets import PitchTargets
+from audiocodec.training.batches.pitch_targets import PitchTargets
 
 RATE, HOP = 16_000, 200
 CPU = torch.device("cpu")

@@ -15,8 +15,8 @@ from test_streaming import sizes, stream_encode
 
 import audiocodec
 from audiocodec.audio.resampling import resample
-from audiocodec.bounds import LATENT_ERROR
-from audiocodec.codec import Codec
+from audiocodec.codec.bounds import LATENT_ERROR
+from audiocodec.codec.torch import Codec
 from audiocodec.errors import AudioError
 from audiocodec.quantization.search import half_squares, nearest_codes, nearest_with_margins
 

@@ -10,8 +10,8 @@ import torch
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import Utterance
 from audiocodec.errors import ConfigError, TrainingError
-from audiocodec.training.device_audio import DeviceAudio
-from audiocodec.training.feeder import Feeder
+from audiocodec.training.batches.device_audio import DeviceAudio
+from audiocodec.training.batches.feeder import Feeder
 
 SEGMENT = 1_000
 LENGTHS = {"short": 300, "exact": 1_000, "one_more": 1_001, "long": 5_500, "silent": 2_000, "last": 999}

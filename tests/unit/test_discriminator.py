@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.audio.io import read
 from audiocodec.audio.resampling import resample
 from audiocodec.build import build_discriminators
@@ -33,7 +33,7 @@ def judges(kind: str, level: float = LEVEL) -> nn.Module:
 @pytest.fixture(scope="module")
 def pairs() -> tuple[Tensor, Tensor]:
     """Segments `[N, 1, S]` of speech at the level of training, and what the packaged codec makes of them."""
-    codec, real, decoded = checkpoint.load("speech_24k"), [], []
+    codec, real, decoded = model_file.load("speech_24k"), [], []
     for path in sorted(AUDIO.rglob("*.flac")):
         audio, rate = read(path)
         speech = resample(audio[:1], rate, RATE)

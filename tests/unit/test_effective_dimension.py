@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from audiocodec.checkpoint import load
 from audiocodec.errors import MetricUndefined
 from audiocodec.metrics.codebook import effective_dimension
-from audiocodec.training import statistics
+from audiocodec.model_file import load
+from audiocodec.training.monitor import statistics
 
 
 def test_it_is_the_participation_ratio_of_the_codes_as_often_as_they_occur() -> None:

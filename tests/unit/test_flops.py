@@ -23,8 +23,8 @@ from audiocodec.config.schema import (
     TrainConfig,
 )
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
-from audiocodec.training import flops
-from audiocodec.training.flops import Meter, _backward_flops, step_flops
+from audiocodec.training.monitor import flops
+from audiocodec.training.monitor.flops import Meter, _backward_flops, step_flops
 
 FRAMES, HOP, BATCH = 40, 20, 3
 CONFIG = Config(

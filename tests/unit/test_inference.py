@@ -11,11 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec.checkpoint import load
 from audiocodec.cli.main import main
-from audiocodec.codec import Codec
-from audiocodec.evaluation.reconstruct import reconstruct
-from audiocodec.inference import encode_file, is_stale
+from audiocodec.codec.files import encode_file, is_stale
+from audiocodec.codec.torch import Codec
+from audiocodec.evaluation.systems.model import reconstruct
+from audiocodec.model_file import load
 
 RATE = 24_000
 

@@ -12,14 +12,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.build import build_codec, build_discriminators
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config, QuantizerConfig
 from audiocodec.errors import CheckpointError
-from audiocodec.training.initial import take, take_codec, take_discriminators
-from audiocodec.training.steps import DiscriminatorBundle
+from audiocodec.training.checkpoints.initial import take, take_codec, take_discriminators
+from audiocodec.training.losses import DiscriminatorBundle
 
 TINY = {
     "sample_rate": "8000",
@@ -59,7 +59,7 @@ def saved(folder: Path, overrides: dict[str, str] | None = None, notes: dict[str
     if made.model.latent_scale:
         codec.scale.calibrate([torch.randn(2, made.quantizer.codebook_dim, 50) + 3])
     folder.mkdir(exist_ok=True)
-    checkpoint.save(codec, made, folder / "model.safetensors", notes=notes)
+    model_file.save(codec, made, folder / "model.safetensors", notes=notes)
     return folder / "model.safetensors"
 
 
@@ -75,13 +75,13 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def test_a_float16_model_codes_as_before_in_a_codec_with_weight_normalisation(
     model: str, tmp_path: Path, tiny_model_path: Path
 ) -> None:
-    path = checkpoint.resolve(model if model == "speech_24k" else tiny_model_path)
-    source = checkpoint.load(path)
-    made = config_from_text(checkpoint.describe(path)["config"], "test")
+    path = model_file.resolve(model if model == "speech_24k" else tiny_model_path)
+    source = model_file.load(path)
+    made = config_from_text(model_file.describe(path)["config"], "test")
     if model == "tiny":
         path = tmp_path / "half.safetensors"
-        checkpoint.save(source, made, path, half=True)
-        source = checkpoint.load(path)
+        model_file.save(source, made, path, half=True)
+        source = model_file.load(path)
     codec = build_codec(made)
     assert any("parametrizations" in name for name in codec.state_dict())
     taken, goes_on = take_codec(codec, made, path)
@@ -201,7 +201,7 @@ def test_a_quantizer_comes_whole_or_not_at_all(case: str, tmp_path: Path) -> Non
     before = weights(codec, "quantizer.")
     taken, goes_on = take_codec(codec, made, path)
     assert goes_on == expected
-    source = {name: t for name, t in checkpoint.load(path).state_dict().items() if name in before}
+    source = {name: t for name, t in model_file.load(path).state_dict().items() if name in before}
     after = weights(codec, "quantizer.")
     assert equal(after, source if expected else before) and not equal(before, source)
     reported = taken.loaded if expected else taken.fresh

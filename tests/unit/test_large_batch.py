@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.audio.io import read
 from audiocodec.audio.resampling import resample
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config, LossConfig
-from audiocodec.training.steps import Steps
+from audiocodec.training.losses import Steps
 
 RATE, LEVEL, SEGMENT = 24_000, -24.0, 12_000
 AUDIO = Path(__file__).parents[2] / "egs" / "mini" / "codec" / "local" / "audio"
@@ -43,7 +43,7 @@ def gradient(codec: Codec, steps: Steps, batches: tuple[Tensor, ...], quantize: 
 
 @pytest.mark.parametrize("balancer", [False, True])
 def test_accumulated_gradients_are_those_of_the_large_batch(segments: Tensor, balancer: bool) -> None:
-    codec = checkpoint.load("speech_24k").requires_grad_(True).train()
+    codec = model_file.load("speech_24k").requires_grad_(True).train()
     config = Config(loss=LossConfig(mel=15.0, stft=0.5, loudness=1.0, balancer=balancer))
     cosines = {}
     for quantize in (True, False):  # running statistics of the latents, and those of each batch

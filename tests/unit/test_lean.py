@@ -13,15 +13,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.build import build_codec, build_discriminators
 from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
-from audiocodec.training import lean
-from audiocodec.training.initial import take_discriminators
-from audiocodec.training.lean import discriminators_beside
-from audiocodec.training.steps import DiscriminatorBundle
+from audiocodec.training.checkpoints import lean
+from audiocodec.training.checkpoints.initial import take_discriminators
+from audiocodec.training.checkpoints.lean import discriminators_beside
+from audiocodec.training.losses import DiscriminatorBundle
 
 TINY = """\
 sample_rate: 8000
@@ -54,20 +54,20 @@ def write(folder: Path, number: int) -> None:
 
 def pair(folder: Path) -> tuple[int, int]:
     """The numbers of model and discriminators."""
-    model = checkpoint.resolve(folder)
-    checkpoint.load(model)  # whole
+    model = model_file.resolve(folder)
+    model_file.load(model)  # whole
     found = discriminators_beside(model)
     assert found is not None
     bias = next(tensor for name, tensor in load_file(found).items() if name.endswith(".bias"))
-    return checkpoint.describe(model)["notes"]["step"], int(bias[0])
+    return model_file.describe(model)["notes"]["step"], int(bias[0])
 
 
 def test_it_is_an_ordinary_model_and_half_as_large(tmp_path: Path) -> None:
     codec = build_codec(config())
     lean.save(tmp_path / "lean", config(), codec, judges(0.1), {"step": 3, "quantizer_started": True})
-    checkpoint.save(codec, config(), tmp_path / "whole.safetensors")
-    model = checkpoint.resolve(tmp_path / "lean")
-    ours, whole = checkpoint.load(model).state_dict(), checkpoint.load(tmp_path / "whole.safetensors").state_dict()
+    model_file.save(codec, config(), tmp_path / "whole.safetensors")
+    model = model_file.resolve(tmp_path / "lean")
+    ours, whole = model_file.load(model).state_dict(), model_file.load(tmp_path / "whole.safetensors").state_dict()
     assert ours.keys() == whole.keys()
     for name, tensor in whole.items():
         torch.testing.assert_close(ours[name], tensor.half().float(), rtol=0, atol=0)
@@ -88,7 +88,7 @@ def test_discriminators_of_a_lean_state_are_taken(tmp_path: Path) -> None:
     target = DiscriminatorBundle(build_discriminators(config()))
     wav = 0.1 * torch.randn(2, 1, 800)
     before, wanted = ([s.detach() for judged, _ in b(wav, wav) for s, _ in judged] for b in (target, source))
-    taken = take_discriminators(target, checkpoint.resolve(tmp_path))
+    taken = take_discriminators(target, model_file.resolve(tmp_path))
     assert taken is not None and taken.loaded and not taken.fresh + taken.resized + taken.unused
     found = [s.detach() for judged, _ in target(wav, wav) for s, _ in judged]
     for a, b, c in zip(found, wanted, before, strict=True):
@@ -98,7 +98,7 @@ def test_discriminators_of_a_lean_state_are_taken(tmp_path: Path) -> None:
 def test_a_run_without_discriminators_has_a_model_alone(tmp_path: Path) -> None:
     lean.save(tmp_path, config(), build_codec(config()), None, {"step": 1, "quantizer_started": True})
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
-    assert discriminators_beside(checkpoint.resolve(tmp_path)) is None
+    assert discriminators_beside(model_file.resolve(tmp_path)) is None
 
 
 def test_halves_of_two_states_are_refused(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_the_last_pair(full: Exception, tmp_path: Path, monke
         Path(path).write_bytes(b"half")
         raise full
 
-    for module in ("safetensors.torch.save_file", "audiocodec.training.lean.save_file"):
+    for module in ("safetensors.torch.save_file", "audiocodec.training.checkpoints.lean.save_file"):
         with monkeypatch.context() as patch:
             patch.setattr(module, save_file)
             with pytest.raises(CheckpointError, match=r"cannot write.*No space left"):

@@ -18,7 +18,8 @@ from audiocodec.evaluation.paired import difference
 from audiocodec.evaluation.results import differences_md
 from audiocodec.evaluation.rows import Row
 from audiocodec.metrics.level import level
-from audiocodec.report import cells, choice, ranking
+from audiocodec.report import cells, ranking
+from audiocodec.report.listening import choice
 from audiocodec.report.systems import System
 
 NAMES = ("level_0_1_khz", "level_1_2_khz", "level_2_4_khz", "level_4_8_khz")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.audio.io import read
 from audiocodec.audio.resampling import resample
 from audiocodec.losses.loudness import LoudnessLoss, bark, threshold_of_hearing
@@ -82,7 +82,7 @@ def energy(wav: Tensor, low: float, high: float) -> float:
 @pytest.fixture(scope="module")
 def pairs() -> list[tuple[Tensor, Tensor]]:
     """Speech and what the packaged codec makes of it, brought to the energy of the speech in each band."""
-    codec, made = checkpoint.load("speech_24k"), []
+    codec, made = model_file.load("speech_24k"), []
     for path in sorted(AUDIO.rglob("*.flac"))[::2]:
         audio, rate = read(path)
         speech = resample(audio[:1], rate, RATE)[:, : 4 * RATE]

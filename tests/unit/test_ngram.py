@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from audiocodec.analysis.ngram import NGram
 from audiocodec.errors import MetricUndefined
-from audiocodec.evaluation.ngram import NGram
 
 
 def model(*streams: Sequence[int], order: int = 3, vocabulary: int = 4) -> NGram:

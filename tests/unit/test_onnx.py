@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from audiocodec import checkpoint, coding
+from audiocodec import model_file
 from audiocodec.build import build_codec
-from audiocodec.codec import Codec
+from audiocodec.codec import interface
+from audiocodec.codec.torch import Codec
 from audiocodec.config.load import config_from_text
 from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.config.schema import Config
@@ -77,7 +78,7 @@ def save(made: Config, path: Path) -> Path:
             for name, parameter in codec.quantizer.named_parameters():
                 if "bend" in name:  # starts as no bend at all
                     parameter.add_(0.3 * torch.randn_like(parameter))
-    checkpoint.save(codec, made, path)
+    model_file.save(codec, made, path)
     return path
 
 
@@ -102,7 +103,7 @@ def assert_same_tokens(
 
 
 def compare(path: Path, samples: int = FRAMES * HOP - 7) -> None:
-    theirs, ours, wav = checkpoint.load(path), load(path, threads=1), noise(samples)
+    theirs, ours, wav = model_file.load(path), load(path, threads=1), noise(samples)
     assert ours.fingerprint == theirs.fingerprint and ours.codebook_sizes == theirs.codebook_sizes
     assert (ours.encoder_halo, ours.decoder_halo) == (theirs.encoder_halo, theirs.decoder_halo)
     assert (ours.has_lstm, ours.level_db) == (theirs.has_lstm, theirs.level_db)
@@ -126,11 +127,11 @@ def test_every_quantizer_is_that_of_torch(quantizer: str, tmp_path: Path) -> Non
 
 
 def test_loud_frames_are_limited_as_in_torch(path: Path, tmp_path: Path) -> None:
-    codec = checkpoint.load(path)
+    codec = model_file.load(path)
     assert isinstance(codec.decoder, ISTFTDecoder)
     head = codec.decoder.head
     head.linear.bias[: head.bins] += torch.linspace(0, 12, head.bins)  # from far below the limit to far above
-    checkpoint.save(codec, config(NETWORKS["istft"]), tmp_path / "m.safetensors")
+    model_file.save(codec, config(NETWORKS["istft"]), tmp_path / "m.safetensors")
     compare(tmp_path / "m.safetensors")
 
 
@@ -145,7 +146,7 @@ def test_chunks_are_the_whole(path: Path, samples: int, monkeypatch: pytest.Monk
     codes = codec.encode(wav)
     audio = codec.decode(codes, samples)
     assert codes.shape == (1, 3, -(-samples // HOP)) and audio.shape == (1, 1, samples)
-    monkeypatch.setattr(coding, "CHUNK_SECONDS", 5 / codec.frame_rate)
+    monkeypatch.setattr(interface, "CHUNK_SECONDS", 5 / codec.frame_rate)
     np.testing.assert_array_equal(np.concatenate(list(codec.encode_blocks([wav])), 1), codes[0])
     pieces = list(codec.decode_blocks(codes[0], samples))
     assert max(len(piece) for piece in pieces) <= 5 * HOP
@@ -171,7 +172,7 @@ BAD_AUDIO = {
 
 @pytest.mark.parametrize(("wav", "message"), BAD_AUDIO.values(), ids=BAD_AUDIO)
 def test_bad_audio_is_refused_as_torch_refuses_it(path: Path, wav: np.ndarray, message: str) -> None:
-    for codec in (load(path), checkpoint.load(path)):
+    for codec in (load(path), model_file.load(path)):
         with pytest.raises(AudioError, match=message):
             codec.encode(wav)
 
@@ -187,7 +188,7 @@ BAD_CODES = {
 
 @pytest.mark.parametrize(("codes", "message"), BAD_CODES.values(), ids=BAD_CODES)
 def test_bad_codes_are_refused_as_torch_refuses_them(path: Path, codes: np.ndarray, message: str) -> None:
-    for codec in (load(path), checkpoint.load(path)):
+    for codec in (load(path), model_file.load(path)):
         with pytest.raises(TokenFileError, match=message):
             codec.decode(codes)
 
@@ -219,7 +220,7 @@ def test_an_exported_folder_codes_alike(path: Path, tmp_path: Path) -> None:
         assert ours.fingerprint == theirs.fingerprint
     described = folder.describe(tmp_path / "simvq")
     assert described["notes"] == {"step": 2} and described["token_agreement"] is None
-    assert checkpoint.config_of(described) == config(NETWORKS["istft_odd"])
+    assert model_file.config_of(described) == config(NETWORKS["istft_odd"])
 
 
 def test_damage_to_an_exported_folder_is_seen(path: Path, tmp_path: Path) -> None:
@@ -263,9 +264,9 @@ def test_weights_are_read_as_safetensors_reads_them(path: Path, tmp_path: Path) 
     from safetensors.numpy import load_file
 
     half = tmp_path / "half.safetensors"
-    checkpoint.save(checkpoint.load(path), config(NETWORKS["istft"]), half, half=True)
+    model_file.save(model_file.load(path), config(NETWORKS["istft"]), half, half=True)
     for file in (path, half):
-        ours, theirs = checkpoint.read_weights(file), load_file(file)
+        ours, theirs = model_file.read_weights(file), load_file(file)
         assert ours.keys() == theirs.keys()
         for name, array in theirs.items():
             np.testing.assert_array_equal(ours[name], array)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from test_onnx import HOP, NETWORKS, QUANTIZERS, config, noise, save
 
-from audiocodec import checkpoint
-from audiocodec.bounds import LATENT_ERROR, MAX_WINDOW, Window, windows
-from audiocodec.codec import Codec
+from audiocodec import model_file
+from audiocodec.codec.bounds import LATENT_ERROR, MAX_WINDOW, Window, windows
+from audiocodec.codec.torch import Codec
 from audiocodec.onnx import folder, search
 from audiocodec.onnx.codec import OnnxCodec
 from audiocodec.onnx.model import load, read
@@ -64,7 +64,7 @@ def test_the_error_function_is_exact() -> None:
 @pytest.mark.parametrize("network", FINITE)
 def test_the_encoder_is_that_of_torch_in_float64(network: str, causal: bool, tmp_path: Path) -> None:
     path = make(tmp_path, network=network, causal=causal)
-    theirs, ours = double(checkpoint.load(path)), load(path)
+    theirs, ours = double(model_file.load(path)), load(path)
     hop = theirs.hop_length
     wav = noise(40 * hop)
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_margins_are_those_of_torch() -> None:
 def test_rows_are_compared_in_float64(quantizer: str, tmp_path: Path) -> None:
     """Halfway between two rows, and beside it by less than a float32 row is off."""
     path = make(tmp_path, quantizer)
-    stage, ours = double(checkpoint.load(path)).quantizer.stages[0], load(path)._model.quantizer.stages[0]
+    stage, ours = double(model_file.load(path)).quantizer.stages[0], load(path)._model.quantizer.stages[0]
     assert isinstance(ours, Table)
     with torch.no_grad():
         rows = stage.effective().numpy()  # type: ignore[operator]
@@ -152,7 +152,7 @@ def test_frames_close_together_share_a_window() -> None:
 @pytest.mark.parametrize("quantizer", TABLES.values(), ids=TABLES)
 def test_errors_within_the_bound_change_no_code(quantizer: str, tmp_path: Path) -> None:
     path, wav = make(tmp_path, quantizer), noise(FRAMES * HOP - 5)
-    expected = checkpoint.load(path).encode(wav)[0].numpy()
+    expected = model_file.load(path).encode(wav)[0].numpy()
     ours = wrong_by(load(path, threads=1), 0.9)
     for chunk in (10.0, 0.41):
         np.testing.assert_array_equal(np.concatenate(list(ours.encode_blocks([wav], None, chunk)), 1), expected)
@@ -165,7 +165,7 @@ def test_without_the_second_decision_they_would(tmp_path: Path) -> None:
     path, wav = make(tmp_path), noise(FRAMES * HOP)
     ours = wrong_by(load(path, threads=1), 0.9)
     ours._model.near_ties = None
-    assert (ours.encode(wav)[0] != checkpoint.load(path).encode(wav)[0].numpy()).any()
+    assert (ours.encode(wav)[0] != model_file.load(path).encode(wav)[0].numpy()).any()
 
 
 def test_of_equal_codes_the_lowest_is_taken(tmp_path: Path) -> None:
@@ -187,18 +187,18 @@ def test_an_exported_folder_decides_alike(quantizer: str, tmp_path: Path) -> Non
     path, wav, made = make(tmp_path, quantizer), noise(FRAMES * HOP), tmp_path / "exported"
     folder.write(read(path), config(NETWORKS["istft"], quantizer), made, {})
     ours = wrong_by(load(made, threads=1), 0.9)
-    np.testing.assert_array_equal(ours.encode(wav)[0], checkpoint.load(path).encode(wav)[0].numpy())
+    np.testing.assert_array_equal(ours.encode(wav)[0], model_file.load(path).encode(wav)[0].numpy())
     assert ours.near_ties is not None and ours.near_ties.settled > 0
 
 
 def test_weights_of_16_bits_are_stored_in_16(tmp_path: Path) -> None:
     path, half, made = make(tmp_path), tmp_path / "half.safetensors", tmp_path / "exported"
     for source, kinds in ((path, {"float32", "float16"}), (half, {"float16"})):  # the drawn codebook is of 16 bits
-        checkpoint.save(checkpoint.load(path), config(NETWORKS["istft"]), half, half=True)
+        model_file.save(model_file.load(path), config(NETWORKS["istft"]), half, half=True)
         folder.write(read(source), config(NETWORKS["istft"]), made, {})
         with np.load(made / folder.EXACT) as arrays:
             assert {array.dtype.name for array in arrays.values()} == kinds
-        theirs, ours = checkpoint.load(source), load(made)
+        theirs, ours = model_file.load(source), load(made)
         np.testing.assert_array_equal(ours.encode(noise(60 * HOP)), theirs.encode(noise(60 * HOP)).numpy())
 
 

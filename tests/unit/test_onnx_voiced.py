@@ -14,10 +14,11 @@ import onnxruntime
 import pytest
 import torch
 
-from audiocodec import checkpoint, coding
+from audiocodec import model_file
 from audiocodec.build import build_codec
 from audiocodec.cli.main import main
-from audiocodec.codec import Codec
+from audiocodec.codec import interface
+from audiocodec.codec.torch import Codec
 from audiocodec.config.load import load_config
 from audiocodec.dsp.voice import CYCLE, ONSET
 from audiocodec.nn import pitch
@@ -26,7 +27,7 @@ from audiocodec.onnx import folder
 from audiocodec.onnx.codec import OnnxCodec
 from audiocodec.onnx.model import load, read
 
-MINI = Path(__file__).parents[2] / "recipes" / "conf" / "mini.yaml"
+MINI = Path(__file__).parents[2] / "audiocodec" / "configs" / "mini.yaml"
 HOP, BOOK = 320, 256
 # Of the peak. Rounding moves the pitch by 1e-7 of itself, and over an unbroken voice of four seconds, the longest here, that
 # adds up to some 1e-6 of a cycle, times the number of the harmonic.
@@ -49,7 +50,7 @@ def make(path: Path, log_f0: float | None = None, voicing: float | None = None, 
         codec.eval().quantizer.start(codec.scale(latents).transpose(1, 2).flatten(0, 1))
         if isinstance(codec.decoder, VoicedDecoder):
             _sing(codec.decoder, codec.quantizer.decode(torch.from_numpy(codes(1000))[None]), (log_f0, voicing))
-    checkpoint.save(codec, config, path)
+    model_file.save(codec, config, path)
     return path
 
 
@@ -111,7 +112,7 @@ def _said(codec: Codec, batch: np.ndarray) -> pitch.Pitch:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_sound_is_that_of_torch(name: str, models: Any) -> None:
-    theirs, ours = checkpoint.load(models(name)), load(models(name), threads=1)
+    theirs, ours = model_file.load(models(name)), load(models(name), threads=1)
     assert (ours.decoder_halo, ours.fingerprint) == (theirs.decoder_halo, theirs.fingerprint)
     expected = theirs.decode(codes(300))
     close(ours.decode(codes(300)), expected, SOUND if "log_f0" not in CASES[name] else STEADY)
@@ -122,7 +123,7 @@ def test_the_sound_is_that_of_torch(name: str, models: Any) -> None:
 @pytest.mark.parametrize("frames", [1, 2, 3, 7])
 def test_few_frames(frames: int, models: Any) -> None:
     for name in ("varying", "all voiced", "highest"):
-        theirs, ours = checkpoint.load(models(name)), load(models(name), threads=1)
+        theirs, ours = model_file.load(models(name)), load(models(name), threads=1)
         wav = ours.decode(codes(frames))
         assert wav.shape == (1, 1, frames * HOP)
         close(wav, theirs.decode(codes(frames)))
@@ -130,13 +131,13 @@ def test_few_frames(frames: int, models: Any) -> None:
 
 def test_a_minute_differs_no_more_than_a_second(path: Path) -> None:
     """Phases that went through the silence between voices would drift apart."""
-    theirs, ours = checkpoint.load(path), load(path, threads=1)
+    theirs, ours = model_file.load(path), load(path, threads=1)
     close(ours.decode(codes(4500)), theirs.decode(codes(4500)))
 
 
 def test_the_phases_are_those_of_torch(models: Any) -> None:
     for name, constants in CASES.items():
-        codec, batch = checkpoint.load(models(name)), codes(200)
+        codec, batch = model_file.load(models(name)), codes(200)
         decoder = codec.decoder
         assert isinstance(decoder, VoicedDecoder)
         expected = _phases(decoder.head, _said(codec, batch))
@@ -169,7 +170,7 @@ def _run(codec: OnnxCodec, batch: np.ndarray, phase: int, anchor: int, frame: in
 def test_chunks_are_the_whole(name: str, size: int, models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     codec, frames = load(models(name), threads=1), 40 if size < 5 else 300
     whole = codec.decode(codes(frames))
-    monkeypatch.setattr(coding, "CHUNK_SECONDS", size / codec.frame_rate)
+    monkeypatch.setattr(interface, "CHUNK_SECONDS", size / codec.frame_rate)
     pieces = list(codec.decode_blocks(codes(frames), frames * HOP - 3))
     assert [len(piece) for piece in pieces[:-1]] == [size * HOP] * (len(pieces) - 1)
     expected = whole[0, 0, : frames * HOP - 3]
@@ -188,7 +189,7 @@ def test_what_is_carried_is_heard(broken: str, models: Any, monkeypatch: pytest.
         given[broken] = np.array([wrong[broken]])
         return run(self, part, *given.values())
 
-    monkeypatch.setattr(coding, "CHUNK_SECONDS", 20 / codec.frame_rate)
+    monkeypatch.setattr(interface, "CHUNK_SECONDS", 20 / codec.frame_rate)
     monkeypatch.setattr(OnnxCodec, "_run", forgetful)
     heard = np.concatenate(list(codec.decode_blocks(codes(100), 100 * HOP)))
     assert np.abs(heard - whole)[20 * HOP :].max() > 0.02 * np.abs(whole).max()
@@ -204,7 +205,7 @@ def test_batches_and_no_samples(path: Path) -> None:
 
 
 def test_silence(path: Path) -> None:
-    theirs, ours = checkpoint.load(path), load(path, threads=1)
+    theirs, ours = model_file.load(path), load(path, threads=1)
     silence = np.zeros(50 * HOP, np.float32)
     found = ours.encode(silence)
     np.testing.assert_array_equal(found, theirs.encode(silence))
@@ -222,7 +223,7 @@ def exported(path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_exported_folder_decodes_alike(path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coding, "CHUNK_SECONDS", 0.5)
+    monkeypatch.setattr(interface, "CHUNK_SECONDS", 0.5)
     np.testing.assert_array_equal(load(exported).decode(codes(120)), load(path).decode(codes(120)))
 
 

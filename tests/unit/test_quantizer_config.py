@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from audiocodec import memory
 from audiocodec.build import build_quantizer
+from audiocodec.codec import memory
 from audiocodec.config.levels import fsq_levels, nearest_fsq_sizes
 from audiocodec.config.load import config_from_text
 from audiocodec.config.quantizers import QUANTIZER_KINDS, table_bytes

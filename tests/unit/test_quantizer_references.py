@@ -15,7 +15,7 @@ from vector_quantize_pytorch import FSQ as LibraryFSQ
 from vector_quantize_pytorch import LFQ as LibraryLFQ
 from vector_quantize_pytorch import VectorQuantize
 
-from audiocodec.codec import CodecOutput
+from audiocodec.codec.torch import CodecOutput
 from audiocodec.quantization.fsq import FSQ
 from audiocodec.quantization.gradient import rotate_through
 from audiocodec.quantization.kmeans import kmeans

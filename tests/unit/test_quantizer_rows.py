@@ -9,12 +9,12 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.build import build_codec, build_quantizer
+from audiocodec.codec.files import decode_file, encode_file
 from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import FingerprintMismatch
-from audiocodec.inference import decode_file, encode_file
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.tokens.token_file import TokenFile
 
@@ -104,8 +104,8 @@ def test_a_saved_quantizer_codes_as_before(row: str, tmp_path: Path) -> None:
     made, wav = config(row), np.random.default_rng(0).normal(0, 0.1, 3000).astype(np.float32)
     codec = build_codec(made)
     codec.quantizer.start(speechlike(2000))
-    checkpoint.save(codec, made, tmp_path / "m.safetensors")
-    loaded = checkpoint.load(tmp_path / "m.safetensors")
+    model_file.save(codec, made, tmp_path / "m.safetensors")
+    loaded = model_file.load(tmp_path / "m.safetensors")
     codes = codec.eval().encode(wav)
     assert torch.equal(loaded.encode(wav), codes)
     torch.testing.assert_close(loaded.decode(codes), codec.decode(codes), rtol=0, atol=1e-5)

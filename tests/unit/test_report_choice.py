@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from report_folders import KBPS, MEL, STOI, system
 
-from audiocodec.evaluation.anchors.resampling import Resampling
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
-from audiocodec.report import choice, ranking, scatter
+from audiocodec.evaluation.systems.resampling import Resampling
+from audiocodec.report import ranking
+from audiocodec.report.listening import choice
+from audiocodec.report.plots import scatter
 from audiocodec.report.systems import System, read_systems
 
 # What it marks and chooses

@@ -13,7 +13,7 @@ from report_folders import STOI, system
 
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
-from audiocodec.report import axes, codebooks, distributions, scatter
+from audiocodec.report.plots import axes, codebooks, distributions, scatter
 from audiocodec.report.systems import System
 
 

@@ -13,7 +13,8 @@ from report_folders import data_of, report
 from scipy.stats import binomtest
 
 from audiocodec.errors import AudioCodecError
-from audiocodec.report import listening, ratings
+from audiocodec.report.listening import ratings
+from audiocodec.report.listening import verdicts as listening
 
 # What raters said
 

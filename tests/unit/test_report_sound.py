@@ -18,7 +18,8 @@ from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
-from audiocodec.report import clips, png, spectrogram
+from audiocodec.report.listening import clips
+from audiocodec.report.plots import png, spectrogram
 from audiocodec.report.systems import System, read_systems
 
 

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from audiocodec import checkpoint
+from audiocodec import model_file
+from audiocodec.analysis.stability import changes, stability
 from audiocodec.errors import MetricUndefined
-from audiocodec.evaluation.stability import changes, stability
 
 RATE, HOP = 8000, 4
 
@@ -65,7 +65,7 @@ def test_gains_and_noise_are_what_they_say() -> None:
 
 
 def test_files_add_up_by_frames_and_silence_is_left_out(tmp_path: Path, tiny_model_path: Path) -> None:
-    codec = checkpoint.load(tiny_model_path)
+    codec = model_file.load(tiny_model_path)
     random = np.random.default_rng(2)
     paths = [write(tmp_path / f"{n}.wav", 0.1 * random.standard_normal(n)) for n in (2400, 7200)]
     apart = [stability(codec, [path])[0] for path in paths]

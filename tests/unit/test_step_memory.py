@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from audiocodec.training.step_memory import LiveTensors
+from audiocodec.training.monitor.step_memory import LiveTensors
 
 
 def test_what_is_freed_no_longer_counts() -> None:

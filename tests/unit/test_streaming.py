@@ -10,12 +10,12 @@ import torch
 from test_codec import HOP, PIECES, make, noise
 
 from audiocodec.build import build_codec
-from audiocodec.codec import Codec
+from audiocodec.codec.torch import Codec
 from audiocodec.config.load import load_config
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.nn.streaming import stream_of
 
-CONF = Path(__file__).parents[2] / "recipes" / "conf"
+CONF = Path(__file__).parents[2] / "audiocodec" / "configs"
 KINDS = [(kind, causal) for kind in PIECES for causal in (False, True)]
 
 

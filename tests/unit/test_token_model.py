@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from audiocodec.analysis.predictability import predictability
+from audiocodec.analysis.token_model import WINDOW, TokenModel, _bits, transformer_bits
 from audiocodec.errors import MetricUndefined
-from audiocodec.evaluation.predictability import predictability
-from audiocodec.evaluation.token_model import WINDOW, TokenModel, _bits, transformer_bits
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audiocodec.codec import CodecOutput
+from audiocodec.codec.torch import CodecOutput
 from audiocodec.config.schema import Config, DataConfig, LossConfig
 from audiocodec.losses.adversarial import adversarial_loss, feature_matching_loss
 from audiocodec.losses.loudness import LoudnessLoss
 from audiocodec.nn.discriminator import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator, PeriodDiscriminator
 from audiocodec.quantization.base import QuantizerOutput
-from audiocodec.training.steps import DiscriminatorBundle, Steps
+from audiocodec.training.losses import DiscriminatorBundle, Steps
 
 ONLY_ADVERSARIAL = {"mel": 0.0, "stft": 0.0, "feature_matching": 0.0, "adversarial": 3.0}
 

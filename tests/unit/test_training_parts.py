@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from audiocodec.build import build_codec
-from audiocodec.codec import CodecOutput
+from audiocodec.codec.torch import CodecOutput
 from audiocodec.config.schema import Config, QuantizerConfig
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.simvq import SimVQ
 from audiocodec.training.ema import EMA
-from audiocodec.training.statistics import CodebookStatistics, effective_dimension
+from audiocodec.training.monitor.statistics import CodebookStatistics, effective_dimension
 
 
 class Tiny(nn.Module):

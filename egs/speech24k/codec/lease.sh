@@ -13,7 +13,7 @@ corpus=                     # make data/train and data/valid of it first, as run
 shards=                     # tars to train on, separated by spaces (default: all that train.tsv names)
 train_set=data/train        # data folder; whatever lies in it travels
 valid_set=data/valid        # the same for validation
-config=speech_24k_lease     # a name in recipes/conf, or a file
+config=speech_24k_lease     # a name in audiocodec/configs, or a file
 settings=                   # what to change in it, separated by spaces: "train.batch_size=64 data.segment_seconds=0.5"
 init_from=                  # model to begin with, and the discriminators beside it (default: --start, if it is there)
 python_version=3.12         # of the card's machine
@@ -51,8 +51,7 @@ case $verb in
         [ -z "$corpus" ] || ./run.sh --corpus "$corpus" --shards "$shards" --stop-stage 1
         [ -e "$train_set/wav.scp" ] && [ -e "$valid_set/wav.scp" ] ||
             stop 2 "no $train_set or no $valid_set; --corpus DIR makes them, as run.sh --stop-stage 1 does"
-        [ ! -e "../../../recipes/conf/$config.yaml" ] || config=../../../recipes/conf/$config.yaml
-        [ -f "$config" ] || stop 2 "no such configuration: $config"
+        [ -f "../../../audiocodec/configs/$config.yaml" ] || [ -f "$config" ] || stop 2 "no such configuration: $config"
         [ -n "$init_from" ] || [ ! -e "$start/model.safetensors" ] || init_from=$start
         words=() more=()
         read -ra words <<<"$settings"

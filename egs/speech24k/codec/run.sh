@@ -17,7 +17,7 @@ max_minutes=      # save and stop training after so many; the same command goes 
 init_from=        # model to begin with: a name, a file, or an experiment, which brings its discriminators, too
 held_out=48       # clips taken from train, with their speakers, for validation; dev is only reported on
 conditions=false  # score changed copies of dev, too; the silent ones have no PESQ, so say --allow-unscored true
-config=           # configuration: a name in recipes/conf, or a file (default: that of --model and --profile)
+config=           # configuration: a name in audiocodec/configs, or a file (default: that of --model and --profile)
 num_gpus=         # GPUs to ask the cluster for (default: 1 with --profile gpu, else 0)
 valid_set=valid
 test_sets="dev"
@@ -30,8 +30,8 @@ case $model in
     *) stop 2 "--model is single or residual, got '$model'" ;;
 esac
 case $profile in
-    cpu) size=_small gpus=0 ;;
-    gpu) size='' gpus=1 ;;
+    cpu) size='' gpus=0 ;;
+    gpu) size=_wide gpus=1 ;;
     *) stop 2 "--profile is cpu or gpu, got '$profile'" ;;
 esac
 config=${config:-speech_24k$kind$size}

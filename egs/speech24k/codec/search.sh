@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 . ./path.sh
 
 rows=                       # names in conf/search.tsv, separated by commas (default: all)
-config=speech_24k_search    # what is changed: a name in recipes/conf, or a file
+config=speech_24k_search    # what is changed: a name in audiocodec/configs, or a file
 metrics=pesq,stoi,mel,dnsmos,level,pitch  # what to score
 . ../../../recipes/utils/parse_options.sh
 
@@ -36,8 +36,7 @@ score_row() {
 }
 
 [ $# -eq 0 ] || stop 2 "unexpected argument: $1"
-[ ! -e "../../../recipes/conf/$config.yaml" ] || config=../../../recipes/conf/$config.yaml
-[ -f "$config" ] || stop 2 "no such configuration: $config"
+[ -f "../../../audiocodec/configs/$config.yaml" ] || [ -f "$config" ] || stop 2 "no such configuration: $config"
 [ -e "data/train/wav.scp" ] && [ -e "data/valid/wav.scp" ] || stop 2 "no data/train and data/valid; run.sh --stop-stage 1 makes them"
 rows=${rows:-$(tail -n +2 conf/search.tsv | cut -f 1 | paste -sd,)}
 row_of() { # row_of NAME

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from audiocodec.audio import io
 from audiocodec.cli.main import main
-from audiocodec.evaluation.anchors.catalogue import encodec
-from audiocodec.evaluation.anchors.encodec_24k import EnCodec24k
+from audiocodec.evaluation.systems.catalogue import encodec
+from audiocodec.evaluation.systems.encodec_24k import EnCodec24k
 
 pytestmark = [
     pytest.mark.baselines,

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from collapse.latent_page import write_page
 from torch import Tensor
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.build import build_quantizer
 from audiocodec.config.load import config_from_text, load_config
 from audiocodec.data.dataset import SegmentDataset
@@ -33,7 +33,7 @@ from audiocodec.data.manifest import read_folder
 from audiocodec.metrics.codebook import codebook_use
 from audiocodec.quantization.base import Stage
 from audiocodec.quantization.residual import ResidualQuantizer
-from audiocodec.training.feeder import fixed_batches
+from audiocodec.training.batches.feeder import fixed_batches
 
 BATCH, RATE, SEED = 1024, 1e-3, 0  # frames of a step, Adam's rate
 SEGMENT_SECONDS, SEGMENTS = 2.0, 16  # of audio that is encoded at a time
@@ -60,8 +60,8 @@ def read_trials(path: Path) -> list[Trial]:
 @torch.no_grad()
 def latents_of(model: str, data: Path, frames: int) -> Tensor:
     """Latents `[N, D]` of a model's encoder, in the scale that its quantizer sees, of up to `frames` frames of `data`."""
-    codec = checkpoint.load(model)
-    described = checkpoint.describe(model)
+    codec = model_file.load(model)
+    described = model_file.describe(model)
     config = config_from_text(described["config"], described["path"])
     samples = round(SEGMENT_SECONDS * config.sample_rate / config.hop_length) * config.hop_length
     dataset = SegmentDataset(read_folder(data), config.sample_rate, samples, SEED, config.data.level_db, 0.0)

@@ -1,7 +1,7 @@
 """Changed copies of clips, to see what a codec does away from clean speech: FLAC files at 24 kHz.
 
 The changed audio is the reference of such a set: a codec has to give back what it hears. Most changes are those of training
-(`audiocodec.training.augmentation`), on a whole clip at a time; what is drawn hangs on condition and clip
+(`audiocodec.training.batches.augmentation`), on a whole clip at a time; what is drawn hangs on condition and clip
 alone; whose voice is added and which clips are silent hangs on their order, too. The music is
 chords made here, not recorded.
 """
@@ -22,7 +22,7 @@ from audiocodec.audio import io
 from audiocodec.config.schema import AugmentConfig
 from audiocodec.data.manifest import Utterance
 from audiocodec.errors import ManifestError
-from audiocodec.training.augmentation import Augmentation
+from audiocodec.training.batches.augmentation import Augmentation
 
 RATE = 24_000
 LEVEL_DB = -40.0  # RMS of a quiet clip, dB full scale

@@ -61,7 +61,7 @@ def make_start(source: str, config: Config, folder: Path) -> None:
     """The weights to begin with as 16 bits, and discriminators that come with them; says what of them fits.
 
     Args:
-        source: what `checkpoint.resolve` takes.
+        source: what `model_file.resolve` takes.
         config: of the run.
         folder: made here.
 
@@ -70,18 +70,18 @@ def make_start(source: str, config: Config, folder: Path) -> None:
     """
     from safetensors.torch import load_file, save_file
 
-    from audiocodec import checkpoint
+    from audiocodec import model_file
     from audiocodec.build import build_codec
-    from audiocodec.training.initial import take_codec
-    from audiocodec.training.lean import discriminators_beside
+    from audiocodec.training.checkpoints.initial import take_codec
+    from audiocodec.training.checkpoints.lean import discriminators_beside
 
-    path = checkpoint.resolve(source)
+    path = model_file.resolve(source)
     taken, _ = take_codec(build_codec(config), config, path)
     print(f"{path}: {'; '.join(taken.lines())}", file=sys.stderr)
     folder.mkdir()
-    described = checkpoint.describe(path)
-    theirs, notes = checkpoint.config_of(described), described["notes"]
-    checkpoint.save(checkpoint.load(path), theirs, folder / MODEL, half=True, notes=notes)
+    described = model_file.describe(path)
+    theirs, notes = model_file.config_of(described), described["notes"]
+    model_file.save(model_file.load(path), theirs, folder / MODEL, half=True, notes=notes)
     if judges := discriminators_beside(path):
         halves = {name: t.half() if t.is_floating_point() else t for name, t in load_file(judges).items()}
         save_file(halves, folder / JUDGES, {BELONGS_TO: sha256_of(folder / MODEL)})

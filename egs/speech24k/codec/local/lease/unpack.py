@@ -17,7 +17,7 @@ from typing import Any
 from common import LeaseError, Pack, exit_status, in_mib
 from lean import JUDGES, MODEL, Returned, join, newest
 
-from audiocodec import checkpoint
+from audiocodec import model_file
 from audiocodec.config.load import load_config
 from audiocodec.config.schema import Config
 from audiocodec.errors import AudioCodecError
@@ -55,14 +55,14 @@ def unpack(args: argparse.Namespace) -> int:
 
 def _check_model(path: Path, config: Config) -> dict[str, Any]:
     """Its header; refuses a model of another codec than that of `config`, a damaged one, and numbers that are none."""
-    described = checkpoint.describe(path)
-    theirs, ours = checkpoint.config_of(described), config
+    described = model_file.describe(path)
+    theirs, ours = model_file.config_of(described), config
     for key in ("sample_rate", "model", "quantizer"):
         if getattr(theirs, key) != getattr(ours, key):
             raise LeaseError(
                 f"{path.name}: is a model of another configuration than was packed: {key} differs: {_differing(theirs, ours, key)}"
             )
-    _refuse_not_finite(path.name, checkpoint.load(path).state_dict())
+    _refuse_not_finite(path.name, model_file.load(path).state_dict())
     return described
 
 
@@ -70,8 +70,8 @@ def _check_judges(folder: Path, config: Config) -> None:
     from safetensors.torch import load_file
 
     from audiocodec.build import build_discriminators
-    from audiocodec.training.initial import take_discriminators
-    from audiocodec.training.steps import DiscriminatorBundle
+    from audiocodec.training.checkpoints.initial import take_discriminators
+    from audiocodec.training.losses import DiscriminatorBundle
 
     _refuse_not_finite(JUDGES, load_file(folder / JUDGES))
     taken = take_discriminators(DiscriminatorBundle(build_discriminators(config)), folder / MODEL)
@@ -101,7 +101,7 @@ def _refuse_replacing(old: Path, new: dict[str, Any], force: bool) -> None:
     """Refuse to put a model in place of one of another shape."""
     if force or not old.exists():
         return
-    theirs, ours = checkpoint.config_of(checkpoint.describe(old)), checkpoint.config_of(new)
+    theirs, ours = model_file.config_of(model_file.describe(old)), model_file.config_of(new)
     if (theirs.model, theirs.quantizer) != (ours.model, ours.quantizer):
         raise LeaseError(
             f"{old}: is a model of another shape ({theirs.name}); --force true puts {ours.name} in its place"

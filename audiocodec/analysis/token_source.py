@@ -1,0 +1,77 @@
+"""Codes to look at: from a folder of token files of one codec, or coded on the fly from audio."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from audiocodec.codec.files import check_fingerprint, encode_file
+from audiocodec.codec.torch import Codec
+from audiocodec.data.corpus import find_files
+from audiocodec.data.pipes import audio_file
+from audiocodec.errors import FingerprintMismatch, TokenFileError
+from audiocodec.evaluation.pairing import list_audio
+from audiocodec.tokens.token_file import EXTENSION, TokenFile
+
+AnyPath = str | os.PathLike[str]
+Codes = npt.NDArray[np.int32]
+
+
+def codes_of_tokens(folder: AnyPath, fingerprint: bytes, codebook_sizes: Sequence[int]) -> Iterator[Codes]:
+    """Codes `[K, T]` of every token file below a folder, in the order of their names.
+
+    Args:
+        folder: where they are.
+        fingerprint: of the codec that must have made them.
+        codebook_sizes: of that codec; a file may hold fewer codebooks.
+
+    Raises:
+        TokenFileError: there are none, one is not sound, or its codebooks are not the codec's.
+        FingerprintMismatch: another codec made one.
+    """
+    names = find_files(folder, (EXTENSION,))
+    if not names:
+        raise TokenFileError(f"{folder}: holds no {EXTENSION} files")
+    for name in names:
+        path = Path(folder) / name
+        tokens = TokenFile.read(path)
+        try:
+            check_fingerprint(tokens, fingerprint)
+        except FingerprintMismatch as error:
+            raise FingerprintMismatch(f"{path}: {error}") from None
+        if tokens.codebook_sizes != tuple(codebook_sizes)[: len(tokens.codes)]:
+            raise TokenFileError(f"{path}: codebooks of {tokens.codebook_sizes} codes, the model's {codebook_sizes}")
+        yield tokens.codes
+
+
+def codes_of_audio(source: AnyPath, codec: Codec, allow_pipes: bool = False) -> Iterator[Codes]:
+    """Codes `[K, T]` of every audio file, as `audiocodec encode` makes them (at the level the codec expects).
+
+    Args:
+        source: folder of audio, data folder or `wav.scp`.
+        codec: frozen.
+        allow_pipes: run commands in `wav.scp`.
+
+    Raises:
+        AudioError: a file cannot be read or coded.
+        ManifestError: there is no audio, or a table is wrong.
+    """
+    for path in local_audio(source, allow_pipes):
+        yield encode_file(codec, path).codes
+
+
+def local_audio(source: AnyPath, allow_pipes: bool = False) -> Iterator[str]:
+    """Every audio file of a folder, data folder or `wav.scp`; a command's output is a file until the next is asked for.
+
+    Raises:
+        AudioError: a command failed.
+        ManifestError: there is no audio, or a table is wrong.
+    """
+    for paths in list_audio(source, allow_pipes).values():
+        for path in paths:
+            with audio_file(path, allow_pipes) as local:
+                yield local

@@ -1,0 +1,74 @@
+"""`audiocodec decode`: token files to audio."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+
+from audiocodec.audio import io
+from audiocodec.cli import batch, runtime
+from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
+from audiocodec.codec.files import Progress, check_fingerprint, decode_file, decoded_length, is_stale
+from audiocodec.codec.interface import BlockCodec
+from audiocodec.errors import AudioError
+from audiocodec.tokens.token_file import EXTENSION, TokenFile
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    batch.add_arguments(parser, "token file, folder of token files, list (.scp) of them, or - for stdin")
+    runtime.add_arguments(parser)
+    parser.add_argument(
+        "--sample-rate", type=batch.positive, metavar="HZ", help="of the audio (default: the original's)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode all inputs; returns the exit status."""
+    plan = make_plan(args.inputs, args.output, args.output_dir, (EXTENSION,), ".wav", args.allow_pipes)
+    batch.check_outputs(plan, args)
+    model = batch.Model(args)
+
+    def work(job: Job, progress: Progress) -> batch.Report | None:
+        with local_file(job.source, args.allow_pipes) as path:
+            tokens = TokenFile.read(path)
+        check_fingerprint(tokens, model.fingerprint)
+        if args.num_codebooks is not None:
+            tokens = tokens.truncate(args.num_codebooks)
+        rate = args.sample_rate or tokens.original_sample_rate
+        length = decoded_length(tokens, rate)
+        if args.resume and _is_finished(job, io.AudioInfo(rate, 1, length)):
+            return None
+        codec, started = model.coder, time.perf_counter()
+        clipped = _decode(codec, tokens, job.target, rate, progress)
+        wall = time.perf_counter() - started
+        described = tokens.describe()
+        report = {key: described[key] for key in ("seconds", "num_codebooks", "kbps_payload", "kbps_file")}
+        return {**report, "sample_rate": rate, "num_samples": length, "clipped": clipped, "wall_seconds": wall}
+
+    return batch.run_plan(plan, args, work)
+
+
+def _decode(codec: BlockCodec, tokens: TokenFile, target: str, rate: int, progress: Progress) -> int:
+    if target != STREAM:
+        batch.make_folder_of(target)
+        return decode_file(codec, tokens, target, rate, progress)
+    with tempfile.TemporaryDirectory(prefix="audiocodec-") as folder:  # a WAV header needs the length first
+        path = os.path.join(folder, "stdout.wav")
+        clipped = decode_file(codec, tokens, path, rate, progress)
+        with open(path, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    return clipped
+
+
+def _is_finished(job: Job, expected: io.AudioInfo) -> bool:
+    """Whether an output is there, sound, of the right length and not older than its tokens."""
+    try:
+        return job.target != STREAM and io.info(job.target) == expected and not is_stale(job.target, job.source)
+    except AudioError:
+        return False

@@ -1,0 +1,89 @@
+"""`audiocodec encode`: audio to token files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from audiocodec.audio import io
+from audiocodec.cli import batch, runtime
+from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
+from audiocodec.codec.files import Progress, encode_file, is_stale
+from audiocodec.data.corpus import AUDIO_EXTENSIONS
+from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.tokens.token_file import EXTENSION, TokenFile
+
+if TYPE_CHECKING:
+    from audiocodec.codec.interface import BlockCodec
+
+VERIFY_CHUNK_SECONDS = 3.7  # not a divisor of the usual chunk: no edge but the first falls on an edge
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    batch.add_arguments(parser, "audio file, folder of audio (searched recursively), wav.scp, or - for stdin")
+    runtime.add_arguments(parser)
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="encode again in other chunks on another number of threads; tokens that differ are an error",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode all inputs; returns the exit status."""
+    plan = make_plan(args.inputs, args.output, args.output_dir, AUDIO_EXTENSIONS, EXTENSION, args.allow_pipes)
+    batch.check_outputs(plan, args)
+    model = batch.Model(args)
+
+    def work(job: Job, progress: Progress) -> batch.Report | None:
+        if args.resume and _is_finished(job, model, args.num_codebooks):
+            return None
+        with local_file(job.source, args.allow_pipes) as path:
+            io.info(path)  # bad files are refused before the weights are loaded
+            codec, started = model.coder, time.perf_counter()
+            tokens = encode_file(codec, path, args.num_codebooks, progress=progress)
+            if args.verify:
+                _verify(codec, path, tokens, job.source)
+        if job.target != STREAM:
+            batch.make_folder_of(job.target)
+        tokens.write(job.target)
+        described = tokens.describe()
+        report = {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload", "kbps_file")}
+        if args.verify:
+            report["verified"] = True
+            if not args.quiet:
+                print(f"audiocodec: {job.source}: verified, {report['frames']} frames twice the same", file=sys.stderr)
+        return {**report, "wall_seconds": time.perf_counter() - started}
+
+    return batch.run_plan(plan, args, work)
+
+
+def _verify(codec: BlockCodec, path: str, tokens: TokenFile, source: str) -> None:
+    """Encode once more, another way.
+
+    Raises:
+        AudioError: other tokens came out.
+    """
+    with codec.other_threads():
+        again = encode_file(codec, path, len(tokens.codes), chunk_seconds=VERIFY_CHUNK_SECONDS)
+    different = int((again.codes != tokens.codes).any(0).sum())
+    if different:
+        raise AudioError(f"{source}: {different} of {tokens.codes.shape[1]} frames got other codes when encoded again")
+
+
+def _is_finished(job: Job, model: batch.Model, num_codebooks: int | None) -> bool:
+    """Whether an output is there, sound and not older than its input; one of another model is an error."""
+    if not os.path.isfile(job.target):
+        return False
+    try:
+        tokens = TokenFile.read(job.target)
+    except TokenFileError:
+        return False
+    wanted = num_codebooks or model.config.quantizer.num_codebooks
+    if tokens.fingerprint != model.fingerprint or len(tokens.codes) != wanted:
+        raise AudioError(f"{job.target}: was made by another model or with other codebooks; --force overwrites it")
+    return not is_stale(job.target, job.source)

@@ -1,0 +1,88 @@
+"""`audiocodec export`: a model to give away, from a training run or another model file; as ONNX for programs without torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from audiocodec import model_file
+from audiocodec.cli.jobs import make_plan
+from audiocodec.cli.usage import UsageError
+from audiocodec.config.schema import Config
+from audiocodec.data.corpus import AUDIO_EXTENSIONS
+from audiocodec.errors import AudioError
+
+if TYPE_CHECKING:
+    from audiocodec.onnx.parts import OnnxModel
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("model", metavar="MODEL", help="experiment folder (its newest checkpoint), checkpoint or model")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-o", "--output", metavar="FILE", help="the model file, .safetensors")
+    where.add_argument("--onnx", metavar="DIR", help="a folder of ONNX files, for onnxruntime in any language")
+    parser.add_argument(
+        "--half", action="store_true", help="with -o: 16-bit weights, half the size, another fingerprint"
+    )
+    parser.add_argument(
+        "--int8",
+        metavar="AUDIO",
+        help="with --onnx: linear layers in 8 bits; how many tokens stay is measured on AUDIO (file, folder, wav.scp)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite FILE or DIR")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the averaged weights for inference; where the training data lay is not written down."""
+    for option, belongs, other in (("half", args.output, "-o FILE"), ("int8", args.onnx, "--onnx DIR")):
+        if getattr(args, option) and not belongs:
+            raise UsageError(f"--{option} goes with {other}")
+    target = args.output or args.onnx
+    if os.path.exists(target) and not args.force:
+        raise UsageError(f"{target} already exists; --force overwrites it")
+    described = model_file.describe(args.model)
+    config = model_file.config_of(described)
+    public = replace(config, data=replace(config.data, train="", valid=""))
+    (_write_model if args.output else _write_onnx)(args, public, described["notes"])
+    return 0
+
+
+def _write_model(args: argparse.Namespace, config: Config, notes: dict[str, Any]) -> None:
+    codec = model_file.load(args.model)
+    model_file.save(codec, config, args.output, half=args.half, notes=notes)
+    made = model_file.describe(args.output)
+    print(f"audiocodec: {args.output}: {made['bytes']:,} bytes, fingerprint {made['fingerprint']}", file=sys.stderr)
+
+
+def _write_onnx(args: argparse.Namespace, config: Config, notes: dict[str, Any]) -> None:
+    from audiocodec.onnx import folder, model
+
+    made = model.read(args.model, "int8" if args.int8 else "float32")
+    if args.int8 and not made.encoder.int8_layers + made.decoder.int8_layers:
+        raise UsageError(f"{args.model} has no linear layers, which is what --int8 computes in 8 bits; leave it out")
+    agreement = _agreement(args.model, made, args.int8) if args.int8 else None
+    folder.write(made, config, args.onnx, notes, agreement)
+    size = sum(entry.stat().st_size for entry in os.scandir(args.onnx))
+    said = f", {100 * agreement['equal']:.2f} % of {agreement['codes']:,} tokens as in float32" if agreement else ""
+    print(f"audiocodec: {args.onnx}: {size:,} bytes, fingerprint {made.fingerprint.hex()}{said}", file=sys.stderr)
+
+
+def _agreement(path: str, int8: OnnxModel, audio: str) -> dict[str, Any]:
+    """How many tokens of `audio` are those of float32: files, codes, and the share that is equal."""
+    from audiocodec.codec.files import encode_file
+    from audiocodec.onnx.codec import OnnxCodec
+    from audiocodec.onnx.model import read
+
+    coders = [OnnxCodec(read(path)), OnnxCodec(int8)]
+    files = codes = equal = 0
+    plan = make_plan([audio], None, path, AUDIO_EXTENSIONS, "")
+    if plan.failed or not plan.jobs:
+        raise AudioError("; ".join(reason for _, reason in plan.failed) or f"{audio}: names no audio")
+    for job in plan.jobs:
+        exact, rough = (encode_file(coder, job.source).codes for coder in coders)
+        files, codes, equal = files + 1, codes + exact.size, equal + int((exact == rough).sum())
+    return {"files": files, "codes": codes, "equal": equal / codes}

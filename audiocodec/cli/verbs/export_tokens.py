@@ -1,0 +1,119 @@
+"""`audiocodec export-tokens`: token files as numpy arrays, JSON lines or a Kaldi archive; needs no model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from typing import BinaryIO
+
+from audiocodec.cli import batch
+from audiocodec.cli.jobs import STREAM, Job, Plan, local_file, make_plan, refuse_overwritten_inputs
+from audiocodec.cli.usage import UsageError
+from audiocodec.codec.files import Progress
+from audiocodec.errors import TokenFileError
+from audiocodec.tokens.export import write_jsonl, write_kaldi_text, write_npy
+from audiocodec.tokens.streams import open_target
+from audiocodec.tokens.token_file import EXTENSION, TokenFile
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    inputs = "token file, folder of token files, list (.scp) of them, or - for stdin (npy only: it has no id)"
+    parser.add_argument("inputs", nargs="+", metavar="IN", help=inputs)
+    parser.add_argument(
+        "--format",
+        choices=("npy", "jsonl", "kaldi"),
+        required=True,
+        help="npy: one int32 array [codebooks, frames] a file; jsonl: one object a line; kaldi: a text archive of integers",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("-o", "--output", metavar="OUT", help="output file, - for stdout (jsonl and kaldi: the default)")
+    where.add_argument("-d", "--output-dir", metavar="DIR", help="npy: folder for outputs; the input's tree is kept")
+    parser.add_argument("--force", action="store_true", help="overwrite existing outputs")
+    parser.add_argument("--num-codebooks", type=batch.positive, metavar="N", help="export only the first N codebooks")
+    parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
+    parser.add_argument("--allow-pipes", action="store_true", help="run commands found in a list")
+    parser.set_defaults(json=False)  # which reports in JSON would be asked for with: stdout is for the tokens
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export all inputs; returns the exit status."""
+    return _arrays(args) if args.format == "npy" else _archive(args)
+
+
+def _arrays(args: argparse.Namespace) -> int:
+    plan = make_plan(args.inputs, args.output, args.output_dir, (EXTENSION,), ".npy", args.allow_pipes)
+    _check_targets([job.target for job in plan.jobs], args.force)
+    refuse_overwritten_inputs(plan.jobs)
+
+    def work(job: Job, progress: Progress) -> batch.Report:
+        started = time.perf_counter()
+        tokens = _read(job, args)
+        if job.target != STREAM:
+            batch.make_folder_of(job.target)
+        write_npy(tokens, job.target)
+        return _report(tokens, started)
+
+    return batch.run_plan(plan, args, work)
+
+
+def _archive(args: argparse.Namespace) -> int:
+    if args.output_dir is not None:
+        raise UsageError(f"--format {args.format} makes one file of all inputs: name it with -o")
+    if STREAM in args.inputs:
+        raise UsageError(f"stdin has no id, which every line of --format {args.format} begins with; name a file")
+    target = args.output or STREAM
+    plan = _with_ids(make_plan(args.inputs, None, os.curdir, (EXTENSION,), "", args.allow_pipes))
+    _check_targets([target], args.force)
+    refuse_overwritten_inputs([Job(job.source, target) for job in plan.jobs])
+    with open_target(target) as stream:
+        return _write_archive(plan, args, stream)
+
+
+def _write_archive(plan: Plan, args: argparse.Namespace, stream: BinaryIO) -> int:
+    write = write_jsonl if args.format == "jsonl" else write_kaldi_text
+    written = 0
+
+    def work(job: Job, progress: Progress) -> batch.Report:
+        nonlocal written
+        started = time.perf_counter()
+        tokens = _read(job, args)
+        written += write([(job.target, tokens)], stream)
+        return _report(tokens, started)
+
+    status = batch.run_plan(plan, args, work)
+    if not written:
+        raise TokenFileError("nothing to export: none of the inputs could be used")
+    return status
+
+
+def _with_ids(plan: Plan) -> Plan:
+    """The plan with ids for targets: an input's id is its name in a list, or the path that `encode` gave it in a folder."""
+    jobs: list[Job] = []
+    failed = list(plan.failed)
+    for job in plan.jobs:
+        name = os.path.relpath(job.target)
+        if name.split() == [name] and name.isprintable():
+            jobs.append(Job(job.source, name))
+        else:
+            failed.append((job.source, f"its id {name!r} is not one printable word, as a line of the archive needs it"))
+    return Plan(jobs, failed)
+
+
+def _read(job: Job, args: argparse.Namespace) -> TokenFile:
+    with local_file(job.source, args.allow_pipes) as path:
+        tokens = TokenFile.read(path)
+    return tokens if args.num_codebooks is None else tokens.truncate(args.num_codebooks)
+
+
+def _report(tokens: TokenFile, started: float) -> batch.Report:
+    described = tokens.describe()
+    report = {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload", "kbps_file")}
+    return {**report, "wall_seconds": time.perf_counter() - started}
+
+
+def _check_targets(targets: list[str], force: bool) -> None:
+    there = [target for target in targets if target != STREAM and os.path.isfile(target)]
+    if there and not force:
+        raise UsageError(f"{there[0]} already exists; --force overwrites it")

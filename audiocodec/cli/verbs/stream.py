@@ -1,0 +1,191 @@
+"""`audiocodec stream`: PCM on stdin, codes or PCM on stdout, while it comes in."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from audiocodec.cli import batch
+from audiocodec.cli.usage import UsageError
+from audiocodec.errors import AudioError, TokenFileError
+
+if TYPE_CHECKING:
+    from audiocodec.codec.torch import Codec
+
+FORMATS = {"s16le": ("<i2", 2**15), "f32le": ("<f4", 1)}  # type, full scale
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "-m", "--model", help="shipped model, .safetensors file or experiment folder (default: shipped)"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--encode", action="store_true", help="PCM to codes: a line of text per frame, first stage first")
+    what.add_argument("--decode", action="store_true", help="such lines to PCM")
+    what.add_argument("--through", action="store_true", help="PCM to codes to PCM")
+    what.add_argument(
+        "--loopback", action="store_true", help="PCM through the codec as a sound card would; prints latency, underruns"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="s16le", help="of mono PCM (default: %(default)s)")
+    parser.add_argument("--chunk", type=batch.positive, metavar="N", help="samples read at once (default: one frame)")
+    parser.add_argument("--buffer", type=float, default=0.0, metavar="MS", help="loopback: played so much later")
+    parser.add_argument("--num-codebooks", type=batch.positive, metavar="N", help="use only the first N codebooks")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--threads", type=batch.positive, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stream until stdin ends."""
+    if not (args.encode or args.loopback) and sys.stdout.isatty():
+        raise UsageError("will not write PCM to a terminal; redirect stdout")
+    if not 0 <= args.buffer < 60_000:
+        raise UsageError(f"--buffer {args.buffer:g}: need 0 to 60000 ms")
+    codec = batch.Model(args).codec
+    if not args.quiet:
+        print(f"audiocodec: {latency_text(codec)}; mono {args.format} at {codec.sample_rate} Hz", file=sys.stderr)
+    chunk = args.chunk or codec.hop_length
+    if args.decode:
+        _decode(codec, args.format)
+    elif args.encode:
+        _encode(codec, pcm_blocks(args.format, chunk), args.num_codebooks)
+    else:
+        rounds = through(codec, pcm_blocks(args.format, chunk), args.num_codebooks)
+        if args.loopback:
+            print(json.dumps(loopback_report(list(rounds), codec, chunk, args.buffer / 1000)))
+        else:
+            for wav, _, _ in rounds:
+                _write(to_pcm(wav, args.format))
+    return 0
+
+
+def latency_text(codec: Codec) -> str:
+    """The algorithmic latency in words."""
+    rate = codec.sample_rate / 1000
+    return (
+        f"algorithmic latency {codec.latency_samples / rate:.1f} ms "
+        f"(codes {codec.encoder_latency_samples / rate:.1f}, sound {codec.decoder_latency_samples / rate:.1f})"
+    )
+
+
+def pcm_blocks(kind: str, samples: int) -> Iterator[np.ndarray]:
+    """Blocks `[n]` of float32 from stdin, as they come, of at most so many samples.
+
+    Raises:
+        AudioError: the stream ends within a sample.
+    """
+    name, scale = FORMATS[kind]
+    size, rest = np.dtype(name).itemsize, b""
+    while data := sys.stdin.buffer.read(samples * size - len(rest)):
+        data = rest + data
+        whole = len(data) - len(data) % size
+        rest = data[whole:]
+        yield np.frombuffer(data[:whole], name).astype(np.float32) / np.float32(scale)
+    if rest:
+        raise AudioError(f"<stdin>: ends within a sample: {len(rest)} bytes of {size}")
+
+
+def to_pcm(wav: np.ndarray, kind: str) -> bytes:
+    """Bytes of float `wav [n]`; 16 bits are rounded and clipped."""
+    name, scale = FORMATS[kind]
+    if kind == "f32le":
+        return wav.astype(name).tobytes()
+    return np.clip(np.rint(wav * np.float32(scale)), -scale, scale - 1).astype(name).tobytes()
+
+
+def through(
+    codec: Codec, blocks: Iterator[np.ndarray], num_codebooks: int | None
+) -> Iterator[tuple[np.ndarray, int, float]]:
+    """Code and decode blocks `[n]`; yields, for each, sound `[m]`, samples n, seconds of work. As many as went in come out."""
+    left = 0
+    with codec.stream_encoder(num_codebooks) as encoder, codec.stream_decoder() as decoder:
+        for block in blocks:
+            started = time.perf_counter()
+            wav = decoder.push(encoder.push(block))
+            left += len(block) - len(wav)
+            yield wav, len(block), time.perf_counter() - started
+        started = time.perf_counter()
+        wav = np.concatenate([decoder.push(encoder.finish()), decoder.finish()])[:left]
+        yield wav, 0, time.perf_counter() - started
+
+
+def loopback_report(
+    rounds: list[tuple[np.ndarray, int, float]], codec: Codec, chunk: int, buffer: float
+) -> dict[str, Any]:
+    """Latency and underruns if the blocks had come from a sound card: its clock is counted, the work is measured.
+
+    A block can be worked on when its last sample is there and the block before is done. Sound is played with the delay of
+    the algorithm, of waiting for a block, and of `buffer` seconds; a sample that is not there in time is an underrun.
+
+    Args:
+        rounds: of `through`: sound, samples in, seconds of work.
+        codec: whose sample rate and latency count.
+        chunk: samples of a block.
+        buffer: seconds that playing is put off for the work.
+    """
+    rate = codec.sample_rate
+    delay = (codec.latency_samples + chunk - 1) / rate + buffer
+    taken = given = late = 0
+    free = worst = 0.0
+    for wav, samples, seconds in rounds:
+        taken += samples
+        free = max(free, taken / rate) + seconds
+        if len(wav) and samples:  # what comes out at the end was waiting for nothing but the end
+            waited = free - given / rate
+            worst = max(worst, waited)
+            late += waited > delay
+        given += len(wav)
+    work = np.array([seconds for _, samples, seconds in rounds if samples]) * 1000
+    return {
+        "algorithmic_latency_ms": 1000 * codec.latency_samples / rate,
+        "chunk_ms": 1000 * chunk / rate,
+        "allowed_latency_ms": 1000 * delay,
+        "worst_latency_ms": 1000 * worst,
+        "underruns": late,
+        "chunks": len(work),
+        "work_ms_mean": float(work.mean()) if len(work) else 0.0,
+        "work_ms_p99": float(np.percentile(work, 99)) if len(work) else 0.0,
+        "real_time_factor": float(work.sum()) / 1000 * rate / taken if taken else 0.0,
+        "near_ties": codec.near_ties.settled,
+        "frames": codec.near_ties.frames,
+    }
+
+
+def _encode(codec: Codec, blocks: Iterator[np.ndarray], num_codebooks: int | None) -> None:
+    with codec.stream_encoder(num_codebooks) as stream:
+        for block in blocks:
+            _write_lines(stream.push(block))
+        _write_lines(stream.finish())
+
+
+def _decode(codec: Codec, kind: str) -> None:
+    width = None
+    with codec.stream_decoder() as stream:
+        for number, line in enumerate(sys.stdin, 1):
+            words = line.split()
+            if not words or not all(word.isascii() and word.isdecimal() for word in words):
+                raise TokenFileError(f"<stdin>:{number}: expected the codes of a frame, such as '5 7 9', got {line!r}")
+            if any(int(word) >= codec.codebook_sizes[0] for word in words):
+                raise TokenFileError(f"<stdin>:{number}: codes outside 0 to {codec.codebook_sizes[0] - 1}")
+            if len(words) != (width := width or len(words)):
+                raise TokenFileError(f"<stdin>:{number}: {len(words)} codes, but {width} in the lines before")
+            _write(to_pcm(stream.push(np.array([[int(word)] for word in words])), kind))
+        _write(to_pcm(stream.finish(), kind))
+
+
+def _write_lines(codes: np.ndarray) -> None:
+    for frame in codes.T:
+        print(*frame)
+    sys.stdout.flush()
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

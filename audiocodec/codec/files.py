@@ -1,0 +1,164 @@
+"""Whole files through a codec, in memory that does not grow with their length (but for the codes themselves)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from audiocodec.audio import io
+from audiocodec.codec.interface import BlockCodec
+from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
+from audiocodec.tokens.token_file import TokenFile
+
+BLOCK_SECONDS = 5.0
+# How torch says it on CPU, CUDA, in cuDNN and cuBLAS, and where the C++ library says it; all are plain RuntimeErrors.
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc")
+
+Progress = Callable[[float, float], None]  # called with seconds of audio done, of how many
+
+
+def encode_file(
+    codec: BlockCodec,
+    path: str | os.PathLike[str],
+    num_codebooks: int | None = None,
+    normalize: bool = True,
+    progress: Progress | None = None,
+    chunk_seconds: float | None = None,
+) -> TokenFile:
+    """Encode an audio file of any rate and channel count; it is downmixed and resampled to the codec's rate.
+
+    Args:
+        num_codebooks: use only the first so many; None: all.
+        normalize: bring the file to the level the codec expects; the factor is kept in the token file.
+        progress: called with seconds of audio done, of how many.
+        chunk_seconds: of audio coded at once, see `Codec.encode_blocks`.
+
+    Returns:
+        Codes [K, ceil(S / hop_length)] with all that decoding needs, S = samples at the codec's rate.
+
+    Raises:
+        AudioError: naming the file and the cause; also when memory runs out.
+    """
+    header = io.info(path)
+    with _enough_memory(path, header.num_samples / header.sample_rate):
+        stats = io.level(path, codec.sample_rate)
+        gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
+        blocks = io.read_blocks(path, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
+        scaled = (block * np.float32(gain) for block in blocks)
+        num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
+        watched = _watched(scaled, num_samples, codec.sample_rate, progress)
+        codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds)), 1)
+    return TokenFile(
+        codes=codes,
+        codebook_sizes=codec.codebook_sizes[: len(codes)],
+        sample_rate=codec.sample_rate,
+        hop_length=codec.hop_length,
+        num_samples=num_samples,
+        original_sample_rate=header.sample_rate,
+        original_channels=header.channels,
+        original_num_samples=stats.num_samples,
+        gain=gain,
+        fingerprint=codec.fingerprint,
+    )
+
+
+def decode_file(
+    codec: BlockCodec,
+    tokens: TokenFile,
+    path: str | os.PathLike[str],
+    sample_rate: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Decode to a mono audio file of exactly the original length and level; the file appears only when complete.
+
+    Args:
+        path: the extension decides the format.
+        sample_rate: Hz of the file; None: the original's.
+        progress: called with seconds of audio done, of how many.
+
+    Returns:
+        How many samples passed full scale and were clipped.
+
+    Raises:
+        FingerprintMismatch: the tokens are of another codec.
+        AudioError: the file cannot be written, or memory runs out.
+        TokenFileError: the lengths in the token file contradict each other.
+    """
+    check_fingerprint(tokens, codec.fingerprint)
+    rate = tokens.original_sample_rate if sample_rate is None else sample_rate
+    if not io.MIN_RATE <= rate <= io.MAX_RATE:
+        raise AudioError(f"{path}: sample rate {rate} Hz is outside {io.MIN_RATE} to {io.MAX_RATE}")
+    length = decoded_length(tokens, rate)
+    blocks = codec.decode_blocks(tokens.codes, tokens.num_samples)
+    watched = _watched(blocks, tokens.num_samples, codec.sample_rate, progress)
+    scaled = (_divided(block, tokens.gain) for block in watched)
+    with _enough_memory(path, tokens.num_samples / tokens.sample_rate), io.Writer(path, rate) as writer:
+        for block in io.resample_blocks(scaled, codec.sample_rate, rate):
+            writer.write(block[: length - writer.num_samples])
+    return writer.clipped
+
+
+def decoded_length(tokens: TokenFile, sample_rate: int) -> int:
+    """Samples that decoding writes at `sample_rate`: the original's length, ceil(S * sample_rate / original rate).
+
+    Raises:
+        TokenFileError: the codes do not hold so many.
+    """
+    length = io.resampled_length(tokens.original_num_samples, tokens.original_sample_rate, sample_rate)
+    held = io.resampled_length(tokens.num_samples, tokens.sample_rate, sample_rate)
+    if length > held:
+        raise TokenFileError(
+            f"claims {tokens.original_num_samples} samples at {tokens.original_sample_rate} Hz, "
+            f"but its codes hold {tokens.num_samples} at {tokens.sample_rate} Hz"
+        )
+    return length
+
+
+def check_fingerprint(tokens: TokenFile, fingerprint: bytes) -> None:
+    """Refuse tokens that another codec made.
+
+    Raises:
+        FingerprintMismatch: naming both fingerprints.
+    """
+    if tokens.fingerprint != fingerprint:
+        raise FingerprintMismatch(
+            f"was encoded by model {tokens.fingerprint.hex()}, this is model {fingerprint.hex()}; give the right one with -m"
+        )
+
+
+def is_stale(output: str | os.PathLike[str], source: str) -> bool:
+    """Whether an output is older than the file it was made from; a source that is no file tells nothing."""
+    return os.path.isfile(source) and os.stat(output).st_mtime_ns < os.stat(source).st_mtime_ns
+
+
+@contextlib.contextmanager
+def _enough_memory(path: str | os.PathLike[str], seconds: float) -> Iterator[None]:
+    """Turn numpy's and torch's errors of allocation into one about the file, so that a batch goes on after it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise
+        message = f"{path}: not enough memory for {seconds:.1f} seconds of audio"
+    else:
+        return
+    raise AudioError(message)  # outside of `except`: a traceback kept would keep the tensors
+
+
+def _divided(block: np.ndarray, gain: float) -> np.ndarray:
+    with np.errstate(all="ignore"):  # an absurd gain gives infinities, which the writer refuses
+        return (block / np.float64(gain)).astype(np.float32)
+
+
+def _watched(
+    blocks: Iterable[np.ndarray], num_samples: int, sample_rate: int, progress: Progress | None
+) -> Iterator[np.ndarray]:
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block)
+        if progress is not None:
+            progress(done / sample_rate, num_samples / sample_rate)

@@ -1,0 +1,378 @@
+"""The codec on torch: waveform -> latents -> codes -> latents -> waveform.
+
+Chunks, and the checks of what comes in, are those of every runtime (`codec.interface`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiocodec.audio.resampling import resample
+from audiocodec.codec.exact import NearTies
+from audiocodec.codec.interface import (
+    BlockCodec,
+    CodeArray,
+    FloatArray,
+    check_audio_shape,
+    fingerprint_of,
+    float_samples,
+    whole_hertz,
+)
+from audiocodec.codec.streams import DecoderStream, EncoderStream
+from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
+from audiocodec.nn.istft_decoder import Backbone, ISTFTDecoder
+from audiocodec.nn.pitch import Pitch
+from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
+from audiocodec.nn.streaming import stream_of
+from audiocodec.nn.voiced_decoder import VoicedDecoder
+from audiocodec.quantization.base import QuantizerOutput
+from audiocodec.quantization.residual import ResidualQuantizer
+from audiocodec.quantization.scale import LatentScale
+
+Decoder = SEANetDecoder | ISTFTDecoder | VoicedDecoder
+
+
+class CodecOutput(NamedTuple):
+    """What a training step needs of a forward pass."""
+
+    estimate: Tensor  # [B, 1, S]
+    latents: Tensor  # [B, D, T] scaled, before quantization
+    quantizer: QuantizerOutput | None  # None while the autoencoder warms up
+    pitch: Pitch | None = None  # what a voiced decoder says
+
+
+class Codec(nn.Module, BlockCodec):
+    """Encoder, quantizer and decoder at one sample rate, mono."""
+
+    def __init__(
+        self,
+        encoder: SEANetEncoder,
+        scale: LatentScale,
+        quantizer: ResidualQuantizer,
+        decoder: Decoder,
+        *,
+        sample_rate: int,
+        hop_length: int,
+        level_db: float,
+    ) -> None:
+        """Put the parts together; `build.build_codec` makes them from a configuration.
+
+        Args:
+            encoder: `[B, 1, S] -> [B, D, T]`.
+            scale: fixes the scale of the latents.
+            quantizer: `[B, D, T] -> codes [B, K, T]`.
+            decoder: `[B, D, T] -> [B, 1, S]`.
+            sample_rate: Hz.
+            hop_length: samples per frame.
+            level_db: RMS in dB full scale that the codec was trained at.
+        """
+        super().__init__()
+        self.encoder, self.scale, self.quantizer, self.decoder = encoder, scale, quantizer, decoder
+        self.sample_rate, self.hop_length, self.level_db = sample_rate, hop_length, level_db
+        self._fingerprint: bytes | None = None
+        self.near_ties = NearTies(encoder, scale, quantizer, self.encoder_halo, hop_length)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Entries of each codebook."""
+        return (self.quantizer.codebook_size,) * self.quantizer.num_codebooks
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.scale.mean.device
+
+    @property
+    def fingerprint(self) -> bytes:
+        """8 bytes of a SHA-256 over all weights and what frames their use; computed once, on frozen weights."""
+        if self._fingerprint is None:
+            weights = (
+                (name, tensor.detach().float().cpu().numpy()) for name, tensor in sorted(self.state_dict().items())
+            )
+            self._fingerprint = fingerprint_of(self.sample_rate, self.hop_length, self.codebook_sizes, weights)
+        return self._fingerprint
+
+    def freeze(self) -> Codec:
+        """Fold weight normalisation, switch to inference and drop gradients; returns itself."""
+        fold_weight_norm(self)
+        self.requires_grad_(False)
+        return self.eval()
+
+    def forward(
+        self, wav: Tensor, quantize: bool = True, num_codebooks: int | None = None, pitch: Pitch | None = None
+    ) -> CodecOutput:
+        """Reconstruct `wav [B, 1, S]`.
+
+        Args:
+            wav: `[B, 1, S]` at the codec's sample rate.
+            quantize: False passes the latents on as they are (autoencoder warm-up).
+            num_codebooks: use only the first so many codebooks.
+            pitch: that of `wav`, to drive the source of a voiced decoder; None: the pitch that it finds in the latents.
+
+        Returns:
+            `CodecOutput` whose estimate has S samples.
+        """
+        latents = self.scale(self.encoder(self._pad(wav)), settled=quantize)
+        quantized = self.quantizer(latents, num_codebooks) if quantize else None
+        entering, said = latents if quantized is None else quantized.quantized, None
+        if isinstance(self.decoder, VoicedDecoder):
+            estimate, said = self.decoder.voice(entering, pitch)
+        else:
+            estimate = self.decoder(entering)
+        return CodecOutput(estimate[..., : wav.shape[-1]], latents, quantized, said)
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        wav: Tensor | FloatArray,
+        sample_rate: int | None = None,
+        num_codebooks: int | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Encode audio to codes.
+
+        Args:
+            wav: float samples in [-1, 1], `[B, 1, S]`, `[1, S]` or `[S]`, mono.
+            sample_rate: whole Hz of `wav`; resampled when it is not the codec's. None: the codec's.
+            num_codebooks: use only the first so many codebooks.
+            lengths: samples of each item, 1 to S, of a batch whose items differ; needs audio at the codec's rate.
+
+        Returns:
+            int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate. With `lengths`
+            item i has its own `ceil(lengths[i] / hop_length)` frames, whatever lies beyond; the others are 0.
+
+        Raises:
+            AudioError: an empty or multi-channel waveform, samples that are integers or not finite, a sample rate that
+                cannot be, or lengths that are not those of the items.
+        """
+        batch = self._as_batch(wav, sample_rate)
+        self._check_codebooks(num_codebooks)
+        if lengths is not None:
+            batch = self._without_rest(batch, lengths)
+        padded = self._pad(batch)
+        total = padded.shape[-1] // self.hop_length
+        ends = torch.full((len(padded),), total) if lengths is None else self._frames_of(lengths)
+        parts = []
+        for first, last, low, high in self._chunks(total, self.encoder_halo):
+            piece = padded[..., low * self.hop_length : high * self.hop_length]
+            inside = (ends - low).clamp(0, high - low)
+            parts.append(self._codes(piece, slice(first - low, last - low), inside, num_codebooks))
+        codes = torch.cat(parts, -1)
+        return codes * (torch.arange(total) < ends[:, None])[:, None].to(codes.device)
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor | npt.NDArray[np.integer], num_samples: int | None = None) -> Tensor:
+        """Decode codes to audio.
+
+        Args:
+            codes: integers `[B, K, T]` or `[K, T]`; K may be fewer than the codec has.
+            num_samples: cut the result to so many samples, at most `T * hop_length`.
+
+        Returns:
+            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`.
+
+        Raises:
+            TokenFileError: codes of the wrong shape or outside their codebook, or fewer samples in them.
+        """
+        batch = self._check_codes(codes)
+        self._check_num_samples(num_samples, batch.shape[-1])
+        if self._sings:
+            items = [torch.cat(list(self._sung(item[None])), -1) for item in batch]
+            return torch.cat(items)[..., :num_samples]
+        parts = []
+        for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
+            wav = self.decoder(self.quantizer.decode(batch[..., low:high]))
+            parts.append(wav[..., (first - low) * self.hop_length : (last - low) * self.hop_length])
+        return torch.cat(parts, -1)[..., :num_samples]
+
+    @property
+    def encoder_halo(self) -> tuple[int, int]:
+        """Frames of context (before, after) that a frame's codes depend on."""
+        left, right = downsampling_context(self.encoder.modules())
+        return -(-left // self.hop_length), -(-right // self.hop_length)
+
+    @property
+    def decoder_halo(self) -> tuple[int, int]:
+        """Frames of context (before, after) that a frame's samples depend on."""
+        left, right = self._decoder_reach
+        return -(-left // self.hop_length), -(-right // self.hop_length)
+
+    @property
+    def latency_samples(self) -> int:
+        """Algorithmic latency: samples, from an instant on, that must be known before it can be put out."""
+        return self.encoder_latency_samples + self.decoder_latency_samples
+
+    @property
+    def encoder_latency_samples(self) -> int:
+        """Samples, from a frame's first on, that must be known before its codes are."""
+        return self.hop_length + downsampling_context(self.encoder.modules())[1]
+
+    @property
+    def decoder_latency_samples(self) -> int:
+        """Samples after an instant whose frames must be known before it can be put out."""
+        return self._decoder_reach[1]
+
+    def stream_encoder(self, num_codebooks: int | None = None) -> EncoderStream:
+        """A context that takes samples of one signal, in pieces of any size, and gives codes as soon as they are sure.
+
+        Args:
+            num_codebooks: use only the first so many codebooks.
+
+        Raises:
+            AudioError: codebooks that are not there.
+        """
+        self._check_codebooks(num_codebooks)
+        return EncoderStream(
+            stream_of(self.encoder),
+            self.scale.running,
+            lambda latents, wav, first, frames: self._quantized(latents, wav, first, frames, num_codebooks),
+            lambda samples: self._finite(_float_samples(samples).reshape(1, 1, -1)),
+            hop_length=self.hop_length,
+            halo=self.encoder_halo[0],
+            latency_samples=self.encoder_latency_samples,
+        )
+
+    def stream_decoder(self) -> DecoderStream:
+        """A context that takes codes of one signal, any number at a time, and gives samples as soon as they are sure."""
+        return DecoderStream(stream_of(self.decoder), self._latents_of, latency_samples=self.decoder_latency_samples)
+
+    @property
+    def _decoder_reach(self) -> tuple[int, int]:
+        """Samples before and after an output sample that decide which frames it depends on."""
+        left, right = upsampling_context(self.decoder.modules())
+        if isinstance(self.decoder, Backbone):  # its convolutions run at the frame rate; a sample sums its windows
+            window = self.decoder.head.sum
+            left = left * self.hop_length + window.n_fft - self.hop_length - window.trim_left
+            right = right * self.hop_length + window.trim_left
+        if self._sings:  # a window looks at its source, that at the pitch of the frames beside it
+            left += (-(-window.trim_left // self.hop_length) + 1) * self.hop_length
+            right += ((window.n_fft - window.trim_left - 1) // self.hop_length + 1) * self.hop_length
+        return left, right
+
+    @property
+    def _sings(self) -> bool:
+        """Whether the phase of a voice goes through the whole signal: then it is decoded as a stream."""
+        return isinstance(self.decoder, VoicedDecoder)
+
+    def _sung(self, codes: Tensor) -> Iterator[Tensor]:
+        """Waveform `[1, 1, n]` of `codes [1, K, T]` by a stream, a chunk at a time; the last piece holds what was held back."""
+        stream, frames = stream_of(self.decoder), codes.shape[-1]
+        for first, last, _, _ in self._chunks(frames, (0, 0)):
+            with torch.inference_mode():
+                wav = stream.step(self.quantizer.decode(codes[..., first:last]), last == frames)
+            yield wav
+
+    @property
+    def has_lstm(self) -> bool:
+        """Whether a recurrent layer makes the receptive field unbounded."""
+        return any(isinstance(layer, nn.LSTM) for layer in self.modules())
+
+    @contextmanager
+    def other_threads(self) -> Iterator[None]:
+        """For a while, another number of torch's CPU threads than now: one, or two where it is one."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(2 if before == 1 else 1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
+        with torch.inference_mode():
+            wav = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)[None, None]
+            first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
+            padded = self._pad(wav)
+            frames = torch.tensor([padded.shape[-1] // self.hop_length])
+            codes: CodeArray = self._codes(padded, slice(first, last), frames, num_codebooks)[0].int().cpu().numpy()
+        return codes
+
+    def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
+        with torch.inference_mode():
+            wav: FloatArray = self.decoder(self.quantizer.decode(self._check_codes(codes)))[0, 0].cpu().numpy()
+        return wav
+
+    def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
+        if not self._sings:
+            yield from super()._decode_pieces(codes)
+            return
+        for wav in self._sung(self._check_codes(codes)):
+            yield wav[0, 0].cpu().numpy()
+
+    def _codes(self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None) -> Tensor:
+        """Codes `[B, K, t]` of the frames `kept` of `padded [B, 1, S]`, whose items end after `frames [B]` frames."""
+        ragged = bool((frames * self.hop_length != padded.shape[-1]).any())
+        raw = self.encoder(padded, frames.to(self.device)) if ragged else self.encoder(padded)
+        latents = self.scale.running(raw)[..., kept]
+        return self._quantized(latents, padded, kept.start, frames.tolist(), num_codebooks)
+
+    def _quantized(
+        self, latents: Tensor, wav: Tensor, first: int, frames: list[int] | None, num_codebooks: int | None
+    ) -> Tensor:
+        if self.has_lstm:  # each frame depends on all before it: none can be looked at again by itself
+            return self.quantizer.encode(latents, num_codebooks)
+        return self.near_ties.encode(latents, wav, first, frames, num_codebooks)
+
+    def _latents_of(self, codes: npt.NDArray[np.integer]) -> Tensor:
+        if codes.ndim == 2 and codes.shape[1] == 0:
+            return self.scale.mean.new_zeros(1, self.quantizer.codebook_dim, 0)
+        if codes.ndim != 2:
+            raise TokenFileError(f"need codes of shape [K, T], got {list(codes.shape)}")
+        return self.quantizer.decode(self._check_codes(codes))
+
+    def _without_rest(self, batch: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The batch with zeros after the end of each item."""
+        if len(lengths) != len(batch) or not all(1 <= n <= batch.shape[-1] for n in lengths):
+            raise AudioError(f"need {len(batch)} lengths of 1 to {batch.shape[-1]} samples, got {list(lengths)}")
+        ends = torch.tensor(list(lengths), device=batch.device)
+        return batch.where((torch.arange(batch.shape[-1], device=batch.device) < ends[:, None])[:, None], 0)
+
+    def _frames_of(self, lengths: Sequence[int]) -> Tensor:
+        return torch.tensor([-(-n // self.hop_length) for n in lengths])
+
+    def _finite(self, wav: Tensor) -> Tensor:
+        if not torch.isfinite(wav).all():
+            raise AudioError("audio holds NaN or infinite samples")
+        return wav.to(self.device)
+
+    def _pad(self, wav: Tensor) -> Tensor:
+        return F.pad(wav, (0, -wav.shape[-1] % self.hop_length))
+
+    def _as_batch(self, wav: Tensor | FloatArray, sample_rate: int | None) -> Tensor:
+        tensor = _float_samples(wav)
+        while tensor.dim() < 3:
+            tensor = tensor.unsqueeze(0)
+        check_audio_shape(tensor.shape)
+        self._finite(tensor)
+        rate = self.sample_rate if sample_rate is None else whole_hertz(sample_rate)
+        if rate != self.sample_rate:
+            items = [resample(item.cpu().numpy(), rate, self.sample_rate) for item in tensor]
+            tensor = torch.from_numpy(np.stack(items))
+        return tensor.to(self.device)
+
+    def _check_codes(self, codes: Tensor | npt.NDArray[np.integer]) -> Tensor:
+        if not isinstance(codes, Tensor):  # copied: torch warns of read-only arrays
+            codes = torch.from_numpy(np.array(codes, np.int64 if np.asarray(codes).dtype.kind in "iu" else None))
+        if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+            raise TokenFileError(f"need integer codes, got {codes.dtype}")
+        self._check_code_shape(codes.shape)
+        batch = codes.unsqueeze(0) if codes.dim() == 2 else codes
+        self._check_code_range(int(batch.min()), int(batch.max()))
+        return batch.to(self.device, torch.int64)
+
+
+def _float_samples(wav: Tensor | FloatArray) -> Tensor:
+    """float32; integers are refused, because nothing says what their full scale is."""
+    if not isinstance(wav, Tensor):
+        return torch.from_numpy(float_samples(wav))  # a copy: torch warns of read-only arrays
+    if not wav.is_floating_point():
+        raise AudioError(f"need float samples in [-1, 1], got {wav.dtype}; divide 16-bit integers by 32768")
+    return wav.float()

@@ -1,0 +1,216 @@
+"""Starting a run with the weights of another: what has the same name and shape is taken, what overlaps is cut out.
+
+The source is a model (see `model_file.resolve`): any shipped one, a file, or an experiment, whose newest checkpoint and
+lean state also hold its discriminators. Both are read whole and checked, with weight normalisation folded. Optimizers, step count and
+the average's history start anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from audiocodec import model_file
+from audiocodec.build import build_discriminators
+from audiocodec.config.load import config_from_text
+from audiocodec.config.schema import Config
+from audiocodec.errors import CheckpointError
+from audiocodec.nn.conv import fold_weight_norm
+from audiocodec.nn.discriminator import gains
+from audiocodec.training.checkpoints.lean import discriminators_beside
+from audiocodec.training.losses import DiscriminatorBundle
+from audiocodec.training.setup import Parts
+
+log = logging.getLogger("audiocodec.train")
+SHOWN = 8  # names in a line of the report
+# What a code means hangs on these, with the weights: the latents that come in, the rows, and what becomes of them.
+_OF_ROWS = "kind", "codebook_size", "codebook_dim", "distribution", "bias", "map", "zero_code", "first_stage", "low_dim"
+_OF_CODES = ("model.encoder", "model.latent_scale", *(f"quantizer.{key}" for key in _OF_ROWS))
+
+
+@dataclass
+class Taken:
+    """What became of the tensors of one module, by name.
+
+    Attributes:
+        loaded: same name and shape.
+        resized: same name and number of dimensions; the common part was copied, the rest is fresh.
+        fresh: the run's own start.
+        unused: only the source has them.
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The report: a line for each kind that there is."""
+        kinds = ((kind, getattr(self, kind)) for kind in ("loaded", "resized", "fresh", "unused"))
+        return [f"{kind} {len(names)}: {_some(names, kind)}" for kind, names in kinds if names]
+
+
+def begin_with(parts: Parts, config: Config, source: str) -> tuple[str, bool]:
+    """Take over the weights of a model and, where they come with it, discriminators; says which in the log.
+
+    Args:
+        parts: of the run.
+        config: of the run.
+        source: what `model_file.resolve` takes.
+
+    Returns:
+        Name and fingerprint of the model; whether the quantizer goes on.
+
+    Raises:
+        CheckpointError: as of `take_codec` and `take_discriminators`.
+    """
+    path = Path(parts.gather(str(model_file.resolve(source)))[0])  # an experiment that runs may move on
+    taken, goes_on = take_codec(parts.raw_codec, config, path)
+    parts.ema.average.load_state_dict(parts.raw_codec.state_dict())
+    log.info("begins with the weights of %s", path)
+    reports = {"codec": taken.lines()}
+    if parts.discriminators is not None:
+        judges = take_discriminators(parts.raw_discriminators, path)
+        reports["discriminators"] = judges.lines() if judges else ["fresh: none with an input gain come with the model"]
+    for name, lines in reports.items():
+        for line in lines:
+            log.info("%s: %s", name, line)
+    log.info("quantizer: %s", "goes on as it is" if goes_on else "is started anew")
+    described = model_file.describe(path)
+    return f"{model_file.config_of(described).name}, {described['fingerprint']}", goes_on
+
+
+def take_codec(codec: nn.Module, config: Config, model: Path) -> tuple[Taken, bool]:
+    """Give `codec` the weights of a model: of its quantizer all or, where its codes would mean something else, none.
+
+    Args:
+        codec: of the run, as built.
+        config: of the run.
+        model: the file.
+
+    Returns:
+        The report; whether the quantizer goes on: it need not be started.
+
+    Raises:
+        CheckpointError: unreadable, damaged, or no weight of encoder or decoder fits.
+    """
+    described = model_file.describe(model)
+    goes_on = _goes_on(config, _config_of(model, described), described["notes"])
+    left_out = (() if goes_on else ("quantizer.",)) + (() if config.model.latent_scale else ("scale.",))
+    tensors = model_file.load(model).state_dict()
+    taken = take(codec, {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)})
+    fits = [name for name in taken.loaded if name.startswith(("encoder.", "decoder.")) and tensors[name].dim() > 1]
+    if not fits:  # biases fit by chance
+        raise CheckpointError(f"{model}: none of its weights fit: no matrix of encoder or decoder has the same shape")
+    return taken, goes_on
+
+
+def take_discriminators(discriminators: nn.Module, model: Path) -> Taken | None:
+    """The same for discriminators, which keep their own gain; None where there are none beside the model, or such of a
+    version without gain, which have not learned to hear (`nn.discriminator`).
+
+    Raises:
+        CheckpointError: unreadable, not those of the model's configuration, or of another lean state.
+    """
+    path = discriminators_beside(model)
+    if path is None:
+        return None
+    source = DiscriminatorBundle(build_discriminators(_config_of(model, model_file.describe(model))))
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
+    if not gains(state):
+        return None
+    model_file.load_state(source, state, str(path))
+    fold_weight_norm(source)
+    return take(discriminators, source.state_dict() | gains(discriminators.state_dict()))
+
+
+def take(module: nn.Module, tensors: Mapping[str, Tensor]) -> Taken:
+    """Copy what fits of `tensors`, with weight normalisation folded, into `module`, where it need not be."""
+    own, taken = _slots(module), Taken()
+    for name, slot in own.items():
+        found = tensors.get(name)
+        if found is None or found.dim() != slot.tensor.dim():
+            taken.fresh.append(name)
+        elif found.shape == slot.tensor.shape:
+            slot.set(found)
+            taken.loaded.append(name)
+        else:
+            common = tuple(slice(min(a, b)) for a, b in zip(found.shape, slot.tensor.shape))
+            mixed = slot.tensor.detach().clone()
+            mixed[common] = found[common].to(mixed)
+            slot.set(mixed)
+            taken.resized.append(name)
+    taken.unused += sorted(tensors.keys() - own.keys())
+    return taken
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A tensor of a module under the name that it has in a model file."""
+
+    module: nn.Module
+    name: str
+
+    @property
+    def tensor(self) -> Tensor:
+        tensor: Tensor = getattr(self.module, self.name)
+        return tensor
+
+    @torch.no_grad()
+    def set(self, value: Tensor) -> None:
+        if not is_parametrized(self.module, self.name):
+            self.tensor.copy_(value)
+            return
+        normalised: Any = self.module.get_submodule(f"parametrizations.{self.name}")
+        parts = normalised[0].right_inverse(value.to(self.tensor))  # length and direction
+        for original, part in zip((normalised.original0, normalised.original1), parts):
+            original.copy_(
+                part
+            )  # in place: a tensor put in its stead is none that several processes exchange gradients of
+
+
+def _slots(module: nn.Module) -> dict[str, _Slot]:
+    """Every tensor of `module`, with normalised weights as one."""
+    slots: dict[str, _Slot] = {}
+    for prefix, part in module.named_modules():
+        if ".parametrizations" in f".{prefix}":
+            continue
+        names = [name for name in part.state_dict() if "." not in name]
+        names += list(getattr(part, "parametrizations", ()))
+        slots |= {f"{prefix}.{name}" if prefix else name: _Slot(part, name) for name in names}
+    return slots
+
+
+def _goes_on(ours: Config, theirs: Config, notes: Mapping[str, Any]) -> bool:
+    """Whether the source's quantizer was at work, and its codes mean the same here; further stages are left out.
+
+    Models that do not say were made to be used, if they were not saved in the autoencoder's warm-up.
+    """
+    step = notes.get("step", theirs.train.warmup_autoencoder_steps + 1)
+    at_work = notes.get("quantizer_started", step > theirs.train.warmup_autoencoder_steps)
+    same = all(attrgetter(key)(ours) == attrgetter(key)(theirs) for key in _OF_CODES)
+    return bool(at_work) and same and ours.quantizer.num_codebooks <= theirs.quantizer.num_codebooks
+
+
+def _config_of(model: Path, described: Mapping[str, Any]) -> Config:
+    return config_from_text(described["config"], f"{model} (header)")
+
+
+def _some(names: list[str], kind: str) -> str:
+    """Parts for what was loaded, of which there are many; else the first names."""
+    if kind == "loaded":
+        return ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
