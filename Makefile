@@ -62,7 +62,7 @@ test: lint
 
 # REHEARSAL_ARGS='--corpus DIR --python PROGRAM': audio of a corpus, another Python in place of the machine's.
 lease-rehearsal: $(VENV)/.ready
-	$(BIN)/python tests/e2e/lease_rehearsal.py $(REHEARSAL_ARGS)
+	cd tests && $(abspath $(BIN))/python -m support.lease_rehearsal $(REHEARSAL_ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

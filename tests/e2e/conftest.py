@@ -38,7 +38,7 @@ def fresh_process(one_thread: None) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder to train on."""
-    from training_run import make_data
+    from support.training_run import make_data
 
     return make_data(tmp_path_factory.mktemp("corpus"))
 
@@ -46,7 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def command(tmp_path: Path, data: Path) -> list[str]:
     """`train ...` on the tiny configuration, into `tmp_path / "exp"`."""
-    from training_run import CONFIG
+    from support.training_run import CONFIG
 
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     words = ["train", "--config", str(tmp_path / "tiny.yaml"), "--exp", str(tmp_path / "exp"), "--device", "cpu"]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from workspace import CHECKOUT, benchmark_table, run
+from support.workspace import CHECKOUT, benchmark_table, run
 
 
 def test_inference(tiny_model_path: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from workspace import CHECKOUT, copy_of, fingerprint, run
+from support.workspace import CHECKOUT, copy_of, fingerprint, run
 
 RECIPE = CHECKOUT / "egs" / "collapse" / "codec"
 

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from workspace import copy_of, run
+from support.workspace import copy_of, run
 
 from audiocodec.audio import io
 

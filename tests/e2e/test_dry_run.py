@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workspace import CHECKOUT
+from support.workspace import CHECKOUT
 
 from audiocodec.cli.main import main
 

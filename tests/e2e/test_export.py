@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_run import config, trainer
+from support.training_run import config, trainer
 
 from audiocodec.cli.main import main
 from audiocodec.model_file import describe, load

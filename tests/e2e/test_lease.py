@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lease_machine import LimitError, Result
-from lease_rehearsal import AUDIO, RECIPE, Planned, Rehearsal
 from safetensors.numpy import load_file, save_file
-from workspace import CHECKOUT, run
+from support.lease_machine import LimitError, Result
+from support.lease_rehearsal import AUDIO, RECIPE, Planned, Rehearsal
+from support.workspace import CHECKOUT, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # of a machine on which much else runs
 

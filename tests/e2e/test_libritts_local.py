@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import soundfile
-from workspace import CHECKOUT, copy_of, fingerprint, run
+from support.workspace import CHECKOUT, copy_of, fingerprint, run
 
 FETCH = CHECKOUT / "recipes" / "utils" / "fetch.py"
 UNPACK = CHECKOUT / "recipes" / "utils" / "unpack.py"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from light import make_light_environment
-from workspace import CHECKOUT, run
+from support.light import make_light_environment
+from support.workspace import CHECKOUT, run
 
 from audiocodec import model_file
 from audiocodec.build import build_codec

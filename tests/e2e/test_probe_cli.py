@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workspace import write_noise
+from support.workspace import write_noise
 
 from audiocodec.cli.main import main
 

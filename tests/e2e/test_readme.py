@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from workspace import CHECKOUT, copy_of, run
+from support.workspace import CHECKOUT, copy_of, run
 
 README = CHECKOUT / "README.md"
 

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from workspace import CHECKOUT, copy_of, fingerprint, run
+from support.workspace import CHECKOUT, copy_of, fingerprint, run
 
 from audiocodec.config.load import load_config
 from audiocodec.evaluation.rows import Row

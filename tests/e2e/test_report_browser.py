@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Browser, missing_programs, wait_until
 from PIL import Image  # matplotlib brings it
-from report_page import (
+from scipy.stats import binomtest
+from support.browser import Browser, missing_programs, wait_until
+from support.report_page import (
     CLIPS,
     HEARD,
     PLAYER,
@@ -30,7 +31,6 @@ from report_page import (
     texts,
     write,
 )
-from scipy.stats import binomtest
 
 pytestmark = pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from safetensors.numpy import load_file
-from workspace import CHECKOUT, copy_of, fingerprint, run
+from support.workspace import CHECKOUT, copy_of, fingerprint, run
 
 AUDIO = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
 CLIPS = sorted(path.relative_to(AUDIO) for path in AUDIO.rglob("*.flac"))

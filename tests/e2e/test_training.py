@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.training_run import config, on_two_processes, stopping_at, tensors, trainer
+from support.workspace import fingerprint
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_run import config, on_two_processes, stopping_at, tensors, trainer
-from workspace import fingerprint
 
 from audiocodec.cli.main import main
 from audiocodec.model_file import load

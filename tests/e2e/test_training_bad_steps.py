@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.training_run import config, stopping_at, trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
-from training_run import config, stopping_at, trainer
 
 from audiocodec.cli.main import main
 from audiocodec.errors import TrainingError

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from training_run import tensors
+from support.training_run import tensors
 
 from audiocodec.cli.main import main
 from audiocodec.model_file import config_of, describe

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workspace import CHECKOUT
+from support.workspace import CHECKOUT
 
 from audiocodec.cli.main import main
 from audiocodec.model_file import load

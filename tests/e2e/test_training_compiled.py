@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.training_run import config, stopping_at, tensors, trainer
 from torch import nn
 from torch._dynamo.utils import counters
-from training_run import config, stopping_at, tensors, trainer
 
 from audiocodec.build import build_codec
 from audiocodec.errors import TrainingError

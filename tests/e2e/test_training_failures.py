@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
+from support.training_run import config, trainer
 from torch import Tensor
-from training_run import config, trainer
 
 from audiocodec.cli.main import main
 from audiocodec.errors import CheckpointError, TrainingError

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.training_run import config, stopping_at, tensors, trainer
 from torch import Tensor
-from training_run import config, stopping_at, tensors, trainer
 
 from audiocodec.cli.main import main
 from audiocodec.model_file import load, resolve

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_run import config, tensors, trainer
+from support.training_run import config, tensors, trainer
 
 from audiocodec.cli.main import main
 from audiocodec.model_file import describe, load

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from training_run import config
-from workspace import benchmark_table
+from support.training_run import config
+from support.workspace import benchmark_table
 
 from audiocodec.training.monitor.dry_run import describe
 

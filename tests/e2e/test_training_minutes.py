@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.training_run import CONFIG, config, stopping_at, trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_run import CONFIG, config, stopping_at, trainer
 
 from audiocodec.cli.main import main
 from audiocodec.config.schema import TrainConfig
@@ -133,7 +133,7 @@ from pathlib import Path
 from accelerate import PartialState
 from audiocodec.training import schedule
 from audiocodec.training.trainer import Trainer
-from training_run import config, trainer
+from support.training_run import config, trainer
 
 rank = PartialState(cpu=True).process_index
 real = schedule.monotonic

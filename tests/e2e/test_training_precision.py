@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_run import config, trainer
+from support.training_run import config, trainer
 
 from audiocodec.build import build_codec
 from audiocodec.cli.main import main

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_run import config, on_two_processes, stopping_at, tensors, trainer
+from support.training_run import config, on_two_processes, stopping_at, tensors, trainer
 
 from audiocodec import build
 from audiocodec.cli.main import main

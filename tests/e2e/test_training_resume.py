@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from training_run import config, stopping_at, tensors, trainer
+from support.training_run import config, stopping_at, tensors, trainer
 
 from audiocodec.cli.main import main
 from audiocodec.errors import CheckpointError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.training_run import config, stopping_at, trainer
 from torch import Tensor
-from training_run import config, stopping_at, trainer
 
 from audiocodec.data.dataset import Crop
 from audiocodec.training.latents import start_quantizer

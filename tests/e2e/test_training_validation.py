@@ -15,9 +15,9 @@ import soundfile
 import torch
 from pesq import pesq
 from pystoi import stoi
+from support.training_run import config, trainer
+from support.workspace import CHECKOUT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_run import config, trainer
-from workspace import CHECKOUT
 
 from audiocodec.cli.main import main
 from audiocodec.codec.torch import Codec

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_run import config, stopping_at, tensors, trainer
+from support.training_run import config, stopping_at, tensors, trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 VOICED = "model.decoder.kind=voiced"

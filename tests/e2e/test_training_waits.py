@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.training_run import config, trainer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from training_run import config, trainer
 
 from audiocodec.quantization import search
 

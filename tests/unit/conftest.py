@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_folders import write_data_folder
-from report_folders import write_evaluations
+from support.data_folders import write_data_folder
+from support.report_folders import write_evaluations
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from data_folders import save
+from support.data_folders import save
 
 from audiocodec.data.corpus import find_files, make_folder, split
 from audiocodec.data.manifest import FILES, Utterance, read_folder, write_folder

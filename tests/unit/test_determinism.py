@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from test_codec import HOP, make, noise
-from test_streaming import sizes, stream_encode
+from support.streams import sizes, stream_encode
+from support.tiny_codecs import HOP, make, noise
 
 import audiocodec
 from audiocodec.audio.resampling import resample

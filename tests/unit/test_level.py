@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from metric_audio import RATE, Wav, clips, incomparable, noisy
+from support.metric_audio import RATE, Wav, clips, incomparable, noisy
 
 from audiocodec.audio import io
 from audiocodec.cli.main import main

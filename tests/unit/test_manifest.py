@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_folders import edit
+from support.data_folders import edit
 
 from audiocodec.data.manifest import Utterance, read_folder, write_folder
 from audiocodec.errors import ManifestError

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from metric_audio import RATE, clips, noisy, words
+from support.metric_audio import RATE, clips, noisy, words
 
 from audiocodec.dsp.mel import LogMel
 from audiocodec.errors import MetricUndefined

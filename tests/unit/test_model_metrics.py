@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from metric_audio import AUDIO, RATE, Wav, clips, incomparable, noisy
+from support.metric_audio import AUDIO, RATE, Wav, clips, incomparable, noisy
 
 from audiocodec.audio import io
 from audiocodec.errors import MetricUndefined

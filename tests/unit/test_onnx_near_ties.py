@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_onnx import HOP, NETWORKS, QUANTIZERS, config, noise, save
+from support.tiny_models import HOP, NETWORKS, QUANTIZERS, config, noise, save
 
 from audiocodec import model_file
 from audiocodec.codec.bounds import LATENT_ERROR, MAX_WINDOW, Window, windows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_folders import edit
+from support.data_folders import edit
 
 from audiocodec.data.manifest import read_folder
 from audiocodec.data.pipes import audio_file

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_folders import RATE, data_of, noise, report, write_evaluation
+from support.report_folders import RATE, data_of, noise, report, write_evaluation
 
 from audiocodec.audio import io
 from audiocodec.cli.main import main

@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 from PIL import ImageColor  # matplotlib brings it
-from report_folders import STOI, system
+from support.report_folders import STOI, system
 
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_folders import data_of, report
 from scipy.stats import binomtest
+from support.report_folders import data_of, report
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.report.listening import ratings

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image  # matplotlib brings it
-from report_folders import RATE, data_of, noise, report
+from support.report_folders import RATE, data_of, noise, report
 
 from audiocodec.audio import io
 from audiocodec.cli.main import main

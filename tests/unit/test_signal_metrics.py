@@ -9,7 +9,7 @@ from collections.abc import Callable
 import librosa
 import numpy as np
 import pytest
-from metric_audio import RATE, clips, incomparable, noisy, words
+from support.metric_audio import RATE, clips, incomparable, noisy, words
 
 from audiocodec.errors import MetricUndefined
 from audiocodec.evaluation.catalogue import HIGHER, Metric, select

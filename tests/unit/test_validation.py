@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from data_folders import damage_flac, edit
+from support.data_folders import damage_flac, edit
 
 from audiocodec.data.validation import validate
 

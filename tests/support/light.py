@@ -13,7 +13,8 @@ from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from workspace import CHECKOUT
+
+from support.workspace import CHECKOUT
 
 
 def make_light_environment(folder: Path, extra: str = "onnx") -> Path:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from lease_machine import MIB, Machine, Result
-from workspace import copy_of, run
+from support.lease_machine import MIB, Machine, Result
+from support.workspace import copy_of, run
 
 RECIPE = Path("egs") / "speech24k" / "codec"
 AUDIO = Path("egs") / "mini" / "codec" / "local" / "audio"

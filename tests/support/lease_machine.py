@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from light import make_environment
+from support.light import make_environment
 
 PACKAGES = ["torch", "numpy", "accelerate", "safetensors", "tensorboard", "tqdm", "PyYAML"]
 MIB = 1 << 20

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from browser import Browser, wait_until
 
 from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.tokens.token_file import TokenFile
+from support.browser import Browser, wait_until
 
 AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
 CLIPS = ("it-flora/vm-forward", "ru-nsh/ru_0003", "ru-nsh/ru_0070")
