@@ -1,30 +1,112 @@
-"""Discrete audio tokens: waveforms to SimVQ codes and back.
+"""Discrete audio tokens for speech: waveforms to codes and back.
 
-`import audiocodec` is cheap: nothing here imports torch until `load` or `Codec` is first used.
+Code audio:
+    load: a codec, on torch or onnxruntime.
+    Codec: the codec on torch, with gradients; `codec.encode`, `decode`, `latents`, `quantize`, `embed`.
+    compress, decompress: audio in memory to the bytes of a token file and back.
+    encode_file, decode_file: audio files to a `TokenFile` and back, in bounded memory.
+    TokenFile: codes with all that decoding needs.
+
+Train and measure:
+    train: a codec from a configuration.
+    evaluate: score reconstructions, or a model, against their references.
+    compare: score models, Opus, Codec2, EnCodec and other systems on the same utterances.
+    report: one HTML page about evaluations.
+
+Every failure is an `AudioCodecError`; its subclasses say of what kind. `import audiocodec` is cheap: nothing is imported
+before it is used, torch least of all.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Codec", "TokenFile", "__version__", "load"]
+__all__ = [
+    "AudioCodecError",
+    "AudioError",
+    "CheckpointError",
+    "Codec",
+    "ConfigError",
+    "CorruptFile",
+    "FingerprintMismatch",
+    "ManifestError",
+    "MetricUndefined",
+    "NotATokenFile",
+    "ReportError",
+    "TokenFile",
+    "TokenFileError",
+    "TrainingError",
+    "TruncatedFile",
+    "UnsupportedVersion",
+    "UsageError",
+    "__version__",
+    "compare",
+    "compress",
+    "decode_file",
+    "decompress",
+    "encode_file",
+    "evaluate",
+    "load",
+    "report",
+    "train",
+]
 
 if TYPE_CHECKING:
+    from audiocodec.codec.files import compress, decode_file, decompress, encode_file
     from audiocodec.codec.torch import Codec
-    from audiocodec.model_file import load
+    from audiocodec.errors import (
+        AudioCodecError,
+        AudioError,
+        CheckpointError,
+        ConfigError,
+        CorruptFile,
+        FingerprintMismatch,
+        ManifestError,
+        MetricUndefined,
+        NotATokenFile,
+        ReportError,
+        TokenFileError,
+        TrainingError,
+        TruncatedFile,
+        UnsupportedVersion,
+        UsageError,
+    )
+    from audiocodec.evaluation.compare import compare
+    from audiocodec.evaluation.evaluate import evaluate
+    from audiocodec.loading import load
+    from audiocodec.reporting.write import report
     from audiocodec.tokens.token_file import TokenFile
+    from audiocodec.training.run import train
 
 _HOMES = {
-    "load": "audiocodec.model_file",
-    "Codec": "audiocodec.codec.torch",
-    "TokenFile": "audiocodec.tokens.token_file",
+    "Codec": "codec.torch",
+    "TokenFile": "tokens.token_file",
+    "compare": "evaluation.compare",
+    "compress": "codec.files",
+    "decode_file": "codec.files",
+    "decompress": "codec.files",
+    "encode_file": "codec.files",
+    "evaluate": "evaluation.evaluate",
+    "load": "loading",
+    "report": "reporting.write",
+    "train": "training.run",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'audiocodec' has no attribute {name!r}")
-    from importlib import import_module
+    try:
+        return getattr(import_module(f"audiocodec.{_HOMES.get(name, 'errors')}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("audiocodec"):
+            raise
+        raise AttributeError(
+            f'audiocodec.{name} needs {error.name}, which is not installed; pip install "audiocodec[torch]"'
+        ) from error
 
-    return getattr(import_module(_HOMES[name]), name)
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,6 +9,10 @@ class AudioCodecError(Exception):
     """Base of all errors this package raises on purpose."""
 
 
+class UsageError(AudioCodecError):
+    """Arguments that contradict each other or the files there are; exit status 2 on the command line."""
+
+
 class ConfigError(AudioCodecError):
     """A configuration that cannot be read or does not make sense."""
 

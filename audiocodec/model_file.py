@@ -1,7 +1,7 @@
 """Models on disk: one safetensors file with the weights, the configuration and a fingerprint. No pickle.
 
 A model file holds folded weights, ready for inference, in float32 or float16 (the codebook is drawn so that 16 bits
-hold it exactly). `describe` reads only the header and needs no torch.
+hold it exactly). Files are read by the library safetensors; `describe` reads only the header and needs no torch.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import operator
 import os
-import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
 
 from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.errors import CheckpointError
@@ -32,8 +34,6 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = "speech_24k"
 FORMAT = "audiocodec-model-1"
 MODEL_FILE = "model.safetensors"
-MAX_HEADER_BYTES = 16 * 2**20
-_VALUE_BYTES = {"F32": 4, "F16": 2}
 
 
 def available() -> list[str]:
@@ -67,51 +67,83 @@ def resolve(model: str | Path | None = None) -> Path:
     )
 
 
-def describe(model: str | Path | None = None) -> dict[str, Any]:
-    """What a model file says of itself, from its header alone.
+@dataclass(frozen=True)
+class ModelHeader:
+    """What is known of a model without its weights.
 
-    Returns:
-        `path`, `fingerprint` (hex), `config` (text, see `config_of`), `parameters`, `bytes`, and whatever notes were stored.
+    Attributes:
+        path: of the model.
+        fingerprint: of its weights and sizes, hexadecimal, as token files have it.
+        config_text: its configuration as it is stored.
+        notes: JSON object stored with it.
+        bytes: on disk.
+    """
+
+    path: str
+    fingerprint: str
+    config_text: str
+    notes: Mapping[str, Any]
+    bytes: int
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration.
+
+        Raises:
+            ConfigError: it makes no sense to this version.
+            CheckpointError: the file is an early one, whose configuration is YAML, and PyYAML is not installed.
+        """
+        source = f"{self.path} (header)"
+        if self.config_text.startswith("{"):
+            return config_from_json(self.config_text, source)
+        try:
+            from audiocodec.config.load import config_from_text
+        except ModuleNotFoundError as error:
+            raise CheckpointError(
+                f"{self.path}: an early model file, which needs PyYAML; install it, or have the file written "
+                "anew by `audiocodec export`"
+            ) from error
+        return config_from_text(self.config_text, source)
+
+    @property
+    def config_fingerprint(self) -> str:
+        """Hash of the configuration as it is stored, hexadecimal."""
+        return hashlib.sha256(self.config_text.encode()).hexdigest()[:16]
+
+    def facts(self) -> dict[str, Any]:
+        """What only this kind of model tells, ready for JSON."""
+        return {}
+
+
+@dataclass(frozen=True)
+class FileHeader(ModelHeader):
+    """Header of a model file; `parameters` counts all weights."""
+
+    parameters: int
+
+    def facts(self) -> dict[str, Any]:
+        """What only model files tell, ready for JSON."""
+        return {"parameters": self.parameters}
+
+
+def describe(model: str | Path | None = None) -> FileHeader:
+    """The header of a model file; the weights are not read.
+
+    Args:
+        model: see `resolve`.
 
     Raises:
         CheckpointError: not a model file of this package.
     """
     path = resolve(model)
-    header = _read_header(path)
-    metadata = header.pop("__metadata__", None)
-    found = metadata.get("format") if isinstance(metadata, dict) else None
+    metadata, parameters = _read_header(path)
+    found = metadata.get("format")
     if found != FORMAT:
         raise CheckpointError(f"{path}: not an audiocodec model (format {found!r}, need {FORMAT!r}), or damaged")
     if metadata.get("digest") != _digest(metadata):
         raise CheckpointError(f"{path}: the header contradicts its own checksum: the file is damaged")
-    return {
-        "path": str(path),
-        "fingerprint": metadata["fingerprint"],
-        "config": metadata["config"],
-        "parameters": _count_parameters(header, path),
-        "bytes": path.stat().st_size,
-        "notes": json.loads(metadata["notes"]),
-    }
-
-
-def config_of(described: dict[str, Any]) -> Config:
-    """The configuration of a model that `describe` described.
-
-    Raises:
-        ConfigError: it makes no sense to this version.
-        CheckpointError: the file is an early one, whose configuration is YAML, and PyYAML is not installed.
-    """
-    text, source = described["config"], f"{described['path']} (header)"
-    if text.startswith("{"):
-        return config_from_json(text, source)
-    try:
-        from audiocodec.config.load import config_from_text
-    except ModuleNotFoundError as error:
-        raise CheckpointError(
-            f"{described['path']}: an early model file, which needs PyYAML; install it, or have the file written "
-            "anew by `audiocodec export`"
-        ) from error
-    return config_from_text(text, source)
+    notes = json.loads(metadata["notes"])
+    return FileHeader(str(path), metadata["fingerprint"], metadata["config"], notes, path.stat().st_size, parameters)
 
 
 def save(
@@ -129,7 +161,7 @@ def save(
     Raises:
         CheckpointError: the file cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_file
 
     frozen = _frozen_copy(codec, config)
     state = {name: tensor.half() if half else tensor for name, tensor in frozen.state_dict().items()}
@@ -141,7 +173,7 @@ def save(
         "notes": json.dumps(notes or {}),
     }
     metadata["digest"] = _digest(metadata)
-    write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
+    write_atomically(path, lambda temporary: temporary.write_bytes(to_file(state, metadata)))
 
 
 def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
@@ -154,45 +186,35 @@ def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
     Raises:
         CheckpointError: missing, damaged, or weights that do not fit their configuration.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from audiocodec.build import build_codec
 
     path = resolve(model)
-    described = describe(path)
-    config = config_of(described)
+    header = describe(path)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
-    codec = build_codec(config, norm=False)
+    codec = build_codec(header.config, norm=False)
     load_state(codec, {name: tensor.float() for name, tensor in state.items()}, str(path))
     codec.freeze()
-    check_weights(path, codec.fingerprint, described["fingerprint"])
+    check_weights(path, codec.fingerprint, header.fingerprint)
     return codec.to(device)
 
 
 def read_weights(path: str | Path) -> dict[str, npt.NDArray[np.float32]]:
-    """All tensors of a model file as float32, without torch and without the package safetensors.
+    """All tensors of a model file as float32, without torch.
 
     Raises:
         CheckpointError: the file is damaged or cut short.
     """
-    header = _read_header(Path(path))
-    header.pop("__metadata__", None)
-    _count_parameters(header, Path(path))
-    with open(path, "rb") as file:
-        data = memoryview(file.read())
-    data = data[8 + struct.unpack("<Q", data[:8])[0] :]
-    if len(data) < max((tensor["data_offsets"][1] for tensor in header.values()), default=0):
-        raise CheckpointError(f"{path}: cannot read the weights: the file is cut short")
-    weights = {}
-    for name, tensor in header.items():
-        first, end = tensor["data_offsets"]
-        stored = np.frombuffer(data[first:end], f"<f{_VALUE_BYTES[tensor['dtype']]}")
-        weights[name] = stored.astype(np.float32).reshape(tensor["shape"])
-    return weights
+    from safetensors.numpy import load_file
+
+    try:
+        return {name: tensor.astype(np.float32) for name, tensor in load_file(path).items()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
 
 
 def check_weights(path: str | Path, found: bytes, stated: str) -> None:
@@ -255,41 +277,13 @@ def _digest(metadata: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read_header(path: Path) -> dict[str, Any]:
+def _read_header(path: Path) -> tuple[dict[str, str], int]:
+    """(metadata, number of values in all tensors)."""
     try:
-        with open(path, "rb") as file:
-            prefix = file.read(8)
-            size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-            if not 2 <= size <= min(MAX_HEADER_BYTES, path.stat().st_size):
-                raise CheckpointError(f"{path}: not a safetensors file")
-            header = json.loads(file.read(size), object_pairs_hook=_without_repeats)
+        with safe_open(path, framework="numpy") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - it is no mapping
+            return dict(file.metadata() or {}), sum(math.prod(shape) for shape in shapes)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot read: {error}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: not a safetensors file")
-    return header
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a damaged name may equal another, and the later one would replace it without a word."""
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("damaged: a name comes twice")
-    return dict(pairs)
-
-
-def _count_parameters(tensors: dict[str, Any], path: Path) -> int:
-    """Values in all tensors; their places, which no checksum covers, must agree with their shapes."""
-    count = 0
-    for name, tensor in tensors.items():
-        try:
-            size = math.prod(operator.index(n) for n in tensor["shape"])
-            first, end = tensor["data_offsets"]
-            sound = end - first == size * _VALUE_BYTES[tensor["dtype"]]
-        except (KeyError, TypeError, ValueError):
-            sound = False
-        if not sound:
-            raise CheckpointError(f"{path}: the header is damaged at tensor {name!r}")
-        count += size
-    return count
+        raise CheckpointError(f"{path}: cannot read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged, cut short or no safetensors file: {error}") from error

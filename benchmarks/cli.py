@@ -74,7 +74,7 @@ def _commands(folder: Path, seconds: float, threads: int, peer: str | None) -> d
     noise = LEVEL * np.random.default_rng(1).standard_normal(round(seconds * RATE))
     audio, tokens = str(folder / "a.wav"), str(folder / "a.act")
     soundfile.write(audio, noise, RATE)
-    ours = [sys.executable, "-m", "audiocodec.cli.main"]
+    ours = [sys.executable, "-m", "audiocodec"]
     tail = ["--force", "--quiet", "--device", "cpu", "--threads", str(threads), "--runtime"]
     runtimes = [name for name, package in (("onnx", "onnxruntime"), ("torch", "torch")) if find_spec(package)]
     commands = {}

@@ -112,7 +112,7 @@ def _notes(model: str | None, peer: bool) -> list[str]:
     described = describe(model)
     memory = "Memory is the resident set of the process: after loading and a first second, and its peak."
     notes = [
-        f"Model {described['fingerprint']}, {described['parameters']:,} parameters.",
+        f"Model {described.fingerprint}, {described.parameters:,} parameters.",
         f"Seconds are per second of audio: CPU over all threads, and wall. {memory}",
     ]
     if peer:

@@ -68,7 +68,7 @@ def _scored(name: str, args: argparse.Namespace) -> list[Row]:
 
 
 def _run(words: list[str], fine: tuple[int, ...] = (0,)) -> None:
-    status = subprocess.run([sys.executable, "-m", "audiocodec.cli.main", *words], check=False).returncode
+    status = subprocess.run([sys.executable, "-m", "audiocodec", *words], check=False).returncode
     if status not in fine:
         raise SystemExit(f"audiocodec {' '.join(words)} ended with status {status}")
 

@@ -62,7 +62,7 @@ def _evaluate(pairs: list[tuple[str, str]], jobs: int) -> dict[str, float]:
         lists = [Path(folder) / f"{side}.scp" for side in ("reference", "estimate")]
         for i, path in enumerate(lists):
             path.write_text("".join(f"utterance{number:05d} {pair[i]}\n" for number, pair in enumerate(pairs)))
-        command = [sys.executable, "-m", "audiocodec.cli.main", "evaluate", "--reference", str(lists[0])]
+        command = [sys.executable, "-m", "audiocodec", "evaluate", "--reference", str(lists[0])]
         command += ["--estimate", str(lists[1]), "-d", f"{folder}/scores", "--jobs", str(jobs)]
         wall, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)

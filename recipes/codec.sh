@@ -85,7 +85,7 @@ stage_2() {
     say "stage 2: train $EXP; its output goes to $EXP/logs/train.log"
     local command=(audiocodec train) more=()
     if [ "$num_processes" -gt 1 ]; then
-        command=(python -m torch.distributed.run --standalone --nproc_per_node "$num_processes" -m audiocodec.cli.main train)
+        command=(python -m torch.distributed.run --standalone --nproc_per_node "$num_processes" -m audiocodec train)
     fi
     [ -z "$valid_set" ] || more+=(--set "data.valid=data/$valid_set")
     local given=()

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.codec.files import check_fingerprint, encode_file
+from audiocodec.codec.files import encode_file
+from audiocodec.codec.inputs import check_fingerprint
 from audiocodec.codec.torch import Codec
 from audiocodec.data.corpus import find_files
 from audiocodec.data.pipes import audio_file

@@ -29,6 +29,8 @@ __all__ = [
     "info",
     "level",
     "level_gain",
+    "level_of",
+    "mono_blocks",
     "read",
     "read_blocks",
     "read_part",
@@ -124,19 +126,31 @@ def level(path: str | os.PathLike[str], sample_rate: int | None = None) -> Level
     """
     with _open(path) as f:
         rate = f.samplerate
-    lengths: list[int] = []
+    return level_of((_mono(block) for block in _native_blocks(path)), rate, sample_rate or rate)
 
-    def mono() -> Iterator[np.ndarray]:
-        for block in _native_blocks(path):
-            lengths.append(len(block))
-            yield _mono(block)
+
+def level_of(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int) -> LevelStats:
+    """As `level`, of mono blocks `[n]` at `from_rate`, measured at `to_rate`."""
+    taken: list[int] = []
+
+    def counted() -> Iterator[np.ndarray]:
+        for block in blocks:
+            taken.append(len(block))
+            yield block
 
     energy, peak, count = 0.0, 0.0, 0
-    for block in resample_blocks(mono(), rate, sample_rate or rate):
+    for block in resample_blocks(counted(), from_rate, to_rate):
         energy += float(np.square(block, dtype=np.float64).sum())
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
         count += len(block)
-    return LevelStats((energy / count) ** 0.5, peak, sum(lengths))
+    return LevelStats((energy / count) ** 0.5, peak, sum(taken))
+
+
+def mono_blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
+    """Samples `[C, S]` as mono blocks `[n]`, as a file with these samples is read."""
+    step = max(1, READ_VALUES // len(channels))
+    for start in range(0, channels.shape[1], step):
+        yield _mono(channels[:, start : start + step].T)
 
 
 def level_gain(stats: LevelStats, level_db: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import sys
@@ -11,16 +10,12 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, final
 
-from audiocodec.cli import runtime
 from audiocodec.cli.jobs import Job, Plan, refuse_existing, refuse_overwritten_inputs
-from audiocodec.cli.usage import UsageError
 from audiocodec.codec.files import Progress
-from audiocodec.codec.interface import BlockCodec
-from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, FingerprintMismatch
+from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, FingerprintMismatch, UsageError
 
 if TYPE_CHECKING:
-    from audiocodec.codec.torch import Codec
-    from audiocodec.evaluation.model_facts import ModelFacts
+    from audiocodec.loading import Model
 
 Report = dict[str, Any]
 Work = Callable[[Job, Progress], "Report | None"]  # (job, progress) -> report; None: finished before
@@ -56,57 +51,32 @@ def positive(text: str) -> int:
     return value
 
 
-class Model:
-    """The model of a command: its header at once, its weights when the first job needs them."""
+def model_of(args: argparse.Namespace) -> Model:
+    """The model that the options name."""
+    from audiocodec.loading import AUTO, Model
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        from audiocodec import model_file
-        from audiocodec.onnx import folder
+    return Model(
+        args.model,
+        num_codebooks=args.num_codebooks,
+        runtime=getattr(args, "runtime", AUTO),
+        device=args.device,
+        threads=args.threads,
+        announce=announcing(args.quiet),
+    )
 
-        self._args = args
-        described = (folder if folder.is_folder(args.model) else model_file).describe(args.model)
-        self.path: str = described["path"]
-        self.fingerprint = bytes.fromhex(described["fingerprint"])
-        self._config_text: str = described["config"]
-        self.config = model_file.config_of(described)
-        held = self.config.quantizer.num_codebooks
-        if args.num_codebooks is not None and args.num_codebooks > held:
-            raise UsageError(f"{args.num_codebooks} codebooks are asked for, {self.path} has {held}")
 
-    @property
-    def facts(self) -> ModelFacts:
-        """What evaluations write down about it."""
-        from audiocodec.evaluation.model_facts import ModelFacts
+def announcing(quiet: bool) -> Callable[[str], None]:
+    """What is called when a model is loaded: names it on stderr unless `quiet`, and has torch keep freed memory."""
 
-        return ModelFacts.of(self.codec, self.config.name, self._config_text)
+    def announce(text: str) -> None:
+        if "torch" in sys.modules:
+            from audiocodec.codec.memory import keep_freed
 
-    @functools.cached_property
-    def coder(self) -> BlockCodec:
-        """What encodes and decodes, on the runtime that was asked for."""
-        args = self._args
-        if runtime.choose(args.runtime, args.model) == "torch":
-            return self.codec
-        return runtime.load_onnx(self.path, args.device, args.threads, args.quiet)
+            keep_freed()
+        if not quiet:
+            print(f"audiocodec: {text}", file=sys.stderr)
 
-    @functools.cached_property
-    def codec(self) -> Codec:
-        """The codec on the device that was asked for; says which one unless quiet."""
-        import torch
-
-        from audiocodec import model_file
-        from audiocodec.codec.memory import keep_freed
-
-        device = self._args.device
-        if device == "cuda" and not torch.cuda.is_available():
-            raise UsageError("--device cuda: no CUDA device is available; use --device cpu")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if self._args.threads is not None:
-            torch.set_num_threads(self._args.threads)
-        keep_freed()
-        if not self._args.quiet:
-            print(f"audiocodec: model {self.path} on {device}", file=sys.stderr)
-        return model_file.load(self.path, device)
+    return announce
 
 
 def run_plan(plan: Plan, args: argparse.Namespace, work: Work) -> int:

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocodec.cli.usage import UsageError
 from audiocodec.data.corpus import find_files
 from audiocodec.data.manifest import read_scp
 from audiocodec.data.pipes import audio_file, is_pipe
-from audiocodec.errors import AudioCodecError, AudioError, ManifestError
+from audiocodec.errors import AudioCodecError, AudioError, ManifestError, UsageError
 
 STREAM = "-"
 _SHOWN = 5

@@ -18,8 +18,7 @@ from importlib import import_module
 from typing import Any
 
 import audiocodec
-from audiocodec.cli.usage import UsageError
-from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError
+from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, UsageError
 
 VERBS = {
     "encode": "audio to token files",
@@ -38,7 +37,7 @@ VERBS = {
     "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio",
     "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",
 }
-HEAVY = ("torch", "safetensors", "yaml")  # what the light installation does without
+HEAVY = ("torch", "yaml", "tqdm")  # what the light installation does without
 DONE, SOME_FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from audiocodec.cli.batch import positive
+from audiocodec.cli.batch import announcing, positive
+from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.catalogue import Metric
     from audiocodec.evaluation.rows import Row
+    from audiocodec.evaluation.summary_file import Summary
+    from audiocodec.evaluation.watch import Watch
 
 
 def add_arguments(parser: argparse.ArgumentParser, what: str) -> None:
@@ -21,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--metrics",
         type=metrics_list,
+        default=(),
         metavar="LIST",
         help="what to score, separated by commas: `pesq,stoi,mel` (default), `all`, or words of evaluate --list-metrics",
     )
@@ -39,15 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help="with -m: CPU threads that code")
 
 
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `audiocodec.evaluate` and `audiocodec.compare` take of the options that `add_arguments` declares."""
+    names = ("metrics", "by", "table", "jobs", "force", "resume", "allow_pipes", "device", "threads")
+    return {**{name: getattr(args, name) for name in names}, "watch": _watch(args.quiet)}
+
+
 def metrics_list(text: str) -> tuple[Metric, ...]:
     """An argument that names metrics, separated by commas."""
-    from audiocodec.evaluation.catalogue import METRICS, select
+    from audiocodec.evaluation.settings import metrics_of
 
     try:
-        return select(word.strip() for word in text.split(","))
-    except ValueError as error:
-        words = ", ".join(metric.word for metric in METRICS)
-        raise argparse.ArgumentTypeError(f"{error.args[0]!r} is no metric; there are {words}, and `all`") from None
+        return metrics_of(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _words_list(text: str) -> tuple[str, ...]:
@@ -55,35 +63,29 @@ def _words_list(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def groups_of(args: argparse.Namespace) -> dict[str, dict[str, str]]:
-    """The groups that `--by` and `--table` ask for; says on stderr which references are in none."""
-    from audiocodec.evaluation.groups import read_groups, without_group
-    from audiocodec.evaluation.pairing import list_audio
+def _watch(quiet: bool) -> Watch:
+    """Prints on stderr what one wants to see; `quiet`: only failures."""
+    from audiocodec.evaluation.watch import Watch
 
-    if not args.by:
-        return {}
-    names = list_audio(args.reference, args.allow_pipes).keys()
-    groups = read_groups(args.table, args.by, args.reference)
-    left_out = without_group(groups, names)
-    if left_out and not args.quiet:
-        more = f", {left_out[1]} ..." if len(left_out) > 1 else ""
-        print(
-            f"audiocodec: {len(left_out)} of {len(names)} utterances are not in the table to break scores down by: "
-            f"{left_out[0]}{more}; they are counted as -",
-            file=sys.stderr,
-        )
-    return groups
+    announce = announcing(quiet)
 
+    class Terminal(Watch):
+        def say(self, text: str) -> None:
+            announce(text)
 
-def cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        def bar(self, total: int, what: str) -> AbstractContextManager[Callable[[], None]]:
+            return progress_bar(total, what, quiet)
+
+        def scored(self, system: str, rows: Sequence[Row], summary: Summary) -> None:
+            say_failures(rows, summary, f"{system}: " if system else "")
+
+    return Terminal()
 
 
-def say_failures(rows: Iterable[Row], summary: dict[str, Any], where: str = "") -> None:
+def say_failures(rows: Iterable[Row], summary: Summary, where: str = "") -> None:
     """A line on stderr for every reason why an utterance lacks something of the summary; `where` comes before its id."""
     for row in rows:
-        failures = {name: why for name, why in row.failures.items() if name in summary["measures"]}
+        failures = {name: why for name, why in row.failures.items() if name in summary.measures}
         for reason in dict.fromkeys(failures.values()):
             names = [name for name, why in failures.items() if why == reason]
             detail = f": {row.details[reason]}" if reason in row.details else ""

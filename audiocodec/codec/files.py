@@ -1,4 +1,5 @@
-"""Whole files through a codec, in memory that does not grow with their length (but for the codes themselves)."""
+"""Whole files through a codec, in memory that does not grow with their length (but for the codes themselves); audio in
+memory to the bytes of a token file and back."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from audiocodec.audio import io
-from audiocodec.codec.interface import BlockCodec
-from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
+from audiocodec.codec.inputs import as_array, check_fingerprint, prepare
+from audiocodec.codec.interface import BlockCodec, CodeArray, FloatArray, float_samples, whole_hertz
+from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
 BLOCK_SECONDS = 5.0
@@ -51,18 +54,8 @@ def encode_file(
         num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
         watched = _watched(scaled, num_samples, codec.sample_rate, progress)
         codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds)), 1)
-    return TokenFile(
-        codes=codes,
-        codebook_sizes=codec.codebook_sizes[: len(codes)],
-        sample_rate=codec.sample_rate,
-        hop_length=codec.hop_length,
-        num_samples=num_samples,
-        original_sample_rate=header.sample_rate,
-        original_channels=header.channels,
-        original_num_samples=stats.num_samples,
-        gain=gain,
-        fingerprint=codec.fingerprint,
-    )
+    original = io.AudioInfo(header.sample_rate, header.channels, stats.num_samples)
+    return _token_file(codec, codes, num_samples, original, gain)
 
 
 def decode_file(
@@ -92,13 +85,65 @@ def decode_file(
     if not io.MIN_RATE <= rate <= io.MAX_RATE:
         raise AudioError(f"{path}: sample rate {rate} Hz is outside {io.MIN_RATE} to {io.MAX_RATE}")
     length = decoded_length(tokens, rate)
-    blocks = codec.decode_blocks(tokens.codes, tokens.num_samples)
-    watched = _watched(blocks, tokens.num_samples, codec.sample_rate, progress)
-    scaled = (_divided(block, tokens.gain) for block in watched)
     with _enough_memory(path, tokens.num_samples / tokens.sample_rate), io.Writer(path, rate) as writer:
-        for block in io.resample_blocks(scaled, codec.sample_rate, rate):
+        for block in _decoded(codec, tokens, rate, progress):
             writer.write(block[: length - writer.num_samples])
     return writer.clipped
+
+
+def compress(
+    codec: BlockCodec,
+    wav: npt.ArrayLike,
+    sample_rate: int | None = None,
+    *,
+    num_codebooks: int | None = None,
+    normalize: bool = True,
+) -> bytes:
+    """Encode one piece of audio to the bytes of a token file, as the command line encodes a file with these samples.
+
+    Args:
+        codec: what `audiocodec.load` gave.
+        wav: float samples in [-1, 1], numpy or torch: `[S]`, or `[C, S]`, whose channels are mixed.
+        sample_rate: whole Hz of `wav`; None: the codec's.
+        num_codebooks: use only the first so many; None: all.
+        normalize: bring the audio to the level the codec expects; the factor is kept in the bytes.
+
+    Raises:
+        AudioError: another shape, samples that are integers or not finite, or a sample rate that cannot be.
+    """
+    channels = float_samples(as_array(wav))
+    channels = channels[None] if channels.ndim == 1 else channels
+    count, original = channels.shape if channels.ndim == 2 else (0, 0)
+    if not 1 <= count <= original:
+        raise AudioError(f"need audio of shape [S] or [C, S], got {list(channels.shape)}; of [S, C], give wav.T")
+    rate = codec.sample_rate if sample_rate is None else whole_hertz(sample_rate)
+    signal = prepare(channels, rate, codec.sample_rate, codec.level_db if normalize else None)
+    codes = np.concatenate(list(codec.encode_blocks([signal.samples], num_codebooks)), 1)
+    info = io.AudioInfo(rate, count, original)
+    return _token_file(codec, codes, len(signal.samples), info, signal.gain).to_bytes()
+
+
+def decompress(codec: BlockCodec, data: bytes, sample_rate: int | None = None) -> tuple[FloatArray, int]:
+    """Decode the bytes of a token file to audio of exactly the original length and level.
+
+    Args:
+        codec: the one that encoded it.
+        data: what `compress` or `audiocodec encode` made.
+        sample_rate: Hz of the audio; None: the original's.
+
+    Returns:
+        (float32 samples `[S]`, their sample rate in Hz).
+
+    Raises:
+        TokenFileError: not a sound token file.
+        FingerprintMismatch: the tokens are of another codec.
+        AudioError: a sample rate that cannot be.
+    """
+    tokens = TokenFile.from_bytes(data)
+    check_fingerprint(tokens, codec.fingerprint)
+    rate = whole_hertz(tokens.original_sample_rate if sample_rate is None else sample_rate)
+    length = decoded_length(tokens, rate)
+    return np.concatenate(list(_decoded(codec, tokens, rate, None)))[:length], rate
 
 
 def decoded_length(tokens: TokenFile, sample_rate: int) -> int:
@@ -117,21 +162,34 @@ def decoded_length(tokens: TokenFile, sample_rate: int) -> int:
     return length
 
 
-def check_fingerprint(tokens: TokenFile, fingerprint: bytes) -> None:
-    """Refuse tokens that another codec made.
-
-    Raises:
-        FingerprintMismatch: naming both fingerprints.
-    """
-    if tokens.fingerprint != fingerprint:
-        raise FingerprintMismatch(
-            f"was encoded by model {tokens.fingerprint.hex()}, this is model {fingerprint.hex()}; give the right one with -m"
-        )
-
-
 def is_stale(output: str | os.PathLike[str], source: str) -> bool:
     """Whether an output is older than the file it was made from; a source that is no file tells nothing."""
     return os.path.isfile(source) and os.stat(output).st_mtime_ns < os.stat(source).st_mtime_ns
+
+
+def _token_file(
+    codec: BlockCodec, codes: CodeArray, num_samples: int, original: io.AudioInfo, gain: float
+) -> TokenFile:
+    return TokenFile(
+        codes=codes,
+        codebook_sizes=codec.codebook_sizes[: len(codes)],
+        sample_rate=codec.sample_rate,
+        hop_length=codec.hop_length,
+        num_samples=num_samples,
+        original_sample_rate=original.sample_rate,
+        original_channels=original.channels,
+        original_num_samples=original.num_samples,
+        gain=gain,
+        fingerprint=codec.fingerprint,
+    )
+
+
+def _decoded(codec: BlockCodec, tokens: TokenFile, sample_rate: int, progress: Progress | None) -> Iterator[np.ndarray]:
+    """Audio of the original's level in blocks, at `sample_rate`; the last one may be longer than the original."""
+    blocks = codec.decode_blocks(tokens.codes, tokens.num_samples)
+    watched = _watched(blocks, tokens.num_samples, codec.sample_rate, progress)
+    scaled = (_divided(block, tokens.gain) for block in watched)
+    return io.resample_blocks(scaled, codec.sample_rate, sample_rate)
 
 
 @contextlib.contextmanager

@@ -215,19 +215,6 @@ def float_samples(wav: npt.ArrayLike) -> FloatArray:
     return np.array(array, np.float32)
 
 
-def check_audio_shape(shape: Sequence[int]) -> None:
-    """Refuse audio that is not `[B, 1, S]`, `[1, S]` or `[S]`, or empty.
-
-    Raises:
-        AudioError: with the shape it has, filled up to three dimensions.
-    """
-    full = [1] * (3 - len(shape)) + list(shape)
-    if len(full) != 3 or full[0] == 0 or full[1] != 1:
-        raise AudioError(f"need mono audio of shape [B, 1, S], [1, S] or [S], got {full}")
-    if full[-1] == 0:
-        raise AudioError("cannot encode audio without samples")
-
-
 def whole_hertz(sample_rate: float) -> int:
     """44100 and 44100.0 are the same rate; everything that is none is refused.
 

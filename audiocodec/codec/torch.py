@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from audiocodec.audio.resampling import resample
 from audiocodec.codec.exact import NearTies
+from audiocodec.codec.inputs import batch_shape, check_fingerprint, check_lengths, prepare
 from audiocodec.codec.interface import (
     BlockCodec,
     CodeArray,
     FloatArray,
-    check_audio_shape,
     fingerprint_of,
     float_samples,
     whole_hertz,
@@ -34,11 +34,28 @@ from audiocodec.nn.pitch import Pitch
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
 from audiocodec.nn.streaming import stream_of
 from audiocodec.nn.voiced_decoder import VoicedDecoder
-from audiocodec.quantization.base import QuantizerOutput
+from audiocodec.quantization.base import QuantizerOutput, Stage
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
+from audiocodec.tokens.token_file import TokenFile
 
 Decoder = SEANetDecoder | ISTFTDecoder | VoicedDecoder
+
+
+Audio = Tensor | npt.NDArray[np.floating]
+Lengths = Sequence[int] | Tensor | npt.NDArray[np.integer]
+
+
+class EncodedBatch(NamedTuple):
+    """Codes of a padded batch."""
+
+    codes: Tensor  # int64 [B, K, T], 0 behind the end of an item
+    frames: Tensor  # int64 [B], frames of each item
+
+    @property
+    def mask(self) -> Tensor:
+        """bool `[B, T]`: which frames are the items' own."""
+        return torch.arange(self.codes.shape[-1], device=self.frames.device) < self.frames[:, None]
 
 
 class CodecOutput(NamedTuple):
@@ -130,37 +147,67 @@ class Codec(nn.Module, BlockCodec):
             estimate = self.decoder(entering)
         return CodecOutput(estimate[..., : wav.shape[-1]], latents, quantized, said)
 
-    @torch.inference_mode()
+    @overload
     def encode(
         self,
-        wav: Tensor | FloatArray,
+        wav: Audio,
         sample_rate: int | None = None,
         num_codebooks: int | None = None,
-        lengths: Sequence[int] | None = None,
-    ) -> Tensor:
+        lengths: None = None,
+        normalize: bool = False,
+    ) -> Tensor: ...
+
+    @overload
+    def encode(
+        self,
+        wav: Audio,
+        sample_rate: int | None = None,
+        num_codebooks: int | None = None,
+        *,
+        lengths: Lengths,
+        normalize: bool = False,
+    ) -> EncodedBatch: ...
+
+    def encode(
+        self,
+        wav: Audio,
+        sample_rate: int | None = None,
+        num_codebooks: int | None = None,
+        lengths: Lengths | None = None,
+        normalize: bool = False,
+    ) -> Tensor | EncodedBatch:
         """Encode audio to codes.
 
         Args:
-            wav: float samples in [-1, 1], `[B, 1, S]`, `[1, S]` or `[S]`, mono.
+            wav: float samples in [-1, 1], mono, numpy or torch: `[S]`, `[B, S]` or `[B, 1, S]`. Two rows `[2, S]` without
+                `lengths` could be stereo and are refused: `[2, 1, S]` is a batch of two.
             sample_rate: whole Hz of `wav`; resampled when it is not the codec's. None: the codec's.
             num_codebooks: use only the first so many codebooks.
-            lengths: samples of each item, 1 to S, of a batch whose items differ; needs audio at the codec's rate.
+            lengths: samples of each item, 1 to S, at the rate of `wav`, of a padded batch. Each item is coded as it would
+                be alone, whatever the padding holds.
+            normalize: bring each item to the level that the codec was trained at, as the command line does. The factor is
+                not returned; `audiocodec.compress` keeps it for decoding.
 
         Returns:
             int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate. With `lengths`
-            item i has its own `ceil(lengths[i] / hop_length)` frames, whatever lies beyond; the others are 0.
+            `EncodedBatch`: the codes, 0 behind the end of an item, and the frames of each item.
 
         Raises:
             AudioError: an empty or multi-channel waveform, samples that are integers or not finite, a sample rate that
                 cannot be, or lengths that are not those of the items.
         """
-        batch = self._as_batch(wav, sample_rate)
         self._check_codebooks(num_codebooks)
-        if lengths is not None:
-            batch = self._without_rest(batch, lengths)
+        batch, samples = self._as_batch(wav, sample_rate, lengths, normalize)
+        frames = self._frames_of(samples)
+        with torch.inference_mode():
+            codes = self._encode_batch(batch, frames, num_codebooks)
+        codes = codes.clone()  # an ordinary tensor: outside of inference mode
+        return codes if lengths is None else EncodedBatch(codes, frames.to(codes.device))
+
+    def _encode_batch(self, batch: Tensor, ends: Tensor, num_codebooks: int | None) -> Tensor:
+        """Codes `[B, K, T]` of `batch [B, 1, S]`, whose items end after `ends [B]` frames."""
         padded = self._pad(batch)
         total = padded.shape[-1] // self.hop_length
-        ends = torch.full((len(padded),), total) if lengths is None else self._frames_of(lengths)
         parts = []
         for first, last, low, high in self._chunks(total, self.encoder_halo):
             piece = padded[..., low * self.hop_length : high * self.hop_length]
@@ -169,30 +216,95 @@ class Codec(nn.Module, BlockCodec):
         codes = torch.cat(parts, -1)
         return codes * (torch.arange(total) < ends[:, None])[:, None].to(codes.device)
 
-    @torch.inference_mode()
-    def decode(self, codes: Tensor | npt.NDArray[np.integer], num_samples: int | None = None) -> Tensor:
+    def decode(self, codes: TokenFile | Tensor | npt.NDArray[np.integer], num_samples: int | None = None) -> Tensor:
         """Decode codes to audio.
 
         Args:
-            codes: integers `[B, K, T]` or `[K, T]`; K may be fewer than the codec has.
+            codes: integers of any type `[B, K, T]` or `[K, T]`, numpy or torch; K may be fewer than the codec has. Or a
+                token file: its level is restored, and its length gives `num_samples`.
             num_samples: cut the result to so many samples, at most `T * hop_length`.
 
         Returns:
-            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`.
+            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`, at the codec's rate.
 
         Raises:
             TokenFileError: codes of the wrong shape or outside their codebook, or fewer samples in them.
+            FingerprintMismatch: a token file of another codec.
         """
+        if isinstance(codes, TokenFile):
+            check_fingerprint(codes, self.fingerprint)
+            length = codes.num_samples if num_samples is None else num_samples
+            return (self.decode(codes.codes, length).double() / codes.gain).float()
         batch = self._check_codes(codes)
         self._check_num_samples(num_samples, batch.shape[-1])
+        with torch.inference_mode():
+            wav = self._decode_batch(batch)[..., :num_samples]
+        return wav.clone()
+
+    def _decode_batch(self, batch: Tensor) -> Tensor:
+        """Audio `[B, 1, T * hop_length]` of `batch [B, K, T]`."""
         if self._sings:
             items = [torch.cat(list(self._sung(item[None])), -1) for item in batch]
-            return torch.cat(items)[..., :num_samples]
+            return torch.cat(items)
         parts = []
         for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
             wav = self.decoder(self.quantizer.decode(batch[..., low:high]))
             parts.append(wav[..., (first - low) * self.hop_length : (last - low) * self.hop_length])
-        return torch.cat(parts, -1)[..., :num_samples]
+        return torch.cat(parts, -1)
+
+    def latents(self, wav: Audio, sample_rate: int | None = None, normalize: bool = False) -> Tensor:
+        """What the encoder makes of audio, before quantization, with gradient.
+
+        Args:
+            wav, sample_rate, normalize: as for `encode`. The gradient reaches a tensor at the codec's rate that is not
+                normalized, and the encoder's weights where they require one.
+
+        Returns:
+            float32 `[B, D, T]` at the scale that the quantizer takes: mean 0 and RMS 1 over speech. `quantize` gives the
+            codes of `encode` for them, but for latents as near to two codes as float32 rounds.
+
+        Raises:
+            AudioError: as for `encode`.
+        """
+        batch, _ = self._as_batch(wav, sample_rate, None, normalize)
+        return self.scale.running(self.encoder(self._pad(batch)))
+
+    def quantize(self, latents: Tensor, num_codebooks: int | None = None) -> QuantizerOutput:
+        """Quantize latents, with gradient.
+
+        Args:
+            latents: float `[B, D, T]`, at the scale of `latents()`.
+            num_codebooks: use only the first so many codebooks.
+
+        Returns:
+            `QuantizerOutput`: `codes` int64 `[B, K, T]`, and `quantized` float32 `[B, D, T]`, whose gradient reaches the
+            latents (straight-through in most quantizers); the losses of a training step beside them.
+
+        Raises:
+            AudioError: another shape, or codebooks that are not there.
+        """
+        self._check_codebooks(num_codebooks)
+        self._check_latents(latents)
+        output: QuantizerOutput = self.quantizer(latents.to(self.device), num_codebooks)
+        return output
+
+    def embed(self, codes: Tensor | npt.NDArray[np.integer]) -> Tensor:
+        """The latents that codes stand for: the sum of their codebook vectors.
+
+        Args:
+            codes: as for `decode`.
+
+        Returns:
+            float32 `[B, D, T]`, with gradient to the codebooks where they require one. `codec.decoder` makes audio
+            `[B, 1, T * hop_length]` of it, with gradient.
+
+        Raises:
+            TokenFileError: codes of the wrong shape or outside their codebook.
+        """
+        batch = self._check_codes(codes)
+        stages = [stage for stage in self.quantizer.stages if isinstance(stage, Stage)]
+        parts = [stage.lookup(batch[:, k : k + 1]) for k, stage in zip(range(batch.shape[1]), stages)]
+        return torch.stack(parts).sum(0)
 
     @property
     def encoder_halo(self) -> tuple[int, int]:
@@ -328,15 +440,8 @@ class Codec(nn.Module, BlockCodec):
             raise TokenFileError(f"need codes of shape [K, T], got {list(codes.shape)}")
         return self.quantizer.decode(self._check_codes(codes))
 
-    def _without_rest(self, batch: Tensor, lengths: Sequence[int]) -> Tensor:
-        """The batch with zeros after the end of each item."""
-        if len(lengths) != len(batch) or not all(1 <= n <= batch.shape[-1] for n in lengths):
-            raise AudioError(f"need {len(batch)} lengths of 1 to {batch.shape[-1]} samples, got {list(lengths)}")
-        ends = torch.tensor(list(lengths), device=batch.device)
-        return batch.where((torch.arange(batch.shape[-1], device=batch.device) < ends[:, None])[:, None], 0)
-
-    def _frames_of(self, lengths: Sequence[int]) -> Tensor:
-        return torch.tensor([-(-n // self.hop_length) for n in lengths])
+    def _frames_of(self, samples: Sequence[int]) -> Tensor:
+        return torch.tensor([-(-n // self.hop_length) for n in samples])
 
     def _finite(self, wav: Tensor) -> Tensor:
         if not torch.isfinite(wav).all():
@@ -346,17 +451,29 @@ class Codec(nn.Module, BlockCodec):
     def _pad(self, wav: Tensor) -> Tensor:
         return F.pad(wav, (0, -wav.shape[-1] % self.hop_length))
 
-    def _as_batch(self, wav: Tensor | FloatArray, sample_rate: int | None) -> Tensor:
+    def _as_batch(
+        self, wav: Audio, sample_rate: int | None, lengths: Lengths | None, normalize: bool
+    ) -> tuple[Tensor, list[int]]:
+        """Audio `[B, 1, S']` at the codec's rate, with zeros behind the end of each item; samples of each item."""
         tensor = _float_samples(wav)
-        while tensor.dim() < 3:
-            tensor = tensor.unsqueeze(0)
-        check_audio_shape(tensor.shape)
-        self._finite(tensor)
+        items, samples = batch_shape(tensor.shape, is_batch=lengths is not None)
+        tensor, ends = tensor.reshape(items, 1, samples), check_lengths(lengths, items, samples)
         rate = self.sample_rate if sample_rate is None else whole_hertz(sample_rate)
-        if rate != self.sample_rate:
-            items = [resample(item.cpu().numpy(), rate, self.sample_rate) for item in tensor]
-            tensor = torch.from_numpy(np.stack(items))
-        return tensor.to(self.device)
+        if rate != self.sample_rate or normalize:
+            level_db = self.level_db if normalize else None
+            arrays = tensor.detach().cpu().numpy()
+            found = [prepare(one, rate, self.sample_rate, level_db, n).samples for one, n in zip(arrays, ends)]
+            tensor = pad_sequence([torch.from_numpy(one) for one in found], batch_first=True)[:, None]
+            return tensor.to(self.device), [len(one) for one in found]
+        if lengths is not None:
+            inside = torch.arange(samples, device=tensor.device) < torch.tensor(ends, device=tensor.device)[:, None]
+            tensor = tensor.where(inside[:, None], 0)
+        return self._finite(tensor), ends
+
+    def _check_latents(self, latents: Tensor) -> None:
+        width = self.quantizer.codebook_dim
+        if latents.dim() != 3 or latents.shape[1] != width or not latents.is_floating_point():
+            raise AudioError(f"need float latents of shape [B, {width}, T], got {latents.dtype} {list(latents.shape)}")
 
     def _check_codes(self, codes: Tensor | npt.NDArray[np.integer]) -> Tensor:
         if not isinstance(codes, Tensor):  # copied: torch warns of read-only arrays
@@ -364,9 +481,9 @@ class Codec(nn.Module, BlockCodec):
         if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
             raise TokenFileError(f"need integer codes, got {codes.dtype}")
         self._check_code_shape(codes.shape)
-        batch = codes.unsqueeze(0) if codes.dim() == 2 else codes
+        batch = (codes.unsqueeze(0) if codes.dim() == 2 else codes).to(self.device, torch.int64)
         self._check_code_range(int(batch.min()), int(batch.max()))
-        return batch.to(self.device, torch.int64)
+        return batch
 
 
 def _float_samples(wav: Tensor | FloatArray) -> Tensor:

@@ -11,14 +11,16 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 from audiocodec.errors import AudioCodecError, MetricUndefined, TokenFileError
 from audiocodec.evaluation.pairing import Entry
+from audiocodec.evaluation.summary_file import CodebookSummary, CodingSummary
 from audiocodec.metrics.codebook import CodeCounter, effective_dimension
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
@@ -93,22 +95,21 @@ class TokenSet:
             self._problem = str(error)
         return bitrate
 
-    def describe(self, codebooks: Sequence[npt.NDArray[np.floating]] = ()) -> dict[str, Any]:
-        """Totals over all files, ready for JSON; `codebooks_undefined` says why there is no codebook use.
+    def describe(self, codebooks: Sequence[npt.NDArray[np.floating]] = ()) -> CodingSummary:
+        """Totals over all files.
 
         Args:
             codebooks: what each codebook's entries stand for [V, D], for the effective dimension.
         """
-        described: dict[str, Any] = {"codecs": sorted(self.fingerprints), **_overall(self.bitrates)}
-        if len(self.fingerprints) > 1:
-            described["codebooks_undefined"] = f"token files of {len(self.fingerprints)} codecs"
-        elif self._problem:
-            described["codebooks_undefined"] = self._problem
-        else:
-            described["codebooks"] = [asdict(use) for use in self._counter.describe()]
-            for use, counts, latents in zip(described["codebooks"], self._counter.counts, codebooks):
-                use["effective_dimension"] = _effective_dimension(counts, latents)
-        return described
+        codecs, rates, problem = tuple(sorted(self.fingerprints)), _overall(self.bitrates), self._problem
+        if len(codecs) > 1:
+            problem = f"token files of {len(codecs)} codecs"
+        if problem:
+            return CodingSummary(codecs=codecs, rates=rates, codebooks_undefined=problem)
+        dimensions = [_effective_dimension(counts, of) for counts, of in zip(self._counter.counts, codebooks)]
+        uses = zip_longest(self._counter.describe(), dimensions)
+        found = tuple(CodebookSummary(**asdict(use), effective_dimension=dimension) for use, dimension in uses)
+        return CodingSummary(codecs=codecs, rates=rates, codebooks=found, with_dimensions=bool(dimensions))
 
 
 @final
@@ -138,9 +139,9 @@ class CodedSizes:
             raise AudioCodecError(entry.problem or "size of the coded file is not known")
         return self._sizes[entry.id]
 
-    def describe(self, codebooks: Sequence[npt.NDArray[np.floating]] = ()) -> dict[str, Any]:
-        """Totals over all files, ready for JSON; there are no codebooks that could be described."""
-        return {"codecs": [], "coded_by": self._codec, **_overall(list(self._sizes.values()))}
+    def describe(self, codebooks: Sequence[npt.NDArray[np.floating]] = ()) -> CodingSummary:
+        """Totals over all files; there are no codebooks that could be described."""
+        return CodingSummary(coded_by=self._codec, rates=_overall(list(self._sizes.values())))
 
 
 def _overall(bitrates: Sequence[Bitrate]) -> dict[str, float]:

@@ -2,60 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from audiocodec.errors import FingerprintMismatch, TokenFileError
 from audiocodec.evaluation.pairing import Entry
+from audiocodec.evaluation.summary_file import ModelSummary
 from audiocodec.tokens.token_file import TokenFile
 
 if TYPE_CHECKING:
-    from audiocodec.codec.torch import Codec
+    from audiocodec.loading import Model
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A codec.
+    """A codec: what summaries say of it, and the latents that each codebook's entries stand for, [V, D] each."""
 
-    Attributes:
-        name: that its configuration gives it.
-        config_fingerprint: hash of the whole configuration, hexadecimal.
-        fingerprint: of its weights and sizes, hexadecimal, as token files have it.
-        latency_ms: algorithmic latency: audio that must be known, from an instant on, before it can be put out.
-        codebooks: the latents that each codebook's entries stand for, [V, D] each.
-    """
-
-    name: str
-    config_fingerprint: str
-    fingerprint: str
-    latency_ms: float
+    summary: ModelSummary
     codebooks: tuple[npt.NDArray[np.floating], ...]
 
     @classmethod
-    def of(cls, codec: Codec, name: str, config: str) -> ModelFacts:
-        """Those of a codec with a configuration's name and text."""
+    def of(cls, model: Model) -> ModelFacts:
+        """Load a model, on torch, and look."""
+        codec, header = model.codec, model.header
+        latency_ms = 1000 * codec.latency_samples / codec.sample_rate
         return cls(
-            name,
-            hashlib.sha256(config.encode()).hexdigest()[:16],
-            codec.fingerprint.hex(),
-            1000 * codec.latency_samples / codec.sample_rate,
+            ModelSummary(model.config.name, header.config_fingerprint, codec.fingerprint.hex(), latency_ms),
             tuple(table.float().cpu().numpy() for table in codec.quantizer.tables()),
         )
-
-    def describe(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {
-            "name": self.name,
-            "config_fingerprint": self.config_fingerprint,
-            "fingerprint": self.fingerprint,
-            "latency_ms": self.latency_ms,
-        }
 
     def check(self, entries: Iterable[Entry]) -> None:
         """Look into the first sound token file.
@@ -68,7 +47,9 @@ class ModelFacts:
                 found = TokenFile.read(Path(entry.tokens)).fingerprint.hex() if entry.tokens is not None else None
             except TokenFileError:
                 continue
-            if found is not None and found != self.fingerprint:
-                raise FingerprintMismatch(f"{entry.tokens}: made by the codec {found}, not by {self.fingerprint}")
+            if found is not None and found != self.summary.fingerprint:
+                raise FingerprintMismatch(
+                    f"{entry.tokens}: made by the codec {found}, not by {self.summary.fingerprint}"
+                )
             if found is not None:
                 return

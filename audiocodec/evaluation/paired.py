@@ -36,7 +36,7 @@ class Difference:
     n: int
     n_left_out: int
     mean: float | None
-    interval: list[float] | None
+    interval: tuple[float, float] | None
     wins: float | None
 
 

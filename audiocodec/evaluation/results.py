@@ -6,16 +6,15 @@ command line: `audiocodec evaluate --results-md RESULTS.md [--results-command TE
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.paired import Difference, differences
-from audiocodec.evaluation.rows import SUMMARY, Row, to_bytes, write_atomically
+from audiocodec.evaluation.rows import Row, to_bytes, write_atomically
+from audiocodec.evaluation.summary_file import MeasureSummary, ModelSummary, Summary, read_summary
 
 _FOOTNOTE = (
     "Means over utterances; in brackets 95 % intervals by bootstrap over utterances. "
@@ -25,7 +24,7 @@ _FOOTNOTE = (
 
 def write_results_md(
     eval_dirs: Sequence[str | os.PathLike[str]], command: str, path: str | os.PathLike[str]
-) -> list[dict[str, Any]]:
+) -> list[Summary]:
     """Write the page.
 
     Args:
@@ -47,23 +46,7 @@ def write_results_md(
     return summaries
 
 
-def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The summary in an evaluation's folder.
-
-    Raises:
-        AudioCodecError: there is none, or it is not one.
-    """
-    path = Path(folder) / SUMMARY
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AudioCodecError(f"{path}: cannot read the summary: {error}") from None
-    if not isinstance(summary, dict) or not {"measures", "versions", "command"} <= summary.keys():
-        raise AudioCodecError(f"{path}: is not a summary of `audiocodec evaluate`")
-    return summary
-
-
-def results_md(labels: Sequence[str], summaries: Sequence[dict[str, Any]], command: str) -> str:
+def results_md(labels: Sequence[str], summaries: Sequence[Summary], command: str) -> str:
     """The page as text.
 
     Args:
@@ -71,7 +54,7 @@ def results_md(labels: Sequence[str], summaries: Sequence[dict[str, Any]], comma
         summaries: their summaries.
         command: see `write_results_md`.
     """
-    commands = [command] if command else _unique(summary["command"] for summary in summaries)
+    commands = [command] if command else _unique(summary.command for summary in summaries)
     lines = ["# Results", "", "```", *commands, "```", "", *_origin(summaries), "", *_scores(labels, summaries)]
     for more in (*_groups(labels, summaries), _codebooks(labels, summaries)):
         lines += ["", *more] if more else []
@@ -106,41 +89,41 @@ def _difference(found: Difference, decimals: int) -> str:
     return f"{text}, {100 * found.wins:.0f} %" + (f" of {found.n}" if found.n_left_out else "")
 
 
-def cell(measure: dict[str, Any] | None, form: str, n_rows: int) -> str:
+def cell(measure: MeasureSummary | None, form: str, n_rows: int) -> str:
     """Mean and interval of one measure, and how many of the `n_rows` have one where that is not all of them.
 
     It is `-` when it was not measured.
     """
     if measure is None:
         return "-"
-    if measure["mean"] is None:
+    if measure.mean is None:
         return f"none of {n_rows}"
-    text = format(measure["mean"], form)
-    if measure["interval"] is not None:
-        low, high = (format(bound, form) for bound in measure["interval"])
+    text = format(measure.mean, form)
+    if measure.interval is not None:
+        low, high = (format(bound, form) for bound in measure.interval)
         text += f" [{low}, {high}]"
     return text + scored_of(measure, n_rows)
 
 
-def median(measure: dict[str, Any] | None, form: str, n_rows: int) -> str:
+def median(measure: MeasureSummary | None, form: str, n_rows: int) -> str:
     """As `cell`, of the median."""
-    if measure is None or measure["median"] is None:
+    if measure is None or measure.median is None:
         return cell(measure, form, n_rows)
-    return format(measure["median"], form) + scored_of(measure, n_rows)
+    return format(measure.median, form) + scored_of(measure, n_rows)
 
 
-def scored_of(measure: dict[str, Any], n_rows: int) -> str:
+def scored_of(measure: MeasureSummary, n_rows: int) -> str:
     """`, 3 of 4 scored`, or nothing where all are."""
-    return f", {measure['n_scored']} of {n_rows} scored" if measure["n_scored"] < n_rows else ""
+    return f", {measure.n_scored} of {n_rows} scored" if measure.n_scored < n_rows else ""
 
 
-def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
+def _origin(summaries: Sequence[Summary]) -> list[str]:
     """Commit, codec and machine, each only once."""
-    versions = [summary["versions"] for summary in summaries]
+    versions = [summary.versions for summary in summaries]
     facts = {
         "commit": _unique(found["commit"] for found in versions if "commit" in found),
-        "configuration": _unique(_configuration(model) for s in summaries if (model := s.get("model"))),
-        "codec": _unique(codec for summary in summaries for codec in summary.get("tokens", {}).get("codecs", [])),
+        "configuration": _unique(_configuration(model) for s in summaries if (model := s.model) is not None),
+        "codec": _unique(codec for summary in summaries for codec in summary.codecs),
         "audiocodec": _unique(found["audiocodec"] for found in versions),
         "torch": _unique(found["torch"] for found in versions),
         "machine": _unique(found["machine"] for found in versions),
@@ -148,50 +131,50 @@ def _origin(summaries: Sequence[dict[str, Any]]) -> list[str]:
     return [f"- {name}: {', '.join(values)}" for name, values in facts.items() if values]
 
 
-def _configuration(model: dict[str, Any]) -> str:
-    return f"{model['name']} {model['config_fingerprint']} (latency {model['latency_ms']:.1f} ms)"
+def _configuration(model: ModelSummary) -> str:
+    return f"{model.name} {model.config_fingerprint} (latency {model.latency_ms:.1f} ms)"
 
 
-def _scores(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:
+def _scores(labels: Sequence[str], summaries: Sequence[Summary]) -> list[str]:
     """A table of means and one of medians."""
-    used = [measure for measure in MEASURES.values() if any(measure.name in s["measures"] for s in summaries)]
+    used = [measure for measure in MEASURES.values() if any(measure.name in s.measures for s in summaries)]
     tables = []
     for shown in (cell, median):
         tables.append(_table_head(["evaluation", "utterances", *(measure.heading for measure in used)]))
         for label, summary in zip(labels, summaries):
-            cells = [shown(summary["measures"].get(m.name), f".{m.decimals}f", summary["n_rows"]) for m in used]
-            tables[-1].append(_table_row([label, str(summary["n_rows"]), *cells]))
+            cells = [shown(summary.measures.get(m.name), f".{m.decimals}f", summary.n_rows) for m in used]
+            tables[-1].append(_table_row([label, str(summary.n_rows), *cells]))
     return [*tables[0], "", "Medians:", "", *tables[1]]
 
 
-def _groups(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+def _groups(labels: Sequence[str], summaries: Sequence[Summary]) -> Iterator[list[str]]:
     """For each column a table of means by value."""
-    for column in _unique(column for summary in summaries for column in summary.get("groups", {})):
-        found = [(label, s["groups"][column]) for label, s in zip(labels, summaries) if column in s.get("groups", {})]
-        used = [m for m in MEASURES.values() if any(m.name in g["measures"] for _, gs in found for g in gs.values())]
+    for column in _unique(column for summary in summaries for column in summary.groups):
+        found = [(label, s.groups[column]) for label, s in zip(labels, summaries) if column in s.groups]
+        used = [m for m in MEASURES.values() if any(m.name in g.measures for _, gs in found for g in gs.values())]
         lines = _table_head(["evaluation", column, "utterances", *(measure.heading for measure in used)])
         for label, values in found:
             for value, group in values.items():
-                cells = [cell(group["measures"].get(m.name), f".{m.decimals}f", group["n_rows"]) for m in used]
-                lines.append(_table_row([label, value or "-", str(group["n_rows"]), *cells]))
+                cells = [cell(group.measures.get(m.name), f".{m.decimals}f", group.n_rows) for m in used]
+                lines.append(_table_row([label, value or "-", str(group.n_rows), *cells]))
         yield lines
 
 
-def _codebooks(labels: Sequence[str], summaries: Sequence[dict[str, Any]]) -> list[str]:
+def _codebooks(labels: Sequence[str], summaries: Sequence[Summary]) -> list[str]:
     rows = [
         [
             label,
             str(index),
-            f"{use['codebook_size']:,}",
-            f"{100 * use['usage']:.1f} %",
-            f"{use['dead_codes']:,}",
-            f"{use['perplexity']:.0f}",
-            f"{use['entropy']:.2f}",
-            "-" if (dimension := use.get("effective_dimension")) is None else f"{dimension:.1f}",
-            f"{use['frames']:,}",
+            f"{use.codebook_size:,}",
+            f"{100 * use.usage:.1f} %",
+            f"{use.dead_codes:,}",
+            f"{use.perplexity:.0f}",
+            f"{use.entropy:.2f}",
+            "-" if use.effective_dimension is None else f"{use.effective_dimension:.1f}",
+            f"{use.frames:,}",
         ]
         for label, summary in zip(labels, summaries)
-        for index, use in enumerate(summary.get("tokens", {}).get("codebooks", []))
+        for index, use in enumerate(summary.codebooks)
     ]
     if not rows:
         return []

@@ -16,6 +16,7 @@ from typing import Any, TextIO, TypeVar, final
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.files import replacing
+from audiocodec.records import parse
 
 FINISHED, GROWING, SUMMARY = "rows.jsonl", "rows.jsonl.partial", "summary.json"
 _T = TypeVar("_T")
@@ -175,7 +176,6 @@ def _parse(line: str) -> Row:
     record: Any = json.loads(line)
     if not isinstance(record, dict) or not isinstance(record.get("id"), str):
         raise TypeError("expected an object with an id")
-    values = {name: float(record[name]) for name in MEASURES if record.get(name) is not None}
+    values = {name: parse(float, record[name], name) for name in MEASURES if record.get(name) is not None}
     own = {key: record[key] for key in _OWN_KEYS if key in record}
-    lists = {key: tuple(record.get(key, ())) for key in ("notes", "again")}
-    return Row(values=values, **own | lists)
+    return parse(Row, {**own, "values": values})

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_of, missing_libraries
@@ -19,6 +18,7 @@ from audiocodec.evaluation.pairing import Entry
 from audiocodec.evaluation.rows import SUMMARY, Row, RowWriter, reopen, scored_before, write_atomically
 from audiocodec.evaluation.scoring import Scores, Task, score
 from audiocodec.evaluation.summary import summarize
+from audiocodec.evaluation.summary_file import Summary
 from audiocodec.evaluation.workers import Lost, run_all
 
 TIMES = ("encode_rtf", "decode_rtf", "coding_rtf")  # measures that are not there where nobody took the time
@@ -58,9 +58,9 @@ def _ignore() -> None:
     pass
 
 
-def evaluate(
+def score_entries(
     entries: Sequence[Entry], out_dir: str | os.PathLike[str], options: Options, progress: Callable[[], None] = _ignore
-) -> tuple[list[Row], dict[str, Any]]:
+) -> tuple[list[Row], Summary]:
     """Score all entries; writes `rows.jsonl` and `summary.json` into `out_dir`.
 
     Args:
@@ -98,10 +98,10 @@ def evaluate(
         rows = [replace(row, groups=dict(options.groups.get(row.id, {}))) for row in rows]
         writer.finish(rows)
     codebooks = options.model.codebooks if options.model is not None else ()
-    described = coding.describe(codebooks) if coding is not None else {}
-    summary = summarize(rows, _measures(rows, options, coding), described, options.command)
-    summary["model"] = options.model.describe() if options.model is not None else None
-    write_atomically(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    described = coding.describe(codebooks) if coding is not None else None
+    model = options.model.summary if options.model is not None else None
+    summary = summarize(rows, _measures(rows, options, coding), described, options.command, model)
+    write_atomically(folder / SUMMARY, summary.to_text())
     return rows, summary
 
 

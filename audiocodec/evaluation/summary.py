@@ -14,12 +14,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import audiocodec
 from audiocodec.evaluation.rows import Row
+from audiocodec.evaluation.summary_file import (
+    Bootstrap,
+    CodingSummary,
+    GroupSummary,
+    MeasureSummary,
+    ModelSummary,
+    Summary,
+)
 
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
 _SIGNAL_PACKAGES = ("numpy", "scipy", "torch", "soxr", "soundfile", "librosa")
@@ -37,7 +44,7 @@ _PACKAGES = (*_SIGNAL_PACKAGES, *_METRIC_PACKAGES, "pocketsphinx")
 _AT_ONCE = 1 << 22  # indices drawn at a time
 
 
-def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> list[float] | None:
+def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> tuple[float, float] | None:
     """Percentile bootstrap interval of the mean, at `LEVEL`.
 
     Args:
@@ -45,7 +52,7 @@ def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> list[float]
         seed: of the resampling.
 
     Returns:
-        [low, high]; None for fewer than two values, which say nothing about their spread.
+        (low, high); None for fewer than two values, which say nothing about their spread.
     """
     if len(values) < 2:
         return None
@@ -56,68 +63,73 @@ def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> list[float]
         for done in range(0, RESAMPLES, at_once)
     ]
     bounds = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return [float(bound) for bound in bounds]
+    return float(bounds[0]), float(bounds[1])
 
 
-def describe_measure(rows: Iterable[Row], name: str) -> dict[str, Any]:
+def describe_measure(rows: Iterable[Row], name: str) -> MeasureSummary:
     """One measure over all rows.
 
     Args:
         rows: the rows.
         name: of the measure, a key of `catalogue.MEASURES`.
-
-    Returns:
-        `mean`, `median`, `interval` (None where undefined), `n_scored`, `n_failed`, `reasons` (reason -> count).
     """
     pairs = [(row.values.get(name), row.failures.get(name)) for row in rows]
     values = [value for value, _ in pairs if value is not None]
     reasons = Counter(reason for _, reason in pairs if reason is not None)
-    return {
-        "mean": float(np.mean(values)) if values else None,
-        "median": float(np.median(values)) if values else None,
-        "interval": bootstrap_interval(values),
-        "n_scored": len(values),
-        "n_failed": sum(reasons.values()),
-        "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-    }
+    return MeasureSummary(
+        mean=float(np.mean(values)) if values else None,
+        median=float(np.median(values)) if values else None,
+        interval=bootstrap_interval(values),
+        n_scored=len(values),
+        n_failed=sum(reasons.values()),
+        reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+    )
 
 
-def describe_groups(rows: Sequence[Row], measures: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Column -> value -> measure -> what `describe_measure` says of the rows with that value."""
+def describe_groups(rows: Sequence[Row], measures: Sequence[str]) -> dict[str, dict[str, GroupSummary]]:
+    """Column of a table -> value -> summary of the rows with that value."""
     columns = dict.fromkeys(column for row in rows for column in row.groups)
-    described: dict[str, dict[str, Any]] = {}
+    described: dict[str, dict[str, GroupSummary]] = {}
     for column in columns:
         members: dict[str, list[Row]] = {}
         for row in rows:
             members.setdefault(row.groups.get(column, ""), []).append(row)
         described[column] = {
-            value: {"n_rows": len(of), "measures": {name: describe_measure(of, name) for name in measures}}
+            value: GroupSummary(len(of), {name: describe_measure(of, name) for name in measures})
             for value, of in sorted(members.items())
         }
     return described
 
 
-def summarize(rows: Sequence[Row], measures: Sequence[str], tokens: dict[str, Any], command: str) -> dict[str, Any]:
-    """The whole summary, ready for JSON.
+def summarize(
+    rows: Sequence[Row],
+    measures: Sequence[str],
+    tokens: CodingSummary | None = None,
+    command: str = "",
+    model: ModelSummary | None = None,
+) -> Summary:
+    """The whole summary.
 
     Args:
         rows: one per utterance.
         measures: those to describe.
-        tokens: what `TokenSet.describe` gave; empty without token files.
+        tokens: of the coded files, where there are any.
         command: that made the rows.
+        model: that made the token files, where it is known.
     """
-    return {
-        "command": command,
-        "n_rows": len(rows),
-        "n_rows_with_failures": sum(any(name in row.failures for name in measures) for row in rows),
-        "seconds": sum(row.seconds or 0.0 for row in rows),
-        "measures": {name: describe_measure(rows, name) for name in measures},
-        "notes": dict(Counter(note for row in rows for note in row.notes)),
-        "groups": describe_groups(rows, measures),
-        "tokens": tokens,
-        "bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
-        "versions": versions(),
-    }
+    return Summary(
+        command=command,
+        n_rows=len(rows),
+        n_rows_with_failures=sum(any(name in row.failures for name in measures) for row in rows),
+        seconds=sum(row.seconds or 0.0 for row in rows),
+        measures={name: describe_measure(rows, name) for name in measures},
+        notes=dict(Counter(note for row in rows for note in row.notes)),
+        groups=describe_groups(rows, measures),
+        tokens=tokens,
+        bootstrap=Bootstrap(LEVEL, RESAMPLES, SEED),
+        versions=versions(),
+        model=model,
+    )
 
 
 def versions() -> dict[str, str]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.audio.resampling import resample
+from audiocodec.codec.inputs import as_array, batch_shape, check_fingerprint, check_lengths, prepare
 from audiocodec.codec.interface import (
     BlockCodec,
     CodeArray,
     FloatArray,
-    check_audio_shape,
     float_samples,
     whole_hertz,
 )
 from audiocodec.dsp.voice import ONSET
-from audiocodec.errors import AudioError, CheckpointError, TokenFileError
+from audiocodec.errors import CheckpointError, TokenFileError
+from audiocodec.tokens.token_file import TokenFile
 
 if TYPE_CHECKING:
     from audiocodec.onnx.near_ties import NearTies
@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _NOTHING = np.zeros(0, np.float32)  # so that there is something to put together when no samples are wanted
+
+
+class EncodedArrays(NamedTuple):
+    """Codes of a padded batch."""
+
+    codes: npt.NDArray[np.int64]  # [B, K, T], 0 behind the end of an item
+    frames: npt.NDArray[np.int64]  # [B], frames of each item
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """`[B, T]`: which frames are the items' own."""
+        found: npt.NDArray[np.bool_] = np.arange(self.codes.shape[-1]) < self.frames[:, None]
+        return found
 
 
 class OnnxCodec(BlockCodec):
@@ -75,48 +88,88 @@ class OnnxCodec(BlockCodec):
         """What decides frames that float32 cannot; None: nothing does."""
         return self._model.near_ties
 
+    @overload
     def encode(
-        self, wav: npt.ArrayLike, sample_rate: int | None = None, num_codebooks: int | None = None
-    ) -> npt.NDArray[np.int64]:
+        self,
+        wav: npt.ArrayLike,
+        sample_rate: int | None = None,
+        num_codebooks: int | None = None,
+        lengths: None = None,
+        normalize: bool = False,
+    ) -> npt.NDArray[np.int64]: ...
+
+    @overload
+    def encode(
+        self,
+        wav: npt.ArrayLike,
+        sample_rate: int | None = None,
+        num_codebooks: int | None = None,
+        *,
+        lengths: Sequence[int] | npt.NDArray[np.integer],
+        normalize: bool = False,
+    ) -> EncodedArrays: ...
+
+    def encode(
+        self,
+        wav: npt.ArrayLike,
+        sample_rate: int | None = None,
+        num_codebooks: int | None = None,
+        lengths: Sequence[int] | npt.NDArray[np.integer] | None = None,
+        normalize: bool = False,
+    ) -> npt.NDArray[np.int64] | EncodedArrays:
         """Encode audio to codes.
 
         Args:
-            wav: float samples in [-1, 1], `[B, 1, S]`, `[1, S]` or `[S]`, mono.
+            wav: float samples in [-1, 1], mono, numpy or torch: `[S]`, `[B, S]` or `[B, 1, S]`. Two rows `[2, S]` without
+                `lengths` could be stereo and are refused: `[2, 1, S]` is a batch of two.
             sample_rate: whole Hz of `wav`; resampled when it is not the codec's. None: the codec's.
             num_codebooks: use only the first so many codebooks.
+            lengths: samples of each item, 1 to S, at the rate of `wav`, of a padded batch.
+            normalize: bring each item to the level that the codec was trained at, as the command line does. The factor is
+                not returned; `audiocodec.compress` keeps it for decoding.
 
         Returns:
-            int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate.
+            int64 codes `[B, K, T]`, `T = ceil(S' / hop_length)` with S' samples at the codec's rate. With `lengths`
+            `EncodedArrays`: the codes, 0 behind the end of an item, and the frames of each item.
 
         Raises:
-            AudioError: an empty or multi-channel waveform, samples that are integers or not finite, or a sample rate
-                that cannot be.
+            AudioError: an empty or multi-channel waveform, samples that are integers or not finite, a sample rate that
+                cannot be, or lengths that are not those of the items.
         """
-        array = float_samples(wav)
-        check_audio_shape(array.shape)
+        array = float_samples(as_array(wav))
+        items, samples = batch_shape(array.shape, is_batch=lengths is not None)
+        ends = check_lengths(lengths, items, samples)
         rate = self.sample_rate if sample_rate is None else whole_hertz(sample_rate)
-        signals = array.reshape(-1, array.shape[-1])
-        if not np.isfinite(signals).all():
-            raise AudioError("audio holds NaN or infinite samples")
-        if rate != self.sample_rate:
-            signals = np.stack([resample(signal[None], rate, self.sample_rate)[0] for signal in signals])
-        coded = [np.concatenate(list(self.encode_blocks([signal], num_codebooks)), 1) for signal in signals]
-        return np.stack(coded).astype(np.int64)
+        level_db = self.level_db if normalize else None
+        coded = []
+        for item, end in zip(array.reshape(items, 1, samples), ends):
+            signal = prepare(item, rate, self.sample_rate, level_db, end).samples
+            coded.append(np.concatenate(list(self.encode_blocks([signal], num_codebooks)), 1))
+        frames = np.array([codes.shape[1] for codes in coded])
+        padded = [np.pad(codes, ((0, 0), (0, frames.max() - codes.shape[1]))) for codes in coded]
+        together = np.stack(padded).astype(np.int64)
+        return together if lengths is None else EncodedArrays(together, frames)
 
-    def decode(self, codes: npt.ArrayLike, num_samples: int | None = None) -> FloatArray:
+    def decode(self, codes: TokenFile | npt.ArrayLike, num_samples: int | None = None) -> FloatArray:
         """Decode codes to audio.
 
         Args:
-            codes: integers `[B, K, T]` or `[K, T]`; K may be fewer than the codec has.
+            codes: integers of any type `[B, K, T]` or `[K, T]`, numpy or torch; K may be fewer than the codec has. Or a
+                token file: its level is restored, and its length gives `num_samples`.
             num_samples: cut the result to so many samples, at most `T * hop_length`.
 
         Returns:
-            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`.
+            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`, at the codec's rate.
 
         Raises:
             TokenFileError: codes of the wrong shape or outside their codebook, or fewer samples in them.
+            FingerprintMismatch: a token file of another codec.
         """
-        array = np.asarray(codes)
+        if isinstance(codes, TokenFile):
+            check_fingerprint(codes, self.fingerprint)
+            length = codes.num_samples if num_samples is None else num_samples
+            return (self.decode(codes.codes, length) / np.float64(codes.gain)).astype(np.float32)
+        array = as_array(codes)
         self._check_code_shape(array.shape)
         batch = array.reshape(-1, *array.shape[-2:])
         length = batch.shape[-1] * self.hop_length if num_samples is None else num_samples

@@ -12,6 +12,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from audiocodec import model_file
 from audiocodec.config.plain import config_to_json
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
+from audiocodec.model_file import ModelHeader
 from audiocodec.onnx.graph import FloatArray
 from audiocodec.onnx.networks import Network
 from audiocodec.onnx.parts import OnnxModel
 from audiocodec.onnx.quantizers import Quantizer
+from audiocodec.records import parse
 
 FORMAT = "audiocodec-onnx-1"
 DESCRIPTION = "model.json"
@@ -38,9 +41,41 @@ def is_folder(model: str | Path | None) -> bool:
     return model is not None and (Path(model) / DESCRIPTION).is_file()
 
 
-def describe(folder: str | Path) -> dict[str, Any]:
-    """What an exported folder says of itself: `path`, `fingerprint` (hex), `config` (JSON text), `precision`,
-    `token_agreement` (int8: files, codes, share equal to float32), `halo`, `files` (name -> SHA-256), `notes`.
+@dataclass(frozen=True)
+class TokenAgreement:
+    """How many tokens an 8-bit model has in common with float32: `codes` of `files` were compared, a share is `equal`."""
+
+    files: int
+    codes: int
+    equal: float
+
+
+@dataclass(frozen=True)
+class FolderHeader(ModelHeader):
+    """Description of an exported folder.
+
+    Attributes:
+        precision: `float32` or `int8`.
+        halo: `encoder`, `decoder` -> frames of context (before, after).
+        files: name -> SHA-256, hexadecimal.
+        token_agreement: measured when an 8-bit model was exported.
+        lookback: frames that a decoder for voices looks back; None: another decoder.
+    """
+
+    precision: str
+    halo: Mapping[str, tuple[int, int]]
+    files: Mapping[str, str]
+    token_agreement: TokenAgreement | None = None
+    lookback: int | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What only exported folders tell, ready for JSON."""
+        agreement = None if self.token_agreement is None else asdict(self.token_agreement)
+        return {"precision": self.precision, "token_agreement": agreement}
+
+
+def describe(folder: str | Path) -> FolderHeader:
+    """The description of an exported folder.
 
     Raises:
         CheckpointError: not such a folder, or damaged.
@@ -52,7 +87,12 @@ def describe(folder: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot read: {error}") from error
     if not isinstance(said, dict) or said.get("format") != FORMAT or said.get("digest") != _digest(said):
         raise CheckpointError(f"{path}: not the description of an exported model (format {FORMAT!r}), or damaged")
-    return {**said, "path": str(folder), "config": json.dumps(said["config"])}
+    size = sum(entry.stat().st_size for entry in os.scandir(folder))
+    own = {"path": str(folder), "config_text": json.dumps(said.get("config")), "bytes": size}
+    try:
+        return parse(FolderHeader, said | own)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def write(
@@ -60,7 +100,7 @@ def write(
     config: Config,
     folder: str | Path,
     notes: Mapping[str, Any],
-    agreement: Mapping[str, Any] | None = None,
+    agreement: TokenAgreement | None = None,
 ) -> None:
     """Write a model, the description last.
 
@@ -88,7 +128,7 @@ def write(
         "format": FORMAT,
         "fingerprint": model.fingerprint.hex(),
         "precision": model.precision,
-        "token_agreement": None if agreement is None else dict(agreement),
+        "token_agreement": None if agreement is None else asdict(agreement),
         "halo": {"encoder": model.encoder.halo, "decoder": model.decoder.halo},
         "lookback": model.decoder.lookback,
         "config": json.loads(config_to_json(config)),
@@ -106,19 +146,17 @@ def read(folder: str | Path) -> OnnxModel:
     Raises:
         CheckpointError: a file is missing or is not the one that was written.
     """
-    described = describe(folder)
-    config = model_file.config_of(described)
+    header = describe(folder)
+    config = header.config
     encoder, decoder = (
-        Network(_checked(Path(folder) / name, described), tuple(described["halo"][part]), lookback=lookback)
-        for name, part, lookback in ((ENCODER, "encoder", None), (DECODER, "decoder", described.get("lookback")))
+        Network(_checked(Path(folder) / name, header), header.halo[part], lookback=lookback)
+        for name, part, lookback in ((ENCODER, "encoder", None), (DECODER, "decoder", header.lookback))
     )
-    tables = _arrays(Path(folder) / QUANTIZER, described)
-    exact = _arrays(Path(folder) / EXACT, described) if EXACT in described["files"] else None
+    tables = _arrays(Path(folder) / QUANTIZER, header)
+    exact = _arrays(Path(folder) / EXACT, header) if EXACT in header.files else None
     quantizer = Quantizer(config, {**tables, **(exact or {})})
-    fingerprint = bytes.fromhex(described["fingerprint"])
-    return OnnxModel(
-        config, fingerprint, lambda: encoder, lambda: decoder, lambda: quantizer, described["precision"], exact
-    )
+    fingerprint = bytes.fromhex(header.fingerprint)
+    return OnnxModel(config, fingerprint, lambda: encoder, lambda: decoder, lambda: quantizer, header.precision, exact)
 
 
 def _exact_arrays(model: OnnxModel) -> dict[str, npt.NDArray[np.floating[Any]]]:
@@ -135,8 +173,8 @@ def _smallest(array: FloatArray) -> npt.NDArray[np.floating[Any]]:
     return half if np.array_equal(half.astype(np.float32), array) else array
 
 
-def _arrays(path: Path, described: Mapping[str, Any]) -> dict[str, FloatArray]:
-    with np.load(io.BytesIO(_checked(path, described)), allow_pickle=False) as arrays:
+def _arrays(path: Path, header: FolderHeader) -> dict[str, FloatArray]:
+    with np.load(io.BytesIO(_checked(path, header)), allow_pickle=False) as arrays:
         return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
@@ -145,12 +183,12 @@ def _save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
-def _checked(path: Path, described: Mapping[str, Any]) -> bytes:
+def _checked(path: Path, header: FolderHeader) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read: {error}") from error
-    if _sha256(data) != described["files"][path.name]:
+    if _sha256(data) != header.files[path.name]:
         raise CheckpointError(
             f"{path}: is not the file that {DESCRIPTION} describes: the export is damaged or mixed up"
         )

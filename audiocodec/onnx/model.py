@@ -45,12 +45,12 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
         CheckpointError: missing, damaged, or weights that do not fit their configuration.
     """
     path = model_file.resolve(model)
-    described = model_file.describe(path)
-    config = model_file.config_of(described)
+    header = model_file.describe(path)
+    config = header.config
     weights = model_file.read_weights(path)
     sizes = (config.quantizer.codebook_size,) * config.quantizer.num_codebooks
     found = fingerprint_of(config.sample_rate, config.hop_length, sizes, sorted(weights.items()))
-    model_file.check_weights(path, found, described["fingerprint"])
+    model_file.check_weights(path, found, header.fingerprint)
 
     def part(make: Callable[[], Part]) -> Callable[[], Part]:
         def made() -> Part:

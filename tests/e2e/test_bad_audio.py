@@ -18,7 +18,7 @@ from audiocodec.cli.main import main
 from audiocodec.tokens.token_file import TokenFile
 
 RATE = 24_000
-COMMAND = [sys.executable, "-m", "audiocodec.cli.main"]
+COMMAND = [sys.executable, "-m", "audiocodec"]
 
 
 def noise(samples: int, channels: int = 1, level: float = 0.1) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from safetensors.numpy import load_file
 from audiocodec.cli.main import main
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
+from audiocodec.evaluation.summary_file import CodebookSummary, CodingSummary
 from audiocodec.model_file import describe
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -38,14 +40,13 @@ def run(tmp_path: Path, command: list[str]) -> Path:
     return tmp_path / "exp"
 
 
-def evaluation(folder: Path, stoi: list[float], *codecs: str, codebooks: Sequence[object] = ()) -> Path:
+def evaluation(folder: Path, stoi: list[float], *codecs: str, codebooks: Sequence[CodebookSummary] = ()) -> Path:
     """Of token files of these codecs, which use their codebooks so; of a codec that has none."""
     folder.mkdir()
     rows = [Row(f"u{i}", {}, {"stoi": value}, {}) for i, value in enumerate(stoi)]
-    summary = summarize(rows, ["stoi"], {}, f"command of {folder.name}")
-    (folder / "summary.json").write_text(
-        json.dumps(summary | ({"tokens": {"codecs": codecs, "codebooks": codebooks}} if codecs else {}))
-    )
+    tokens = CodingSummary(codecs=codecs, codebooks=tuple(codebooks), with_dimensions=True) if codecs else None
+    summary = summarize(rows, ["stoi"], tokens, f"command of {folder.name}")
+    (folder / "summary.json").write_text(summary.to_text())
     return folder
 
 
@@ -56,9 +57,9 @@ def test_card(run: Path, tmp_path: Path, data: Path) -> None:
     assert lines[0]["hours"] == pytest.approx((5 * 4000 + 2000) / 8000 / 3600, abs=1e-4)
     about = tmp_path / "about.md"
     about.write_text("## Known failures\n\nIt cannot speak.\n")
-    ours = describe(run)["fingerprint"]
-    use = {"usage": 0.25, "perplexity": 1234.4, "effective_dimension": 3.21, "frames": 1500}
-    two = [use, {**use, "usage": 1.0, "perplexity": 6.6, "effective_dimension": None}]
+    ours = describe(run).fingerprint
+    use = CodebookSummary(16_384, 1500, 0.25, 1234.4, 10.3, 12_288, 3.21)
+    two = [use, replace(use, usage=1.0, perplexity=6.6, effective_dimension=None)]
     good = evaluation(tmp_path / "good", [0.5, 0.7], ours, codebooks=[use])
     bad = evaluation(tmp_path / "bad", [0.25, 0.25], ours, codebooks=two)
     opus = evaluation(tmp_path / "opus", [0.9, 0.9, 0.9])
@@ -98,7 +99,7 @@ def test_card(run: Path, tmp_path: Path, data: Path) -> None:
 
 
 def test_the_picture_is_of_what_was_logged(run: Path) -> None:
-    from audiocodec.report.plots.training import read_scalars
+    from audiocodec.reporting.plots.training import read_scalars
 
     curves = read_scalars(run / "tensorboard")
     assert curves["loss/mel"][0] == curves["valid/mel"][0] == [1, 2, 3]
@@ -137,7 +138,7 @@ def test_what_goes_below_is_utf_8(run: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_scores_of_another_model_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ours, other = describe(run)["fingerprint"], "0123456789abcdef"
+    ours, other = describe(run).fingerprint, "0123456789abcdef"
     for name, codecs, status in (
         ("ours", [ours], 0),
         ("other", [other], 1),
@@ -166,9 +167,9 @@ def test_what_a_run_began_with_and_that_a_part_of_it_is_lost(run: Path, tmp_path
         cards.append((tmp_path / f"{name}.md").read_text())
         lines = (tmp_path / "tuned/runs.jsonl").read_text().splitlines()
         (tmp_path / "tuned/runs.jsonl").write_text(lines[-1] + "\n")
-    assert f"| begins with | tiny, {describe(run)['fingerprint']} |" in cards[0] and "at least" not in cards[0]
+    assert f"| begins with | tiny, {describe(run).fingerprint} |" in cards[0] and "at least" not in cards[0]
     assert (
-        f"| begins with | tiny, {describe(run)['fingerprint']} |" in cards[1]
+        f"| begins with | tiny, {describe(run).fingerprint} |" in cards[1]
         and "| time | at least 0.0 h in 1 run(s) |" in cards[1]
     )
 
@@ -191,7 +192,7 @@ def test_what_a_killed_run_began_with(run: Path, tmp_path: Path, command: list[s
     shutil.rmtree(tmp_path / "tuned/checkpoints/step_00000001")
     assert main([*tuned, "--resume", "--set", "train.steps=1"]) == 0
     assert main(["card", str(tmp_path / "tuned"), "-o", str(tmp_path / "1.md")]) == 0
-    assert f"| begins with | tiny, {describe(run)['fingerprint']} |" in (tmp_path / "1.md").read_text()
+    assert f"| begins with | tiny, {describe(run).fingerprint} |" in (tmp_path / "1.md").read_text()
     state = tmp_path / "tuned/checkpoints/step_00000001/state.json"
     state.write_text(json.dumps({k: v for k, v in json.loads(state.read_text()).items() if k != "begins_with"}))
     (tmp_path / "tuned/runs.jsonl").unlink()

@@ -21,7 +21,7 @@ from audiocodec.cli.main import VERBS, main
 from audiocodec.tokens.token_file import TokenFile
 
 RATE, HOP = 24_000, 320
-COMMAND = [sys.executable, "-m", "audiocodec.cli.main"]
+COMMAND = [sys.executable, "-m", "audiocodec"]
 
 Run = Callable[..., int]
 

@@ -104,7 +104,7 @@ def coded(tmp_path_factory: pytest.TempPathFactory, tiny_model_path: Path, speec
     io.write(root / "one.wav", speech, RATE)
     io.write(root / "two.wav", np.stack([speech, 0.5 * speech])[:, :20_000], RATE)
     (root / "wav.scp").write_text(f"utt-1 {root}/one.wav\nutt-2 cat {root}/two.wav |\n")
-    command = [sys.executable, "-m", "audiocodec.cli.main", "evaluate", "-m", str(tiny_model_path), "--device", "cpu"]
+    command = [sys.executable, "-m", "audiocodec", "evaluate", "-m", str(tiny_model_path), "--device", "cpu"]
     command += [
         "--reference",
         str(root / "wav.scp"),
@@ -140,8 +140,8 @@ def test_a_model_is_coded_with_measured_and_scored(coded: Path, tiny_model_path:
     assert [use["codebook_size"] for use in summary["tokens"]["codebooks"]] == [64, 64]
     assert all(1 <= use["effective_dimension"] <= 16 for use in summary["tokens"]["codebooks"])
     described = model_file.describe(tiny_model_path)
-    assert summary["model"]["fingerprint"] == described["fingerprint"]
-    assert summary["model"]["config_fingerprint"] == hashlib.sha256(described["config"].encode()).hexdigest()[:16]
+    assert summary["model"]["fingerprint"] == described.fingerprint
+    assert summary["model"]["config_fingerprint"] == hashlib.sha256(described.config_text.encode()).hexdigest()[:16]
     codec = model_file.load(tiny_model_path)
     assert summary["model"]["latency_ms"] == pytest.approx(codec.latency_samples / 24)
     assert summary["command"].startswith("audiocodec evaluate --reference")
@@ -267,7 +267,7 @@ def test_a_missing_library_is_refused_before_any_work(library: str, error: str, 
     (tmp_path / "stubs" / f"{library}.py").write_text(f"raise {error}")
     here = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "stubs"), here])}
-    command = [sys.executable, "-m", "audiocodec.cli.main", "evaluate", "--reference", str(trees / "ref")]
+    command = [sys.executable, "-m", "audiocodec", "evaluate", "--reference", str(trees / "ref")]
     command += ["--estimate", str(trees / "est"), "-d", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 2

@@ -303,7 +303,7 @@ def test_each_test_set_gets_a_page_with_its_own_utterances(tmp_path: Path) -> No
         folder = exp / "eval" / test_set
         folder.mkdir(parents=True)
         (folder / "rows.jsonl").write_text(row.to_json() + "\n")
-        (folder / "summary.json").write_text(json.dumps(summarize([row], ["stoi"], {}, "")))
+        (folder / "summary.json").write_text(summarize([row], ["stoi"]).to_text())
     text = f"set -euo pipefail; . {CHECKOUT}/recipes/codec.sh; EXP=exp/small name=small test_sets='dev far/test'"
     run(["bash", "-c", f"{text}; GIVEN_OPTIONS=(); stage_6"], tmp_path)
     pages = {path.name: path.read_text() for path in exp.glob("*.html")}

@@ -22,7 +22,7 @@ SPEECH = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
 
 def test_it_is_a_model_of_its_configuration() -> None:
     model = START / model_file.MODEL_FILE
-    ours = model_file.config_of(model_file.describe(model))
+    ours = model_file.describe(model).config
     assert ours.model == load_config(CHECKOUT / "audiocodec" / "configs" / "speech_24k_voiced.yaml").model
     judges = discriminators_beside(model)
     assert judges is not None

@@ -20,7 +20,7 @@ RATE, HOP = 24_000, 320
 
 
 def stream(model: Path, *options: str, data: bytes = b"", status: int = 0) -> tuple[bytes, str]:
-    command = [sys.executable, "-m", "audiocodec.cli.main", "stream", "-m", str(model), *options]
+    command = [sys.executable, "-m", "audiocodec", "stream", "-m", str(model), *options]
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     assert done.returncode == status, done.stderr.decode()
     return done.stdout, done.stderr.decode()

@@ -152,7 +152,7 @@ def test_max_minutes(tmp_path: Path, command: list[str]) -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_save_and_stop(number: signal.Signals, status: int, tmp_path: Path, command: list[str]) -> None:
-    words = [sys.executable, "-m", "audiocodec.cli.main", *command]
+    words = [sys.executable, "-m", "audiocodec", *command]
     words += ["--set", "train.steps=100000", "--set", "train.log_interval=1"]
     log = tmp_path / "exp" / "train.log"
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:

@@ -10,7 +10,7 @@ import pytest
 from support.training_run import tensors
 
 from audiocodec.cli.main import main
-from audiocodec.model_file import config_of, describe
+from audiocodec.model_file import describe
 
 LACKING = (
     "soundfile",
@@ -30,7 +30,7 @@ LACKING = (
 BARE = f"""\
 import sys
 sys.modules.update({{name: None for name in {LACKING!r}}})
-from audiocodec.model_file import config_of, describe
+from audiocodec.model_file import describe
 from audiocodec.cli.main import main
 status = main(sys.argv[1:])
 loaded = [name for name in {LACKING!r} if sys.modules[name] is not None]
@@ -53,7 +53,7 @@ def test_training_needs_no_library_of_audio(tmp_path: Path, command: list[str]) 
     bare([*command, *options])
     other = [*command, *options]
     other[other.index("--exp") + 1] = str(tmp_path / "whole")
-    done = subprocess.run([sys.executable, "-m", "audiocodec.cli.main", *other], capture_output=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "audiocodec", *other], capture_output=True, check=False)
     assert done.returncode == 0
     ours, theirs = tensors(tmp_path / "exp", 4), tensors(tmp_path / "whole", 4)
     assert ours.keys() == theirs.keys()
@@ -76,4 +76,4 @@ def test_a_voiced_decoder_trains_on_pitch_that_was_found_before(tmp_path: Path, 
     assert main(voiced) == 0  # keeps the pitch with the data
     voiced[voiced.index("--exp") + 1] = str(tmp_path / "bare")
     bare(voiced)
-    assert config_of(describe(tmp_path / "bare")).model.decoder.kind == "voiced"
+    assert describe(tmp_path / "bare").config.model.decoder.kind == "voiced"

@@ -165,7 +165,7 @@ def test_a_model_that_cannot_be_begun_with_is_refused(
 def test_two_processes_begin_alike(tmp_path: Path, command: list[str], data: Path, source: Path) -> None:
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     common = "train.steps=1 discriminator.start_step=0"
-    words += ["-m", "audiocodec.cli.main", *command, "--init-from", str(source), *options(common)]
+    words += ["-m", "audiocodec", *command, "--init-from", str(source), *options(common)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ def test_the_last_lean_state_is_the_final_model_in_float16(tmp_path: Path, data:
     trainer(config("train.lean_minutes=1000"), tmp_path, data).run()
     final = tensors(tmp_path, 4)
     ours = load(tmp_path / "lean")
-    assert describe(tmp_path / "lean")["notes"] == {"step": 4, "quantizer_started": True}
+    assert describe(tmp_path / "lean").notes == {"step": 4, "quantizer_started": True}
     for name, tensor in ours.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), final[f"model/{name}"].astype(np.float16).astype(np.float32))
     trainer(config(), tmp_path / "none", data).run()
@@ -50,7 +50,7 @@ def test_lean_states_are_written_every_so_many_minutes(
 
 def test_a_run_begins_with_what_a_killed_one_left(tmp_path: Path, command: list[str]) -> None:
     options = ["train.steps=1000000", "train.lean_minutes=1e-6", "train.log_interval=1"]
-    words = [sys.executable, "-m", "audiocodec.cli.main", *command, *(w for o in options for w in ("--set", o))]
+    words = [sys.executable, "-m", "audiocodec", *command, *(w for o in options for w in ("--set", o))]
     log, folder = tmp_path / "exp" / "train.log", tmp_path / "exp" / "lean"
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
@@ -58,7 +58,7 @@ def test_a_run_begins_with_what_a_killed_one_left(tmp_path: Path, command: list[
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         process.kill()
-    assert describe(folder)["notes"]["step"] >= 4
+    assert describe(folder).notes["step"] >= 4
     other = [*command, "--init-from", str(folder)]
     other[other.index("--exp") + 1] = str(tmp_path / "other")
     assert main(other) == 0

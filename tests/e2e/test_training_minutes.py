@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from audiocodec.cli.main import main
 from audiocodec.config.schema import TrainConfig
 from audiocodec.data.dataset import SegmentDataset
-from audiocodec.report.card import _goal
+from audiocodec.reporting.card import _goal
 from audiocodec.training import schedule
 from audiocodec.training.checkpoints import keeper, state
 from audiocodec.training.trainer import Trainer

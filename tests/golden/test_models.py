@@ -25,8 +25,8 @@ WITHIN = {"pesq": 0.01, "stoi": 0.002, "mel_distance": 0.02}
 
 def test_every_model_is_held() -> None:
     assert available() == sorted(path.name for path in HERE.iterdir() if path.is_dir())
-    assert [describe(name.replace("_", "-"))["path"] for name in available()] == [
-        describe(name)["path"] for name in available()
+    assert [describe(name.replace("_", "-")).path for name in available()] == [
+        describe(name).path for name in available()
     ]
 
 
@@ -38,7 +38,7 @@ def test_tokens(name: str, runtime: str, tmp_path: Path) -> None:
         out.parent.mkdir(exist_ok=True)
         assert main(["encode", str(AUDIO / f"{clip}.flac"), "-m", name, "--runtime", runtime, "-o", str(out)]) == 0
         found, stored = TokenFile.read(out), TokenFile.read(HERE / name / f"{clip}.act")
-        assert found.fingerprint == stored.fingerprint == bytes.fromhex(describe(name)["fingerprint"])
+        assert found.fingerprint == stored.fingerprint == bytes.fromhex(describe(name).fingerprint)
         assert found.codes.tolist() == stored.codes.tolist()
 
 

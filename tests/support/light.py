@@ -1,4 +1,4 @@
-"""Environments with some packages and nothing more, made without network: what `pip install audiocodec[onnx]` brings, say.
+"""Environments with some packages and nothing more, made without network: what `pip install audiocodec` brings, say.
 
 A virtual environment of its own, into which the packages that are asked for, and those that they ask for in turn, are linked
 from this environment.
@@ -17,9 +17,9 @@ from packaging.requirements import Requirement
 from support.workspace import CHECKOUT
 
 
-def make_light_environment(folder: Path, extra: str = "onnx") -> Path:
-    """Make in `folder` what `setup.cfg` asks for, with the package; returns its interpreter."""
-    python = make_environment(folder, _asked_for(extra))
+def make_light_environment(folder: Path, extra: str = "", without: str = "") -> Path:
+    """Make in `folder` what `setup.cfg` asks for, but for one package, with ours; returns its interpreter."""
+    python = make_environment(folder, [line for line in _asked_for(extra) if Requirement(line).name != without])
     site = next((folder / "lib").glob("python3*")) / "site-packages"
     (site / "audiocodec").symlink_to(CHECKOUT / "audiocodec")
     return python

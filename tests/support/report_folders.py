@@ -15,7 +15,7 @@ from audiocodec.cli.main import main
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
-from audiocodec.report.systems import System
+from audiocodec.reporting.systems import System
 from audiocodec.tokens.token_file import TokenFile
 
 RATE = 16_000
@@ -31,7 +31,7 @@ def system(label: str, stoi: Mapping[str, float], ground_truth: bool = False) ->
         Row(id=key, values={"stoi": value}, reference=key, estimate=key if ground_truth else f"{label}/{key}")
         for key, value in stoi.items()
     ]
-    return System(label, {row.id: row for row in rows}, summarize(rows, ["stoi"], {}, ""))
+    return System(label, {row.id: row for row in rows}, summarize(rows, ["stoi"]))
 
 
 def write_evaluations(root: Path) -> None:
@@ -80,6 +80,6 @@ def write_evaluation(folder: Path, rows: Sequence[Row], measures: Sequence[str] 
     folder.mkdir(parents=True)
     (folder / "rows.jsonl").write_text("".join(row.to_json() + "\n" for row in rows))
     (folder / "summary.json").write_text(
-        json.dumps(summarize(rows, measures, {}, f"audiocodec evaluate {folder.name}"))
+        summarize(rows, measures, command=f"audiocodec evaluate {folder.name}").to_text()
     )
     return folder

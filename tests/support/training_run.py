@@ -109,7 +109,7 @@ def tensors(folder: Path, step: int) -> dict[str, np.ndarray]:
 def on_two_processes(command: list[str]) -> None:
     """The command line in two processes that train together, on one thread each."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words += ["-m", "audiocodec.cli.main", *command]
+    words += ["-m", "audiocodec", *command]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

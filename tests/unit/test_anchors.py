@@ -19,7 +19,7 @@ import pytest
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, AudioError
 from audiocodec.evaluation.catalogue import select
-from audiocodec.evaluation.run import Options, evaluate
+from audiocodec.evaluation.run import Options, score_entries
 from audiocodec.evaluation.systems import catalogue, codec2, ogg, opus, programs
 from audiocodec.evaluation.systems.baseline import Anchor, Coded, fit
 from audiocodec.evaluation.systems.codec2 import Codec2
@@ -268,7 +268,7 @@ def test_what_cannot_be_coded_is_a_counted_row(references: dict[str, list[str]],
         "sub/b": "coding failed: too short for it",
     }
     options = Options(metrics=select(["mel"]), sizes=sizes)
-    rows, summary = evaluate(entries, tmp_path / "out", options)
+    rows, summary = score_entries(entries, tmp_path / "out", options)
     assert [row.id for row in rows if row.failures] == ["../e", "c", "f", "g", "sub/b"]
     values = {row.id: row.values for row in rows}
     assert values["a"]["kbps_file"] == pytest.approx(80 / 3 / 1000)
@@ -276,11 +276,12 @@ def test_what_cannot_be_coded_is_a_counted_row(references: dict[str, list[str]],
     assert next(row for row in rows if row.id == "c").failures == dict.fromkeys(
         ("mel_distance", "kbps_file", "kbps_payload"), problems["c"]
     )
-    assert summary["measures"]["kbps_file"]["n_failed"] == 5
-    assert summary["tokens"].pop("coding_rtf") == pytest.approx(
+    assert summary.measures["kbps_file"].n_failed == 5
+    tokens = summary.to_json()["tokens"]
+    assert tokens.pop("coding_rtf") == pytest.approx(
         (3 * values["a"]["coding_rtf"] + 4 * values["d"]["coding_rtf"]) / 7
     )
-    assert summary["tokens"] == {
+    assert tokens == {
         "codecs": [],
         "coded_by": "v1",
         "kbps_file": pytest.approx(160 / 7 / 1000),
@@ -298,7 +299,7 @@ def test_a_failing_program_is_a_counted_row(
     monkeypatch.setattr(Opus, "describe", lambda self: "broken")
     entries, sizes = reconstruct(Opus(6), {"a": references["a"]}, tmp_path / "out")
     assert entries[0].problem == "coding failed: opusenc ended with status 7: out of memory"
-    assert sizes.describe() == {"codecs": [], "coded_by": "broken"}
+    assert sizes.describe().to_json() == {"codecs": [], "coded_by": "broken"}
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["coded", "sizes.jsonl", "wav"]
 
 
@@ -332,7 +333,7 @@ def test_resume_codes_what_is_missing_failed_or_changed(
     steps: list[None] = []
     second, sizes = reconstruct(Halving(), references, out, resume=True, progress=lambda: steps.append(None))
     assert second == first
-    assert sizes.describe()["kbps_file"] == pytest.approx(160 / 7 / 1000)
+    assert sizes.describe().rates["kbps_file"] == pytest.approx(160 / 7 / 1000)
     kept = {path.stem for path in out.rglob("*.wav") if path.stat().st_mtime_ns == 1}
     assert kept == {"a", "d"} - again
     assert len(steps) == 4

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 
 from audiocodec.build import build_codec
-from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.model_file import describe, load, load_state, resolve, save
@@ -21,7 +20,7 @@ WAV = np.random.default_rng(0).normal(0, 0.1, 5000).astype(np.float32)
 
 
 def config_of(path: Path) -> Config:
-    return config_from_text(describe(path)["config"], "test")
+    return describe(path).config
 
 
 def test_a_saved_codec_codes_as_before(tmp_path: Path, tiny_model_path: Path) -> None:
@@ -35,8 +34,8 @@ def test_a_saved_codec_codes_as_before(tmp_path: Path, tiny_model_path: Path) ->
     assert torch.equal(loaded.encode(WAV), codes)
     torch.testing.assert_close(loaded.decode(codes), codec.decode(codes), rtol=0, atol=1e-5)
     described = describe(tmp_path / "m.safetensors")
-    assert described["notes"] == {"steps": 3}
-    assert described["fingerprint"] == loaded.fingerprint.hex()
+    assert described.notes == {"steps": 3}
+    assert described.fingerprint == loaded.fingerprint.hex()
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
 
 
@@ -124,7 +123,7 @@ def test_a_checkpoint_that_a_killed_process_was_writing_does_not_count(tmp_path:
 def test_describing_needs_no_torch(tiny_model_path: Path) -> None:
     program = (
         "import sys; from audiocodec.model_file import describe; "
-        f"print(describe({str(tiny_model_path)!r})['fingerprint'], 'torch' in sys.modules)"
+        f"print(describe({str(tiny_model_path)!r}).fingerprint, 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out.split() == [load(tiny_model_path).fingerprint.hex(), "False"]

@@ -19,6 +19,8 @@ from collapse.rows import Row, Run, StudyError, choose, read_rows
 from collapse.tables import page, table_1, table_2, table_3, table_4, table_5
 from collapse.training import Data, Trainer, finished
 
+from audiocodec.evaluation.summary_file import CodebookSummary, MeasureSummary
+
 VQ = Row("vq", "VQ", (1, 2), (1024, 8192), ("quantizer.kind=vq",))
 FSQ = Row("fsq", "FSQ", (1, 2), (1024, 8192, 65536, 262144), ("quantizer.kind=fsq",))
 SIMVQ = Row("simvq", "SimVQ", (1, 2, 3), (1024, 8192), ("quantizer.kind=simvq",))
@@ -26,13 +28,13 @@ BOTH = Row("both", "both trained", (3,), (1024,), ("quantizer.kind=simvq", "quan
 RESIDUAL = Row("residual", "residual SimVQ", (1,), (1024,), ("quantizer.num_codebooks=2",))
 
 
-def _measures(pesq: float | None, stoi: float, mel: float, failed: int = 0) -> dict[str, Any]:
+def _measures(pesq: float | None, stoi: float, mel: float, failed: int = 0) -> dict[str, MeasureSummary]:
     values = {"pesq": (pesq, failed), "stoi": (stoi, 0), "mel_distance": (mel, 0)}
-    return {name: {"mean": mean, "n_scored": 5 - n, "n_failed": n} for name, (mean, n) in values.items()}
+    return {name: MeasureSummary(mean, None, None, 5 - n, n) for name, (mean, n) in values.items()}
 
 
-def _use(*figures: tuple[float, float]) -> list[dict[str, Any]]:
-    return [{"usage": usage, "perplexity": perplexity, "frames": 4096} for usage, perplexity in figures]
+def _use(*figures: tuple[float, float]) -> list[CodebookSummary]:
+    return [CodebookSummary(1024, 4096, usage, perplexity, 5.0, 0) for usage, perplexity in figures]
 
 
 def _probe(changed: list[float], bits: list[list[float]] | None = None) -> dict[str, Any]:

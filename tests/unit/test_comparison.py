@@ -134,10 +134,10 @@ def test_a_bad_table_is_named(text: str, columns: list[str], reason: str, tmp_pa
 
 def test_a_summary_by_groups() -> None:
     groups = {name: {"language": language} for name, language in zip("abc", ("eo", "cnh", "eo"))}
-    found = summarize(rows("pesq", {"a": 2.0, "b": 1.5, "c": 3.0}, **groups), ["pesq"], {}, "")["groups"]["language"]
+    found = summarize(rows("pesq", {"a": 2.0, "b": 1.5, "c": 3.0}, **groups), ["pesq"]).groups["language"]
     assert list(found) == ["cnh", "eo"]
-    assert (found["eo"]["n_rows"], found["eo"]["measures"]["pesq"]["mean"]) == (2, 2.5)
-    assert found["cnh"]["measures"]["pesq"]["mean"] == 1.5
+    assert (found["eo"].n_rows, found["eo"].measures["pesq"].mean) == (2, 2.5)
+    assert found["cnh"].measures["pesq"].mean == 1.5
 
 
 def test_the_table_of_differences() -> None:

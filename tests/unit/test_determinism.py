@@ -37,7 +37,7 @@ def every_way(codec: Codec, wavs: list[np.ndarray], chunk_seconds: float) -> Non
     padded = np.stack([np.pad(wav, (0, max(map(len, wavs)) - len(wav)), constant_values=0.3) for wav in wavs])
     for count in (1, 2):
         torch.set_num_threads(count)
-        together = codec.encode(padded[:, None], lengths=[len(wav) for wav in wavs]).numpy()
+        together = codec.encode(padded[:, None], lengths=[len(wav) for wav in wavs]).codes.numpy()
         for i, (wav, codes) in enumerate(zip(wavs, alone)):
             np.testing.assert_array_equal(together[i, :, : codes.shape[1]], codes)
             assert not together[i, :, codes.shape[1] :].any()

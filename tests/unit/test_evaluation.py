@@ -24,9 +24,10 @@ from audiocodec.evaluation.coding import TokenSet, read_timings
 from audiocodec.evaluation.pairing import Entry, pair
 from audiocodec.evaluation.results import cell, median, results_md, write_results_md
 from audiocodec.evaluation.rows import Row, RowWriter, read_rows
-from audiocodec.evaluation.run import Options, evaluate
+from audiocodec.evaluation.run import Options, score_entries
 from audiocodec.evaluation.scoring import Scores, Task, score
 from audiocodec.evaluation.summary import bootstrap_interval, describe_measure
+from audiocodec.evaluation.summary_file import MeasureSummary, Summary, read_summary
 from audiocodec.evaluation.workers import Lost, run_all
 from audiocodec.tokens.token_file import TokenFile
 
@@ -194,8 +195,8 @@ def test_what_only_one_pair_has_does_not_divide_the_counts(
     late = {f"late {ms} ms": np.roll(speech, ms * RATE // 1000) for ms in (20, 30, 45)}
     short = {f"short {n}": speech[:-n] for n in (1, 7)}
     entries = [write_pair(tmp_path, name, speech, wav) for name, wav in {**late, **short}.items()]
-    rows, summary = evaluate(entries, tmp_path / "out", Options(metrics=select(["si_sdr"])))
-    assert summary["measures"]["si_sdr"]["reasons"] == {"misaligned": 3, "lengths differ": 2}
+    rows, summary = score_entries(entries, tmp_path / "out", Options(metrics=select(["si_sdr"])))
+    assert summary.measures["si_sdr"].reasons == {"misaligned": 3, "lengths differ": 2}
     assert [list(row.details.values()) for row in rows] == [
         ["estimate is 20 ms late"],
         ["estimate is 30 ms late"],
@@ -203,7 +204,7 @@ def test_what_only_one_pair_has_does_not_divide_the_counts(
         ["reference 32000 samples, estimate 31999"],
         ["reference 32000 samples, estimate 31993"],
     ]
-    assert evaluate(entries, tmp_path / "out", Options(metrics=select(["si_sdr"]), resume=True))[0] == rows
+    assert score_entries(entries, tmp_path / "out", Options(metrics=select(["si_sdr"]), resume=True))[0] == rows
 
 
 def test_the_reference_s_hash_is_that_of_its_sound(tmp_path: Path, speech: np.ndarray, in_process: list[str]) -> None:
@@ -213,7 +214,7 @@ def test_the_reference_s_hash_is_that_of_its_sound(tmp_path: Path, speech: np.nd
     entries[0] = replace(entries[0], reference=str(flac))
     io.write(entries[1].reference or "", io.read(flac)[0], RATE)  # the same 16 bits
     io.write(entries[2].reference or "", 0.999 * speech, RATE, "FLOAT")
-    rows, _ = evaluate(entries, tmp_path / "out", Options(metrics=select(["si_sdr"])))
+    rows, _ = score_entries(entries, tmp_path / "out", Options(metrics=select(["si_sdr"])))
     hashes = [row.reference_hash for row in rows]
     assert hashes[0] == hashes[1] != hashes[2] and all(re.fullmatch("[0-9a-f]{16}", found) for found in hashes)
     assert read_rows(tmp_path / "out/rows.jsonl") == rows
@@ -242,19 +243,19 @@ def test_a_silent_estimate_adds_nothing_to_the_mean_and_one_to_the_failed(
     tmp_path: Path, speech: np.ndarray, in_process: list[str]
 ) -> None:
     entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
-    _, before = evaluate(entries, tmp_path / "before", Options(metrics=select(["pesq", "stoi"])))
+    _, before = score_entries(entries, tmp_path / "before", Options(metrics=select(["pesq", "stoi"])))
     entries.append(write_pair(tmp_path, "d", speech, 0 * speech))
-    rows, after = evaluate(entries, tmp_path / "after", Options(metrics=select(["pesq", "stoi"])))
+    rows, after = score_entries(entries, tmp_path / "after", Options(metrics=select(["pesq", "stoi"])))
     for name in ("pesq", "stoi"):
-        expected = {**before["measures"][name], "n_failed": 1, "reasons": {"estimate is silent": 1}}
-        assert after["measures"][name] == expected
-        assert before["measures"][name]["n_scored"] == 3
+        expected = replace(before.measures[name], n_failed=1, reasons={"estimate is silent": 1})
+        assert after.measures[name] == expected
+        assert before.measures[name].n_scored == 3
     assert [row.id for row in rows] == list("abcd")
     assert rows[3].failures == {"pesq": "estimate is silent", "stoi": "estimate is silent"}
     assert (rows[3].values.get("pesq"), rows[3].values.get("mel_distance")) == (None, None)
-    assert after["n_rows_with_failures"] == 1
+    assert after.n_rows_with_failures == 1
     assert read_rows(tmp_path / "after/rows.jsonl") == rows
-    assert json.loads((tmp_path / "after/summary.json").read_text()) == after
+    assert read_summary(tmp_path / "after") == after
     assert sorted(os.listdir(tmp_path / "after")) == ["rows.jsonl", "summary.json"]
 
 
@@ -281,8 +282,8 @@ def test_resume_computes_only_what_is_missing_or_changed_and_keeps_the_rest(
 ) -> None:
     out, computed = tmp_path / "out", calls_of(monkeypatch, in_process)
 
-    def scores_with(words: str) -> tuple[list[Row], dict[str, Any]]:
-        return evaluate(entries, out, Options(metrics=select(words.split()), resume=True))
+    def scores_with(words: str) -> tuple[list[Row], Summary]:
+        return score_entries(entries, out, Options(metrics=select(words.split()), resume=True))
 
     entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
     part = speech[RATE : RATE + 5000]  # too short for STOI
@@ -292,13 +293,13 @@ def test_resume_computes_only_what_is_missing_or_changed_and_keeps_the_rest(
     fewer, summary = scores_with("si_sdr")
     assert computed() == []
     assert [row.values for row in fewer] == [row.values for row in first]
-    assert (list(summary["measures"]), summary["n_rows_with_failures"]) == (["si_sdr"], 0)
+    assert (list(summary.measures), summary.n_rows_with_failures) == (["si_sdr"], 0)
     more, summary = scores_with("stoi stft si_sdr")
     assert computed() == [(name, "stft") for name in "abcd"]  # not the STOI of d, which has none
     assert [(row.values["stoi"], row.values["si_sdr"]) for row in more[:3]] == [
         (row.values["stoi"], row.values["si_sdr"]) for row in first[:3]
     ]
-    assert summary["measures"]["stoi"]["reasons"] == {"shorter than 0.4 s": 1}
+    assert summary.measures["stoi"].reasons == {"shorter than 0.4 s": 1}
     write_pair(tmp_path, "b", speech, noisy(noisy(speech, 7), 8))
     os.utime(entries[1].estimate or "", ns=(1, 1))
     changed, _ = scores_with("stoi")
@@ -315,11 +316,11 @@ def test_resume_tries_again_what_failed_for_reasons_outside_the_pair(
     flag = tmp_path / "mounted"
     entries[1] = Entry("b", f"test -e {flag} && cat {entries[1].reference} |", entries[1].estimate)
     options = Options(metrics=select(["stoi"]), resume=True, allow_pipes=True)
-    before, _ = evaluate(entries, tmp_path / "out", options)
+    before, _ = score_entries(entries, tmp_path / "out", options)
     assert before[1].failures["stoi"].startswith("reference: the command ended with status 1")
     flag.touch()
     in_process.clear()
-    after, _ = evaluate(entries, tmp_path / "out", options)
+    after, _ = score_entries(entries, tmp_path / "out", options)
     assert in_process == ["b"]
     assert (after[1].failures, after[1].values) == ({}, before[0].values)
 
@@ -336,15 +337,15 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
 
     out, options = tmp_path / "out", Options(metrics=select(["stoi"]), resume=True)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(entries, out, options, stop)
+        score_entries(entries, out, options, stop)
     assert os.listdir(out) == ["rows.jsonl.partial"]
     with open(out / "rows.jsonl.partial", "a") as file:
         file.write('{"id": "a", "stoi": 0.')  # the power went while this line was written
     in_process.clear()
-    rows, summary = evaluate(entries, out, options)
+    rows, summary = score_entries(entries, out, options)
     assert in_process == []
-    assert summary["measures"]["stoi"]["n_scored"] == 3
-    assert rows == evaluate(entries, tmp_path / "whole", Options(metrics=select(["stoi"])))[0]
+    assert summary.measures["stoi"].n_scored == 3
+    assert rows == score_entries(entries, tmp_path / "whole", Options(metrics=select(["stoi"])))[0]
 
 
 @pytest.mark.parametrize("resume", [True, False])
@@ -353,22 +354,22 @@ def test_an_interrupted_run_leaves_nothing_that_counts_as_finished(
 ) -> None:
     entries = [write_pair(tmp_path, name, speech, noisy(speech, seed)) for seed, name in enumerate("abc")]
     out, options = tmp_path / "out", Options(metrics=select(["si_sdr"]), resume=resume)
-    first, _ = evaluate(entries, out, options)
+    first, _ = score_entries(entries, out, options)
     write_pair(tmp_path, "c", speech, noisy(speech, 5))
     os.utime(entries[2].estimate or "", ns=(1, 1))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(run_module, "score", lambda task: signal.raise_signal(signal.SIGINT))
-        evaluate(entries, out, options)
+        score_entries(entries, out, options)
     assert os.listdir(out) == ["rows.jsonl.partial"]
     assert read_rows(out / "rows.jsonl.partial") == (first[:2] if resume else [])
-    again, _ = evaluate(entries, out, replace(options, resume=True))
+    again, _ = score_entries(entries, out, replace(options, resume=True))
     assert again[:2] == first[:2] and again[2].values != first[2].values
     assert sorted(os.listdir(out)) == ["rows.jsonl", "summary.json"]
 
 
 def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AudioCodecError, match="nothing to evaluate"):
-        evaluate([], tmp_path, Options())
+        score_entries([], tmp_path, Options())
 
 
 def crash_on_b(task: Task) -> Scores:
@@ -388,7 +389,7 @@ def quarter(task: Task) -> Scores:
 def test_a_worker_that_dies_is_a_counted_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "score", crash_on_b)
     entries = [Entry(name, "r.wav", "e.wav") for name in "abcd"]
-    rows, summary = evaluate(entries, tmp_path, Options(metrics=select(["stoi"]), jobs=1))
+    rows, summary = score_entries(entries, tmp_path, Options(metrics=select(["stoi"]), jobs=1))
     assert [row.values.get("stoi") for row in rows] == [0.5, None, None, 0.5]
     assert [row.failures.get("stoi") for row in rows] == [
         None,
@@ -396,10 +397,10 @@ def test_a_worker_that_dies_is_a_counted_row(tmp_path: Path, monkeypatch: pytest
         "ZeroDivisionError: a bug",
         None,
     ]
-    found = summary["measures"]["stoi"]
-    assert (found["mean"], found["n_scored"], found["n_failed"]) == (0.5, 2, 2)
+    found = summary.measures["stoi"]
+    assert (found.mean, found.n_scored, found.n_failed) == (0.5, 2, 2)
     monkeypatch.setattr(run_module, "score", quarter)
-    again, _ = evaluate(entries, tmp_path, Options(metrics=select(["stoi"]), jobs=1, resume=True))
+    again, _ = score_entries(entries, tmp_path, Options(metrics=select(["stoi"]), jobs=1, resume=True))
     assert [row.values.get("stoi") for row in again] == [0.5, 0.25, 0.25, 0.5]
 
 
@@ -459,8 +460,8 @@ def test_the_interval_is_that_of_an_independent_bootstrap() -> None:
     # The quantiles of 2000 resampled means are off by about 0.06 of their spread.
     slack = 0.06 * values.std() / np.sqrt(len(values)) * 3
     assert [low, high] == [pytest.approx(other.low, abs=slack), pytest.approx(other.high, abs=slack)]
-    assert bootstrap_interval(values.tolist()) == [low, high]
-    assert bootstrap_interval(values.tolist(), seed=1) != [low, high]
+    assert bootstrap_interval(values.tolist()) == (low, high)
+    assert bootstrap_interval(values.tolist(), seed=1) != (low, high)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -481,21 +482,15 @@ def test_the_interval_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch:
 def test_there_is_no_interval_of_fewer_than_two_values(values: list[float]) -> None:
     assert bootstrap_interval(values) is None
     rows = [Row("a", values={"pesq": value}) for value in values] + [Row("b", failures={"pesq": "why"})]
-    assert describe_measure(rows, "pesq") == {
-        "mean": values[0] if values else None,
-        "median": values[0] if values else None,
-        "interval": None,
-        "n_scored": len(values),
-        "n_failed": 1,
-        "reasons": {"why": 1},
-    }
+    middle = values[0] if values else None
+    assert describe_measure(rows, "pesq") == MeasureSummary(middle, middle, None, len(values), 1, {"why": 1})
 
 
 def test_reasons_are_counted_most_frequent_first() -> None:
     rows = [Row(str(n), failures={"pesq": reason}) for n, reason in enumerate(["x", "y", "y", "z"])]
     found = describe_measure([*rows, Row("ok", values={"pesq": 1.0}), Row("not asked")], "pesq")
-    assert list(found["reasons"].items()) == [("y", 2), ("x", 1), ("z", 1)]
-    assert (found["n_scored"], found["n_failed"]) == (1, 4)
+    assert list(found.reasons.items()) == [("y", 2), ("x", 1), ("z", 1)]
+    assert (found.n_scored, found.n_failed) == (1, 4)
 
 
 # --- rows
@@ -527,11 +522,13 @@ def test_bitrate_is_that_of_the_files_on_disk(tmp_path: Path) -> None:
     assert found.file_bits == 8 * len(path.read_bytes())
     tokens.add(token_file(tmp_path / "b.act", frames=225))
     described = tokens.describe()
-    assert described["kbps_payload"] == pytest.approx(0.075 * 13)
-    assert described["kbps_file"] == pytest.approx(8 * sum(p.stat().st_size for p in tmp_path.iterdir()) / 4 / 1000)
-    assert [use["usage"] for use in described["codebooks"]] == [8 / 1024, 1.0]
-    assert [use["frames"] for use in described["codebooks"]] == [300, 300]
-    assert described["codecs"] == [b"8 bytes!".hex()]
+    assert described.rates["kbps_payload"] == pytest.approx(0.075 * 13)
+    assert described.rates["kbps_file"] == pytest.approx(
+        8 * sum(p.stat().st_size for p in tmp_path.iterdir()) / 4 / 1000
+    )
+    assert [use.usage for use in described.codebooks or ()] == [8 / 1024, 1.0]
+    assert [use.frames for use in described.codebooks or ()] == [300, 300]
+    assert described.codecs == (b"8 bytes!".hex(),)
 
 
 def test_token_files_of_two_codecs_have_no_common_codebook_use(tmp_path: Path) -> None:
@@ -539,8 +536,8 @@ def test_token_files_of_two_codecs_have_no_common_codebook_use(tmp_path: Path) -
     tokens.add(token_file(tmp_path / "a.act"))
     tokens.add(token_file(tmp_path / "b.act", fingerprint=b"another!", size=512))
     described = tokens.describe()
-    assert described["codebooks_undefined"] == "token files of 2 codecs"
-    assert "codebooks" not in described
+    assert described.codebooks_undefined == "token files of 2 codecs"
+    assert "codebooks" not in described.to_json()
 
 
 def test_missing_and_damaged_token_files_are_failures_of_the_bitrate_only(
@@ -553,7 +550,7 @@ def test_missing_and_damaged_token_files_are_failures_of_the_bitrate_only(
         Entry(name, entry.reference, entry.estimate, tokens)
         for name, tokens in (("good", str(good)), ("none", None), ("cut", str(cut)))
     ]
-    rows, summary = evaluate(entries, tmp_path / "out", Options(metrics=select(["stoi"]), bitrate=True))
+    rows, summary = score_entries(entries, tmp_path / "out", Options(metrics=select(["stoi"]), bitrate=True))
     assert rows[0].failures == {}
     assert rows[0].values.get("kbps_payload") == pytest.approx(0.975)
     assert rows[0].values.get("tokens_per_second") == 150.0  # 75 frames of two codebooks
@@ -561,7 +558,7 @@ def test_missing_and_damaged_token_files_are_failures_of_the_bitrate_only(
     assert rows[2].failures["kbps_file"].startswith("truncated") or "bytes" in rows[2].failures["kbps_file"]
     assert str(cut) not in rows[2].failures["kbps_file"]
     assert [row.values.get("stoi") is None for row in rows] == [False] * 3
-    assert (summary["measures"]["kbps_file"]["n_scored"], summary["measures"]["kbps_file"]["n_failed"]) == (1, 2)
+    assert (summary.measures["kbps_file"].n_scored, summary.measures["kbps_file"].n_failed) == (1, 2)
     with pytest.raises(TokenFileError):
         TokenSet().add(cut)
 
@@ -607,7 +604,7 @@ def summary_of(pesq: dict[str, Any], tokens: dict[str, Any]) -> dict[str, Any]:
         "n_rows": 4,
         "measures": {"pesq": pesq},
         "tokens": tokens,
-        "model": {"name": "small", "config_fingerprint": "00aa", "latency_ms": 26.667},
+        "model": {"name": "small", "config_fingerprint": "00aa", "fingerprint": "00ff", "latency_ms": 26.667},
         "versions": versions,
     }
 
@@ -643,7 +640,7 @@ def test_the_results_page_opens_with_its_command_and_has_every_number(tmp_path: 
     os.utime(page, ns=(1, 1))
     write_results_md([folder], "./run.sh --stage 5", page)
     assert page.stat().st_mtime_ns == 1  # nothing changed, nothing was written
-    assert "```\naudiocodec evaluate x\n```" in results_md(["dev"], [summary_of(pesq, {})], "")
+    assert "```\naudiocodec evaluate x\n```" in results_md(["dev"], [Summary.from_json(summary_of(pesq, {}))], "")
 
 
 def test_a_results_page_needs_finished_evaluations(tmp_path: Path) -> None:
@@ -657,8 +654,8 @@ def test_a_results_page_needs_finished_evaluations(tmp_path: Path) -> None:
 
 def test_a_cell_without_a_score_says_so() -> None:
     assert cell(None, ".3f", 4) == median(None, ".3f", 4) == "-"
-    nothing = {"mean": None, "median": None, "interval": None, "n_scored": 0, "n_failed": 4}
+    nothing = MeasureSummary(None, None, None, 0, 4)
     assert cell(nothing, ".3f", 4) == median(nothing, ".3f", 4) == "none of 4"
-    one = {"mean": 1.0, "median": 0.9, "interval": None, "n_scored": 1, "n_failed": 0}
+    one = MeasureSummary(1.0, 0.9, None, 1, 0)
     assert (cell(one, ".3f", 1), median(one, ".3f", 1)) == ("1.000", "0.900")
     assert cell(one, ".3f", 100) == "1.000, 1 of 100 scored"  # the others' times are not known: no failures

@@ -77,7 +77,7 @@ def test_a_float16_model_codes_as_before_in_a_codec_with_weight_normalisation(
 ) -> None:
     path = model_file.resolve(model if model == "speech_24k" else tiny_model_path)
     source = model_file.load(path)
-    made = config_from_text(model_file.describe(path)["config"], "test")
+    made = config_from_text(model_file.describe(path).config_text, "test")
     if model == "tiny":
         path = tmp_path / "half.safetensors"
         model_file.save(source, made, path, half=True)

@@ -41,10 +41,15 @@ WITHOUT_TORCH = (
     "data",
     "codec.bounds",
     "codec.interface",
+    "codec.inputs",
     "codec.files",
     "model_file",
     "onnx",
+    "loading",
+    "contents",
+    "records",
     "cli",
+    "__main__",
 )
 
 
@@ -238,7 +243,7 @@ def _early_torch(module: str, tree: ast.Module) -> Iterator[str]:
 
 
 def _talk(module: str, tree: ast.Module) -> Iterator[str]:
-    if _starts(module, "cli"):
+    if _starts(module, "cli") or module == "__main__":
         return
     for node in ast.walk(tree):
         if (

@@ -59,7 +59,7 @@ def pair(folder: Path) -> tuple[int, int]:
     found = discriminators_beside(model)
     assert found is not None
     bias = next(tensor for name, tensor in load_file(found).items() if name.endswith(".bias"))
-    return model_file.describe(model)["notes"]["step"], int(bias[0])
+    return model_file.describe(model).notes["step"], int(bias[0])
 
 
 def test_it_is_an_ordinary_model_and_half_as_large(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from audiocodec.evaluation.catalogue import MEASURES, select
 from audiocodec.evaluation.paired import difference
 from audiocodec.evaluation.results import differences_md
 from audiocodec.evaluation.rows import Row
+from audiocodec.evaluation.summary import summarize
 from audiocodec.metrics.level import level
-from audiocodec.report import cells, ranking
-from audiocodec.report.listening import choice
-from audiocodec.report.systems import System
+from audiocodec.reporting import cells, ranking
+from audiocodec.reporting.listening import choice
+from audiocodec.reporting.systems import System
 
 NAMES = ("level_0_1_khz", "level_1_2_khz", "level_2_4_khz", "level_4_8_khz")
 BANDS = ((0, 1000), (1000, 2000), (2000, 4000), (4000, 8000))  # Hz
@@ -136,7 +137,7 @@ def loudness(label: str, values: list[float]) -> System:
         f"u{i}": Row(f"u{i}", values={"level_1_2_khz": value}, reference=f"r{i}", estimate=f"{label}{i}")
         for i, value in enumerate(values)
     }
-    return System(label, rows, {})
+    return System(label, rows, summarize(list(rows.values()), []))
 
 
 def test_the_one_nearest_to_zero_wins() -> None:
@@ -162,8 +163,7 @@ def test_the_worst_utterance_is_the_farthest_from_zero(tmp_path: Path) -> None:
         f"u{i}": Row(f"u{i}", values={"level_1_2_khz": v}, reference=str(tmp_path / "a"), estimate=str(tmp_path / "a"))
         for i, v in enumerate(values)
     }
-    measures = {"level_1_2_khz": {"mean": -0.5, "median": 0.5, "interval": None, "n_scored": 3}}
-    system = System("one", rows, {"measures": measures})
+    system = System("one", rows, summarize(list(rows.values()), ["level_1_2_khz"]))
     chosen = choice.choose([system], 3)
     assert [key for key, _ in chosen] == ["u1", "u2", "u0"]
     assert chosen[0][1] == "worst of 3 by level 1-2 kHz, dB"

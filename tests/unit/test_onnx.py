@@ -105,7 +105,7 @@ def test_batches_fewer_codebooks_and_no_samples(path: Path) -> None:
 
 BAD_AUDIO = {
     "integers": (np.zeros(9, np.int16), "need float samples"),
-    "stereo": (np.zeros((2, 9), np.float32), r"need mono audio .* got \[1, 2, 9\]"),
+    "stereo": (np.zeros((2, 9), np.float32), r"need mono audio .* got \[2, 9\]"),
     "nothing": (np.zeros(0, np.float32), "without samples"),
     "not finite": (np.full(9, np.nan, np.float32), "NaN or infinite"),
 }
@@ -160,8 +160,8 @@ def test_an_exported_folder_codes_alike(path: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(ours.decode(codes), theirs.decode(codes))
         assert ours.fingerprint == theirs.fingerprint
     described = folder.describe(tmp_path / "simvq")
-    assert described["notes"] == {"step": 2} and described["token_agreement"] is None
-    assert model_file.config_of(described) == config(NETWORKS["istft_odd"])
+    assert described.notes == {"step": 2} and described.token_agreement is None
+    assert described.config == config(NETWORKS["istft_odd"])
 
 
 def test_damage_to_an_exported_folder_is_seen(path: Path, tmp_path: Path) -> None:

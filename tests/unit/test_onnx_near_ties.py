@@ -219,5 +219,5 @@ def test_what_decides_nothing_holds_nothing_to_decide_with(
     (made / folder.EXACT).write_bytes(b"of an export that was here before")
     folder.write(read(path, precision), described, made, {})
     assert not (made / folder.EXACT).exists()
-    assert folder.EXACT not in folder.describe(made)["files"]
+    assert folder.EXACT not in folder.describe(made).files
     assert load(made).near_ties is None

@@ -17,7 +17,7 @@ from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.rows import Row
-from audiocodec.report.systems import read_systems
+from audiocodec.reporting.systems import read_systems
 
 # What the page says
 

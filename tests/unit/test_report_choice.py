@@ -11,11 +11,12 @@ from support.report_folders import KBPS, MEL, STOI, system
 
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
+from audiocodec.evaluation.summary_file import CodingSummary
 from audiocodec.evaluation.systems.resampling import Resampling
-from audiocodec.report import ranking
-from audiocodec.report.listening import choice
-from audiocodec.report.plots import scatter
-from audiocodec.report.systems import System, read_systems
+from audiocodec.reporting import ranking
+from audiocodec.reporting.listening import choice
+from audiocodec.reporting.plots import scatter
+from audiocodec.reporting.systems import System, read_systems
 
 # What it marks and chooses
 
@@ -41,7 +42,7 @@ def test_a_small_gain_on_every_utterance_is_told_from_none() -> None:
 def test_samples_that_were_only_resampled_neither_win_nor_stretch_the_axis_of_bitrates() -> None:
     def coded(label: str, stoi: float, kbps: float, by: str) -> System:
         rows = [Row(f"u{i}", values={"stoi": stoi + i / 100, "kbps_payload": kbps}) for i in range(6)]
-        summary = summarize(rows, ["stoi", "kbps_payload"], {"coded_by": by}, "")
+        summary = summarize(rows, ["stoi", "kbps_payload"], CodingSummary(coded_by=by))
         return System(label, {row.id: row for row in rows}, summary)
 
     pcm = coded("resample-24k", 0.9, 384.0, Resampling(24_000).describe())
@@ -65,7 +66,7 @@ def test_lower_is_better_where_it_is() -> None:
         rows = {
             f"u{i}": Row(f"u{i}", values={"mel_distance": level + i / 100, "kbps_payload": level}) for i in range(6)
         }
-        return System(label, rows, {})
+        return System(label, rows, summarize(list(rows.values()), []))
 
     assert ranking.rank([mel("near", 3.0), mel("far", 6.0)], MEL).marks == {"near": "best"}
     assert ranking.rank([mel("near", 3.0), mel("far", 6.0)], KBPS).marks == {}

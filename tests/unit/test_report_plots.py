@@ -13,8 +13,8 @@ from support.report_folders import STOI, system
 
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
-from audiocodec.report.plots import axes, codebooks, distributions, scatter
-from audiocodec.report.systems import System
+from audiocodec.reporting.plots import axes, codebooks, distributions, scatter
+from audiocodec.reporting.systems import System
 
 
 def test_axes() -> None:
@@ -45,7 +45,7 @@ def lab(colour: str) -> np.ndarray:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_systems_have_colours_that_can_be_read_and_told_apart(dark: bool) -> None:
-    style = files("audiocodec.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("audiocodec.reporting").joinpath("page.css").read_text(encoding="utf-8")
     pairs = re.findall(r"--([a-z]+\d*): light-dark\((#\w{6}), (#\w{6})\)", style)
     colours = {name: values[dark] for name, *values in pairs}
     own = [colours[f"c{index}"] for index in range(12)]
@@ -68,7 +68,7 @@ def test_groups_show_the_distribution_of_each_system_with_its_name() -> None:
         for group, values in scores.items()
         for i, value in enumerate(values)
     ]
-    grouped = System("ours", {row.id: row for row in rows}, summarize(rows, ["stoi"], {}, ""))
+    grouped = System("ours", {row.id: row for row in rows}, summarize(rows, ["stoi"]))
     picture = distributions.group_boxes(
         [grouped, system("a very long name of a system", {"it0": 0.3})], STOI, "language"
     )
@@ -84,7 +84,7 @@ def test_groups_show_the_distribution_of_each_system_with_its_name() -> None:
 def test_names_of_systems_lie_neither_on_each_other_nor_on_dots() -> None:
     def coded(label: str, stoi: float, kbps: float) -> System:
         rows = [Row(f"u{i}", values={"stoi": stoi, "kbps_payload": kbps}) for i in range(2)]
-        return System(label, {row.id: row for row in rows}, summarize(rows, ["stoi", "kbps_payload"], {}, ""))
+        return System(label, {row.id: row for row in rows}, summarize(rows, ["stoi", "kbps_payload"]))
 
     crowd = [coded(f"system-number-{i}", 0.800 + 0.001 * (i % 3), 1.2 + 0.1 * i) for i in range(10)]
     picture = scatter.scatter([*crowd, coded("far", 0.9, 6.0)], STOI)

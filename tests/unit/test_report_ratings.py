@@ -13,8 +13,8 @@ from scipy.stats import binomtest
 from support.report_folders import data_of, report
 
 from audiocodec.errors import AudioCodecError
-from audiocodec.report.listening import ratings
-from audiocodec.report.listening import verdicts as listening
+from audiocodec.reporting.listening import ratings
+from audiocodec.reporting.listening import verdicts as listening
 
 # What raters said
 

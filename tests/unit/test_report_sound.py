@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io as memory
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
-from audiocodec.report.listening import clips
-from audiocodec.report.plots import png, spectrogram
-from audiocodec.report.systems import System, read_systems
+from audiocodec.reporting.listening import clips
+from audiocodec.reporting.plots import png, spectrogram
+from audiocodec.reporting.systems import System, read_systems
 
 
 def test_clips_are_lossless_of_one_level_and_as_long_as_the_reference(evaluations: Path, tmp_path: Path) -> None:
@@ -51,7 +50,7 @@ def test_long_utterances_are_cut_and_the_page_says_so(evaluations: Path, tmp_pat
     )
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval/rows.jsonl").write_text(row.to_json() + "\n")
-    (tmp_path / "eval/summary.json").write_text(json.dumps(summarize([row], ["stoi"], {}, "")))
+    (tmp_path / "eval/summary.json").write_text(summarize([row], ["stoi"]).to_text())
     assert main(["report", str(tmp_path / "eval"), "-o", str(tmp_path / "r.html"), "--quiet"]) == 0
     assert "12.0 s, first 10 s here" in (tmp_path / "r.html").read_text()
     flac = base64.b64decode(data_of(tmp_path / "r.html")["examples"][0]["reference"]["flac"])

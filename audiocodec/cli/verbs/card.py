@@ -7,7 +7,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from audiocodec.cli.usage import UsageError
+from audiocodec.errors import UsageError
 from audiocodec.model_file import write_atomically
 
 
@@ -51,16 +51,16 @@ def run(args: argparse.Namespace) -> int:
     for module in ("matplotlib", "tensorboard") if args.picture else ():
         if importlib.util.find_spec(module) is None:
             raise UsageError(f"--picture needs {module}; install audiocodec[train], or leave it out")
-    from audiocodec.model_file import config_of, describe
-    from audiocodec.report import card
-    from audiocodec.report.plots import training as training_picture
+    from audiocodec.model_file import describe
+    from audiocodec.reporting import card
+    from audiocodec.reporting.plots import training as training_picture
 
     try:
         about = Path(args.about).read_text(encoding="utf-8") if args.about else ""
     except UnicodeDecodeError as error:
         raise UsageError(f"{args.about}: not UTF-8 text (byte {error.start}: {error.reason})") from None
     model, experiment = Path(args.model or args.experiment), Path(args.experiment)
-    title = args.title or config_of(describe(model)).name
+    title = args.title or describe(model).config.name
     link = os.path.relpath(args.picture, os.path.dirname(args.output) or os.curdir) if args.picture else None
     text = card.card(title, model, experiment, dict(args.evaluation), dict(args.anchor), about, link)
     if args.picture:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli.tables import align
-from audiocodec.cli.usage import UsageError
+from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np

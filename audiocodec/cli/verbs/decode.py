@@ -12,7 +12,8 @@ import time
 from audiocodec.audio import io
 from audiocodec.cli import batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
-from audiocodec.codec.files import Progress, check_fingerprint, decode_file, decoded_length, is_stale
+from audiocodec.codec.files import Progress, decode_file, decoded_length, is_stale
+from audiocodec.codec.inputs import check_fingerprint
 from audiocodec.codec.interface import BlockCodec
 from audiocodec.errors import AudioError
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Decode all inputs; returns the exit status."""
     plan = make_plan(args.inputs, args.output, args.output_dir, (EXTENSION,), ".wav", args.allow_pipes)
     batch.check_outputs(plan, args)
-    model = batch.Model(args)
+    model = batch.model_of(args)
 
     def work(job: Job, progress: Progress) -> batch.Report | None:
         with local_file(job.source, args.allow_pipes) as path:

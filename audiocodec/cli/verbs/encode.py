@@ -18,6 +18,7 @@ from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 if TYPE_CHECKING:
     from audiocodec.codec.interface import BlockCodec
+    from audiocodec.loading import Model
 
 VERIFY_CHUNK_SECONDS = 3.7  # not a divisor of the usual chunk: no edge but the first falls on an edge
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Encode all inputs; returns the exit status."""
     plan = make_plan(args.inputs, args.output, args.output_dir, AUDIO_EXTENSIONS, EXTENSION, args.allow_pipes)
     batch.check_outputs(plan, args)
-    model = batch.Model(args)
+    model = batch.model_of(args)
 
     def work(job: Job, progress: Progress) -> batch.Report | None:
         if args.resume and _is_finished(job, model, args.num_codebooks):
@@ -75,7 +76,7 @@ def _verify(codec: BlockCodec, path: str, tokens: TokenFile, source: str) -> Non
         raise AudioError(f"{source}: {different} of {tokens.codes.shape[1]} frames got other codes when encoded again")
 
 
-def _is_finished(job: Job, model: batch.Model, num_codebooks: int | None) -> bool:
+def _is_finished(job: Job, model: Model, num_codebooks: int | None) -> bool:
     """Whether an output is there, sound and not older than its input; one of another model is an error."""
     if not os.path.isfile(job.target):
         return False

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from audiocodec import model_file
 from audiocodec.cli.jobs import make_plan
-from audiocodec.cli.usage import UsageError
 from audiocodec.config.schema import Config
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
-from audiocodec.errors import AudioError
+from audiocodec.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
+    from audiocodec.onnx.folder import TokenAgreement
     from audiocodec.onnx.parts import OnnxModel
 
 
@@ -44,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
     target = args.output or args.onnx
     if os.path.exists(target) and not args.force:
         raise UsageError(f"{target} already exists; --force overwrites it")
-    described = model_file.describe(args.model)
-    config = model_file.config_of(described)
+    header = model_file.describe(args.model)
+    config = header.config
     public = replace(config, data=replace(config.data, train="", valid=""))
-    (_write_model if args.output else _write_onnx)(args, public, described["notes"])
+    (_write_model if args.output else _write_onnx)(args, public, dict(header.notes))
     return 0
 
 
@@ -55,7 +55,7 @@ def _write_model(args: argparse.Namespace, config: Config, notes: dict[str, Any]
     codec = model_file.load(args.model)
     model_file.save(codec, config, args.output, half=args.half, notes=notes)
     made = model_file.describe(args.output)
-    print(f"audiocodec: {args.output}: {made['bytes']:,} bytes, fingerprint {made['fingerprint']}", file=sys.stderr)
+    print(f"audiocodec: {args.output}: {made.bytes:,} bytes, fingerprint {made.fingerprint}", file=sys.stderr)
 
 
 def _write_onnx(args: argparse.Namespace, config: Config, notes: dict[str, Any]) -> None:
@@ -64,25 +64,18 @@ def _write_onnx(args: argparse.Namespace, config: Config, notes: dict[str, Any])
     made = model.read(args.model, "int8" if args.int8 else "float32")
     if args.int8 and not made.encoder.int8_layers + made.decoder.int8_layers:
         raise UsageError(f"{args.model} has no linear layers, which is what --int8 computes in 8 bits; leave it out")
-    agreement = _agreement(args.model, made, args.int8) if args.int8 else None
+    agreement = _agreement_on(args.int8, args.model, made) if args.int8 else None
     folder.write(made, config, args.onnx, notes, agreement)
     size = sum(entry.stat().st_size for entry in os.scandir(args.onnx))
-    said = f", {100 * agreement['equal']:.2f} % of {agreement['codes']:,} tokens as in float32" if agreement else ""
+    said = f", {100 * agreement.equal:.2f} % of {agreement.codes:,} tokens as in float32" if agreement else ""
     print(f"audiocodec: {args.onnx}: {size:,} bytes, fingerprint {made.fingerprint.hex()}{said}", file=sys.stderr)
 
 
-def _agreement(path: str, int8: OnnxModel, audio: str) -> dict[str, Any]:
-    """How many tokens of `audio` are those of float32: files, codes, and the share that is equal."""
-    from audiocodec.codec.files import encode_file
-    from audiocodec.onnx.codec import OnnxCodec
-    from audiocodec.onnx.model import read
+def _agreement_on(audio: str, model: str, int8: OnnxModel) -> TokenAgreement:
+    """How many tokens of `audio` are those of float32."""
+    from audiocodec.onnx.agreement import measure_agreement
 
-    coders = [OnnxCodec(read(path)), OnnxCodec(int8)]
-    files = codes = equal = 0
-    plan = make_plan([audio], None, path, AUDIO_EXTENSIONS, "")
+    plan = make_plan([audio], None, model, AUDIO_EXTENSIONS, "")
     if plan.failed or not plan.jobs:
         raise AudioError("; ".join(reason for _, reason in plan.failed) or f"{audio}: names no audio")
-    for job in plan.jobs:
-        exact, rough = (encode_file(coder, job.source).codes for coder in coders)
-        files, codes, equal = files + 1, codes + exact.size, equal + int((exact == rough).sum())
-    return {"files": files, "codes": codes, "equal": equal / codes}
+    return measure_agreement(model, int8, [job.source for job in plan.jobs])

@@ -9,9 +9,8 @@ from typing import BinaryIO
 
 from audiocodec.cli import batch
 from audiocodec.cli.jobs import STREAM, Job, Plan, local_file, make_plan, refuse_overwritten_inputs
-from audiocodec.cli.usage import UsageError
 from audiocodec.codec.files import Progress
-from audiocodec.errors import TokenFileError
+from audiocodec.errors import TokenFileError, UsageError
 from audiocodec.tokens.export import write_jsonl, write_kaldi_text, write_npy
 from audiocodec.tokens.streams import open_target
 from audiocodec.tokens.token_file import EXTENSION, TokenFile

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli import batch
 from audiocodec.cli.tables import align
-from audiocodec.cli.usage import UsageError
+from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
     from audiocodec.analysis.predictability import Predictability

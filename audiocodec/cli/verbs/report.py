@@ -6,8 +6,7 @@ import argparse
 import os
 import sys
 
-from audiocodec.cli.usage import UsageError
-from audiocodec.errors import ReportError
+from audiocodec.errors import ReportError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,20 +31,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report."""
-    _check_usage(args)
-    from audiocodec.report.write import Options, write_report
+    from audiocodec.reporting.write import report
 
-    options = Options(
-        names=args.name,
-        examples=args.examples,
-        utterances=args.utterances,
-        ratings=args.ratings,
-        against=args.against,
-        title=args.title,
-        allow_pipes=args.allow_pipes,
-    )
     try:
-        content = write_report(args.eval_dirs, args.output, options)
+        content = report(
+            args.eval_dirs,
+            args.output,
+            names=args.name,
+            examples=args.examples,
+            utterances=args.utterances,
+            ratings=args.ratings,
+            against=args.against,
+            title=args.title,
+            force=args.force,
+            allow_pipes=args.allow_pipes,
+        )
     except ReportError as error:
         raise UsageError(str(error)) from None
     if not args.quiet:
@@ -55,21 +55,6 @@ def run(args: argparse.Namespace) -> int:
         heard = f"{len(content.systems)} systems, {len(content.examples)} utterances to listen to"
         print(f"audiocodec: wrote {args.output} ({size:.1f} MB, {heard})", file=sys.stderr)
     return 0
-
-
-def _check_usage(args: argparse.Namespace) -> None:
-    """Everything that can be refused before any work."""
-    for path in (*args.eval_dirs, *args.ratings):
-        if not os.path.exists(path):
-            raise UsageError(f"{path}: No such file or directory")
-    if args.name and len(args.name) != len(args.eval_dirs):
-        raise UsageError(f"{len(args.name)} names for {len(args.eval_dirs)} evaluations; give one for each")
-    if os.path.isdir(args.output):
-        raise UsageError(f"{args.output} is a folder; say -o {os.path.join(args.output, 'report.html')}")
-    if os.path.exists(args.output) and not args.force:
-        raise UsageError(f"{args.output} already exists; --force overwrites")
-    if not os.path.isdir(os.path.dirname(args.output) or "."):
-        raise UsageError(f"{os.path.dirname(args.output)}: No such directory")
 
 
 def _count(text: str) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from audiocodec.cli import batch
-from audiocodec.cli.usage import UsageError
-from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.errors import AudioError, TokenFileError, UsageError
 
 if TYPE_CHECKING:
     from audiocodec.codec.torch import Codec
@@ -48,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("will not write PCM to a terminal; redirect stdout")
     if not 0 <= args.buffer < 60_000:
         raise UsageError(f"--buffer {args.buffer:g}: need 0 to 60000 ms")
-    codec = batch.Model(args).codec
+    from audiocodec.codec.loopback import loopback, through
+
+    codec = batch.model_of(args).codec
     if not args.quiet:
         print(f"audiocodec: {latency_text(codec)}; mono {args.format} at {codec.sample_rate} Hz", file=sys.stderr)
     chunk = args.chunk or codec.hop_length
@@ -59,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         rounds = through(codec, pcm_blocks(args.format, chunk), args.num_codebooks)
         if args.loopback:
-            print(json.dumps(loopback_report(list(rounds), codec, chunk, args.buffer / 1000)))
+            print(json.dumps(asdict(loopback(rounds, codec, chunk, args.buffer / 1000))))
         else:
-            for wav, _, _ in rounds:
-                _write(to_pcm(wav, args.format))
+            for turn in rounds:
+                _write(to_pcm(turn.wav, args.format))
     return 0
 
 
@@ -98,64 +99,6 @@ def to_pcm(wav: np.ndarray, kind: str) -> bytes:
     if kind == "f32le":
         return wav.astype(name).tobytes()
     return np.clip(np.rint(wav * np.float32(scale)), -scale, scale - 1).astype(name).tobytes()
-
-
-def through(
-    codec: Codec, blocks: Iterator[np.ndarray], num_codebooks: int | None
-) -> Iterator[tuple[np.ndarray, int, float]]:
-    """Code and decode blocks `[n]`; yields, for each, sound `[m]`, samples n, seconds of work. As many as went in come out."""
-    left = 0
-    with codec.stream_encoder(num_codebooks) as encoder, codec.stream_decoder() as decoder:
-        for block in blocks:
-            started = time.perf_counter()
-            wav = decoder.push(encoder.push(block))
-            left += len(block) - len(wav)
-            yield wav, len(block), time.perf_counter() - started
-        started = time.perf_counter()
-        wav = np.concatenate([decoder.push(encoder.finish()), decoder.finish()])[:left]
-        yield wav, 0, time.perf_counter() - started
-
-
-def loopback_report(
-    rounds: list[tuple[np.ndarray, int, float]], codec: Codec, chunk: int, buffer: float
-) -> dict[str, Any]:
-    """Latency and underruns if the blocks had come from a sound card: its clock is counted, the work is measured.
-
-    A block can be worked on when its last sample is there and the block before is done. Sound is played with the delay of
-    the algorithm, of waiting for a block, and of `buffer` seconds; a sample that is not there in time is an underrun.
-
-    Args:
-        rounds: of `through`: sound, samples in, seconds of work.
-        codec: whose sample rate and latency count.
-        chunk: samples of a block.
-        buffer: seconds that playing is put off for the work.
-    """
-    rate = codec.sample_rate
-    delay = (codec.latency_samples + chunk - 1) / rate + buffer
-    taken = given = late = 0
-    free = worst = 0.0
-    for wav, samples, seconds in rounds:
-        taken += samples
-        free = max(free, taken / rate) + seconds
-        if len(wav) and samples:  # what comes out at the end was waiting for nothing but the end
-            waited = free - given / rate
-            worst = max(worst, waited)
-            late += waited > delay
-        given += len(wav)
-    work = np.array([seconds for _, samples, seconds in rounds if samples]) * 1000
-    return {
-        "algorithmic_latency_ms": 1000 * codec.latency_samples / rate,
-        "chunk_ms": 1000 * chunk / rate,
-        "allowed_latency_ms": 1000 * delay,
-        "worst_latency_ms": 1000 * worst,
-        "underruns": late,
-        "chunks": len(work),
-        "work_ms_mean": float(work.mean()) if len(work) else 0.0,
-        "work_ms_p99": float(np.percentile(work, 99)) if len(work) else 0.0,
-        "real_time_factor": float(work.sum()) / 1000 * rate / taken if taken else 0.0,
-        "near_ties": codec.near_ties.settled,
-        "frames": codec.near_ties.frames,
-    }
 
 
 def _encode(codec: Codec, blocks: Iterator[np.ndarray], num_codebooks: int | None) -> None:

@@ -27,6 +27,7 @@ from audiocodec.evaluation.systems.baseline import Anchor
 from audiocodec.evaluation.systems.model import WAVS
 from audiocodec.evaluation.workers import Lost, run_all
 from audiocodec.files import replacing
+from audiocodec.records import parse
 
 CODED, SIZES = "coded", "sizes.jsonl"
 
@@ -127,14 +128,10 @@ def read_sizes(path: str | os.PathLike[str]) -> dict[str, Size]:
 
 
 def _parse(line: str) -> Size:
-    record: Any = json.loads(line)
-    numbers: dict[str, Any] = {
-        name: int(record[name]) for name in ("file_bits", "payload_bits", "sample_rate", "num_samples")
-    }
-    if min(numbers["sample_rate"], numbers["num_samples"]) < 1:
+    size = parse(Size, json.loads(line))
+    if min(size.sample_rate, size.num_samples) < 1:
         raise ValueError("sample_rate and num_samples must be 1 or more")
-    known: dict[str, Any] = {key: record[key] for key in ("codec", "stamp", "wall_seconds") if key in record}
-    return Size(str(record["id"]), **(numbers | known))
+    return size
 
 
 def _planned(name: str, paths: list[str], folder: Path) -> Entry:

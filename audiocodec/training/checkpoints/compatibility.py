@@ -35,7 +35,7 @@ def refuse_other(folder: Path, config: Config) -> None:
         CheckpointError: naming every key that must not differ and does, or that the checkpoint has no configuration.
     """
     path = folder / model_file.MODEL_FILE
-    then = dict(_flat(asdict(model_file.config_of(model_file.describe(path)))))
+    then = dict(_flat(asdict(model_file.describe(path).config)))
     now = dict(_flat(asdict(config)))
     different = [f"{key} was {then[key]}, is {now[key]}" for key in now if _must_stay(key) and then[key] != now[key]]
     if different:

@@ -22,7 +22,6 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from audiocodec import model_file
 from audiocodec.build import build_discriminators
-from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 from audiocodec.nn.conv import fold_weight_norm
@@ -86,8 +85,8 @@ def begin_with(parts: Parts, config: Config, source: str) -> tuple[str, bool]:
         for line in lines:
             log.info("%s: %s", name, line)
     log.info("quantizer: %s", "goes on as it is" if goes_on else "is started anew")
-    described = model_file.describe(path)
-    return f"{model_file.config_of(described).name}, {described['fingerprint']}", goes_on
+    header = model_file.describe(path)
+    return f"{header.config.name}, {header.fingerprint}", goes_on
 
 
 def take_codec(codec: nn.Module, config: Config, model: Path) -> tuple[Taken, bool]:
@@ -104,8 +103,8 @@ def take_codec(codec: nn.Module, config: Config, model: Path) -> tuple[Taken, bo
     Raises:
         CheckpointError: unreadable, damaged, or no weight of encoder or decoder fits.
     """
-    described = model_file.describe(model)
-    goes_on = _goes_on(config, _config_of(model, described), described["notes"])
+    header = model_file.describe(model)
+    goes_on = _goes_on(config, header.config, header.notes)
     left_out = (() if goes_on else ("quantizer.",)) + (() if config.model.latent_scale else ("scale.",))
     tensors = model_file.load(model).state_dict()
     taken = take(codec, {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)})
@@ -125,7 +124,7 @@ def take_discriminators(discriminators: nn.Module, model: Path) -> Taken | None:
     path = discriminators_beside(model)
     if path is None:
         return None
-    source = DiscriminatorBundle(build_discriminators(_config_of(model, model_file.describe(model))))
+    source = DiscriminatorBundle(build_discriminators(model_file.describe(model).config))
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -203,10 +202,6 @@ def _goes_on(ours: Config, theirs: Config, notes: Mapping[str, Any]) -> bool:
     at_work = notes.get("quantizer_started", step > theirs.train.warmup_autoencoder_steps)
     same = all(attrgetter(key)(ours) == attrgetter(key)(theirs) for key in _OF_CODES)
     return bool(at_work) and same and ours.quantizer.num_codebooks <= theirs.quantizer.num_codebooks
-
-
-def _config_of(model: Path, described: Mapping[str, Any]) -> Config:
-    return config_from_text(described["config"], f"{model} (header)")
 
 
 def _some(names: list[str], kind: str) -> str:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from audiocodec.errors import AudioCodecError
+from audiocodec.records import parse
 
 FILE = "runs.jsonl"
 
@@ -52,23 +52,25 @@ def add(folder: Path, run: Run) -> None:
         file.write(json.dumps(asdict(run)) + "\n")
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read(folder: Path) -> list[Run]:
     """The lines, oldest first.
 
     Raises:
         AudioCodecError: there are none, or a line is not one of `add`.
     """
-    path = folder / FILE
+    path, runs = folder / FILE, []
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise AudioCodecError(f"{path}: cannot read what `audiocodec train` did: {error}") from None
     for number, line in enumerate(lines, 1):
-        if not isinstance(line, dict) or line.keys() != {field.name for field in fields(Run)}:
-            raise AudioCodecError(f"{path}:{number}: not a line of `audiocodec train`")
-    if not lines:
+        try:
+            runs.append(parse(Run, line))
+        except ValueError as error:
+            raise AudioCodecError(f"{path}:{number}: not a line of `audiocodec train`: {error}") from None
+    if not runs:
         raise AudioCodecError(f"{path}: is empty")
-    return lines
+    return runs
 
 
 def hardware(device: torch.device) -> str:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from audiocodec import model_file
 from audiocodec.build import build_quantizer
-from audiocodec.config.load import config_from_text, load_config
+from audiocodec.config.load import load_config
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import read_folder
 from audiocodec.metrics.codebook import codebook_use
@@ -61,8 +61,7 @@ def read_trials(path: Path) -> list[Trial]:
 def latents_of(model: str, data: Path, frames: int) -> Tensor:
     """Latents `[N, D]` of a model's encoder, in the scale that its quantizer sees, of up to `frames` frames of `data`."""
     codec = model_file.load(model)
-    described = model_file.describe(model)
-    config = config_from_text(described["config"], described["path"])
+    config = model_file.describe(model).config
     samples = round(SEGMENT_SECONDS * config.sample_rate / config.hop_length) * config.hop_length
     dataset = SegmentDataset(read_folder(data), config.sample_rate, samples, SEED, config.data.level_db, 0.0)
     count = -(-frames * config.hop_length // samples)

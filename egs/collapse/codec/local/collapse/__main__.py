@@ -73,7 +73,7 @@ def _facts(outcomes: list[Outcome], exp: Path, data: Data) -> list[str]:
     """What the numbers were made with."""
     from audiocodec.config.load import load_config
     from audiocodec.data.manifest import read_folder
-    from audiocodec.evaluation.results import read_summary
+    from audiocodec.evaluation.summary_file import read_summary
 
     facts = []
     done = [exp / o.run.name for o in outcomes if not o.reason and not o.run.row.from_scratch]
@@ -84,7 +84,7 @@ def _facts(outcomes: list[Outcome], exp: Path, data: Data) -> list[str]:
             f"rows of tables 1 to 4: {t.steps:,} steps of {t.batch_size} x {config.data.segment_seconds:g} s with the quantizer, from one "
             f"autoencoder trained for {warmup:,}; {config.frame_rate:g} frames a second, seed {config.seed}"
         )
-        versions = [read_summary(folder / EVAL)["versions"] for folder in done]
+        versions = [read_summary(folder / EVAL).versions for folder in done]
         for name in ("commit", "torch", "machine"):
             facts.append(f"{name}: {', '.join(dict.fromkeys(v[name] for v in versions if name in v))}")
     for name in ("train", "dev", "test", "usage"):

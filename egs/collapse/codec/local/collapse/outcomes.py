@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from audiocodec.config.load import load_config
 from audiocodec.config.quantizers import low_dimensions
 from audiocodec.config.schema import QuantizerConfig
 from audiocodec.evaluation.coding import TokenSet
-from audiocodec.evaluation.results import read_summary
+from audiocodec.evaluation.summary_file import CodebookSummary, MeasureSummary, Summary, read_summary
+from audiocodec.records import parse
 from collapse.rows import Row, Run
 from collapse.training import EVAL, FAILED, PROBE, USAGE, finished
 
@@ -37,8 +38,8 @@ class Outcome:
 
     run: Run
     quantizer: QuantizerConfig | None = None
-    measures: dict[str, Any] = field(default_factory=dict)
-    use: Sequence[dict[str, Any]] = ()
+    measures: Mapping[str, MeasureSummary] = field(default_factory=dict)
+    use: Sequence[CodebookSummary] = ()
     effective: Sequence[float] = ()
     errors: Sequence[float] = ()
     different: Sequence[float] = ()
@@ -85,18 +86,17 @@ def _read(run: Run, folder: Path) -> Outcome | None:
         for name in ("effective_dimension_codes", "relative_error", "different_per_frame")
     }
     probe = json.loads((folder / PROBE).read_text(encoding="utf-8"))
-    return Outcome(run, quantizer, summary["measures"], _use(folder, summary), *last.values(), probe)
+    return Outcome(run, quantizer, summary.measures, _use(folder, summary), *last.values(), probe)
 
 
-def _use(folder: Path, summary: dict[str, Any]) -> list[dict[str, Any]]:
+def _use(folder: Path, summary: Summary) -> Sequence[CodebookSummary]:
     """Counted in the tokens of the usage data, once; else in those that were scored."""
     tokens, kept = folder / USAGE, folder / "usage.json"
     if not tokens.is_dir():
-        return list(summary["tokens"].get("codebooks", []))
+        return summary.codebooks
     if not kept.is_file():
         counted = TokenSet()
         for path in sorted(tokens.rglob("*.act")):
             counted.add(path)
-        kept.write_text(json.dumps(counted.describe()["codebooks"]), encoding="utf-8")
-    use: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
-    return use
+        kept.write_text(json.dumps(counted.describe().to_json()["codebooks"]), encoding="utf-8")
+    return parse(tuple[CodebookSummary, ...], json.loads(kept.read_text(encoding="utf-8")))

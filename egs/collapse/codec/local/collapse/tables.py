@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import log2
 from statistics import fmean
-from typing import Any
 
+from audiocodec.evaluation.summary_file import MeasureSummary
 from collapse.outcomes import Outcome
 
 MEASURES = {"pesq": ("PESQ", ".3f"), "stoi": ("STOI", ".3f"), "mel_distance": ("mel distance, dB", ".2f")}
@@ -137,8 +137,8 @@ def _bits(o: Outcome) -> list[str]:
 
 
 def _notes(done: Sequence[Outcome]) -> str:
-    frames = sorted({use["frames"] for o in done for use in o.use})
-    utterances = sorted({measure["n_scored"] + measure["n_failed"] for o in done for measure in o.measures.values()})
+    frames = sorted({use.frames for o in done for use in o.use})
+    utterances = sorted({measure.n_scored + measure.n_failed for o in done for measure in o.measures.values()})
     if not frames or not utterances:
         return ""
     largest = max(o.run.size for o in done)
@@ -159,8 +159,8 @@ def _size(o: Outcome) -> str:
 
 
 def _use(o: Outcome) -> list[str]:
-    usage = " / ".join(_percent(use["usage"]) for use in o.use)
-    perplexity = " / ".join(f"{use['perplexity']:,.0f}" for use in o.use)
+    usage = " / ".join(_percent(use.usage) for use in o.use)
+    perplexity = " / ".join(f"{use.perplexity:,.0f}" for use in o.use)
     return [usage, perplexity, _joined(o.effective, ".1f")]
 
 
@@ -168,11 +168,11 @@ def _scores(o: Outcome) -> list[str]:
     return [_score(o.measures.get(name), form) for name, (_, form) in MEASURES.items()]
 
 
-def _score(measure: dict[str, Any] | None, form: str) -> str:
+def _score(measure: MeasureSummary | None, form: str) -> str:
     if measure is None:
         return ""
-    text = "none" if measure["mean"] is None else format(measure["mean"], form)
-    return f"{text}, {measure['n_failed']} failed" if measure["n_failed"] else text
+    text = "none" if measure.mean is None else format(measure.mean, form)
+    return f"{text}, {measure.n_failed} failed" if measure.n_failed else text
 
 
 def _sweep(o: Outcome) -> str:

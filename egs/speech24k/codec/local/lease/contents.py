@@ -80,7 +80,7 @@ def make_start(source: str, config: Config, folder: Path) -> None:
     print(f"{path}: {'; '.join(taken.lines())}", file=sys.stderr)
     folder.mkdir()
     described = model_file.describe(path)
-    theirs, notes = model_file.config_of(described), described["notes"]
+    theirs, notes = described.config, dict(described.notes)
     model_file.save(model_file.load(path), theirs, folder / MODEL, half=True, notes=notes)
     if judges := discriminators_beside(path):
         halves = {name: t.half() if t.is_floating_point() else t for name, t in load_file(judges).items()}

@@ -55,7 +55,7 @@ def phases(there: Path, compiled: bool) -> int:
     wanted = {**PHASES, "data.train": "base/data", "data.valid": "base/data"} | (
         {} if compiled else {"train.compile": "false"}
     )
-    words = [sys.executable, "-m", "audiocodec.cli.main", "train", "--config", "base/config.yaml", "--exp", exp.name]
+    words = [sys.executable, "-m", "audiocodec", "train", "--config", "base/config.yaml", "--exp", exp.name]
     words += [word for key, value in wanted.items() for word in ("--set", f"{key}={value}")]
     return subprocess.run(words, cwd=there, env=environment(there), check=False).returncode
 

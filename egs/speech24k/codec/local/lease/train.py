@@ -106,7 +106,7 @@ def _words(there: Path, left: float, budget: float, compiles: bool) -> list[str]
     words = [
         sys.executable,
         "-m",
-        "audiocodec.cli.main",
+        "audiocodec",
         "train",
         "--config",
         "base/config.yaml",

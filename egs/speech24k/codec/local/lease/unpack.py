@@ -21,6 +21,7 @@ from audiocodec import model_file
 from audiocodec.config.load import load_config
 from audiocodec.config.schema import Config
 from audiocodec.errors import AudioCodecError
+from audiocodec.model_file import ModelHeader
 
 LOGS = "logs.tar.gz"
 
@@ -49,14 +50,14 @@ def unpack(args: argparse.Namespace) -> int:
         shutil.rmtree(made, ignore_errors=True)
     _unpack_logs(state, lease / "logs")
     names = ", ".join(f"{path.name} ({in_mib((start / path.name).stat().st_size)})" for path in files)
-    print(f"{start}: {names}, step {state.step}, fingerprint {described['fingerprint']}", file=sys.stderr)
+    print(f"{start}: {names}, step {state.step}, fingerprint {described.fingerprint}", file=sys.stderr)
     return 0
 
 
-def _check_model(path: Path, config: Config) -> dict[str, Any]:
+def _check_model(path: Path, config: Config) -> ModelHeader:
     """Its header; refuses a model of another codec than that of `config`, a damaged one, and numbers that are none."""
     described = model_file.describe(path)
-    theirs, ours = model_file.config_of(described), config
+    theirs, ours = described.config, config
     for key in ("sample_rate", "model", "quantizer"):
         if getattr(theirs, key) != getattr(ours, key):
             raise LeaseError(
@@ -97,11 +98,11 @@ def _differing(theirs: Config, ours: Config, key: str) -> str:
     return ", ".join(f"{name} is {then[name]}, packed was {now[name]}" for name in now if then[name] != now[name])
 
 
-def _refuse_replacing(old: Path, new: dict[str, Any], force: bool) -> None:
+def _refuse_replacing(old: Path, new: ModelHeader, force: bool) -> None:
     """Refuse to put a model in place of one of another shape."""
     if force or not old.exists():
         return
-    theirs, ours = model_file.config_of(model_file.describe(old)), model_file.config_of(new)
+    theirs, ours = model_file.describe(old).config, new.config
     if (theirs.model, theirs.quantizer) != (ours.model, ours.quantizer):
         raise LeaseError(
             f"{old}: is a model of another shape ({theirs.name}); --force true puts {ours.name} in its place"

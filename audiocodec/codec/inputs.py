@@ -1,0 +1,108 @@
+"""What users pass to a codec, made ready for it: shapes, types, sample rate, level, lengths. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from audiocodec.audio import io
+from audiocodec.errors import AudioError, FingerprintMismatch
+from audiocodec.tokens.token_file import TokenFile
+
+MAX_CHANNELS = 8  # a last axis so short is one of channels
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Signal(NamedTuple):
+    """One item as the codec takes it: samples `[S]` at its rate, and the factor that they were multiplied by."""
+
+    samples: FloatArray
+    gain: float
+
+
+def as_array(values: Any) -> npt.NDArray[Any]:
+    """An array of a list, a numpy array or a torch tensor of any device, which torch need not be imported for."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)
+
+
+def batch_shape(shape: Sequence[int], is_batch: bool) -> tuple[int, int]:
+    """`(B, S)` of audio `[S]`, `[B, S]` or `[B, 1, S]`.
+
+    Args:
+        shape: of the audio.
+        is_batch: the caller says so; else two rows could be stereo, and are refused.
+
+    Raises:
+        AudioError: another shape, channels, or no samples; with what to do.
+    """
+    found = list(shape)
+    if 0 in found:
+        raise AudioError(f"cannot encode audio without samples, got shape {found}")
+    hint = ""
+    if len(found) == 2 and found[1] <= MAX_CHANNELS < found[0]:
+        hint = "; this looks like [samples, channels]: wav.mean(1) mixes the channels"
+    elif len(found) == 2 and found[0] == 2 and not is_batch:
+        hint = "; of stereo, wav.mean(0) mixes the channels; for a batch of two, give wav[:, None]"
+    elif len(found) == 3 and found[1] > 1:
+        hint = "; wav.mean(1) mixes the channels, wav.reshape(-1, 1, wav.shape[-1]) codes each as an item of its own"
+    elif 1 <= len(found) <= 3:
+        return (found[0] if len(found) > 1 else 1), found[-1]
+    raise AudioError(f"need mono audio of shape [S], [B, S] or [B, 1, S], got {found}{hint}")
+
+
+def check_lengths(lengths: Sequence[int] | npt.ArrayLike | None, items: int, samples: int) -> list[int]:
+    """Samples of each item of a batch `[items, samples]`; None: all of them.
+
+    Raises:
+        AudioError: they are not so many, or one is out of range.
+    """
+    if lengths is None:
+        return [samples] * items
+    found = as_array(lengths).tolist()
+    whole = isinstance(found, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in found)
+    if not whole or len(found) != items or not all(1 <= n <= samples for n in found):
+        raise AudioError(f"need {items} lengths of 1 to {samples} samples, got {found}")
+    return list(found)
+
+
+def prepare(
+    channels: npt.NDArray[Any], from_rate: int, to_rate: int, level_db: float | None, num_samples: int | None = None
+) -> Signal:
+    """Mix, resample and level one item, as files are.
+
+    Args:
+        channels: float samples `[C, S]` at `from_rate`.
+        from_rate, to_rate: Hz.
+        level_db: wanted RMS, dB full scale; None: the level stays.
+        num_samples: of the item; what lies behind is left out.
+
+    Raises:
+        AudioError: samples that are not finite.
+    """
+    item = np.asarray(channels[:, :num_samples], np.float32)
+    if not np.isfinite(item).all():
+        raise AudioError("audio holds NaN or infinite samples")
+    gain = 1.0
+    if level_db is not None:
+        gain = io.level_gain(io.level_of(io.mono_blocks(item), from_rate, to_rate), level_db)
+    samples = io.resample(np.concatenate(list(io.mono_blocks(item))), from_rate, to_rate)
+    return Signal(samples if gain == 1.0 else samples * np.float32(gain), gain)
+
+
+def check_fingerprint(tokens: TokenFile, fingerprint: bytes) -> None:
+    """Refuse tokens that another codec made.
+
+    Raises:
+        FingerprintMismatch: naming both fingerprints.
+    """
+    if tokens.fingerprint != fingerprint:
+        raise FingerprintMismatch(
+            f"was encoded by model {tokens.fingerprint.hex()}, this is model {fingerprint.hex()}; give the right one with -m"
+        )

@@ -1,0 +1,71 @@
+"""What a file holds, by its content: tokens, a model, or audio; without torch and without the weights."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from audiocodec import model_file
+from audiocodec.audio import io
+from audiocodec.errors import AudioCodecError, CheckpointError
+from audiocodec.model_file import ModelHeader
+from audiocodec.onnx import folder
+from audiocodec.tokens.layout import MAGIC
+from audiocodec.tokens.token_file import EXTENSION, TokenFile
+
+
+def recognise(path: str) -> dict[str, Any]:
+    """Describe a file, an experiment folder, an exported folder or a model in the package.
+
+    Args:
+        path: of the file or folder, or the name of a model in the package.
+
+    Returns:
+        Ready for JSON: `path`, `kind` (`tokens`, `model` or `audio`), then what that kind has.
+
+    Raises:
+        AudioCodecError: nothing of these, or damaged.
+        OSError: it cannot be read.
+    """
+    if path in model_file.available() or os.path.isdir(path):
+        return _of_model(path)
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head.startswith(MAGIC) or path.endswith(EXTENSION):
+        return {"path": path, "kind": "tokens", **TokenFile.read(path).describe()}
+    if head[8:9] == b"{" or path.endswith(".safetensors"):
+        return _of_model(path)
+    found = io.info(path)
+    return {
+        "path": path,
+        "kind": "audio",
+        "seconds": found.num_samples / found.sample_rate,
+        "sample_rate": found.sample_rate,
+        "channels": found.channels,
+        "num_samples": found.num_samples,
+    }
+
+
+def _of_model(path: str) -> dict[str, Any]:
+    header: ModelHeader = folder.describe(path) if folder.is_folder(path) else model_file.describe(path)
+    try:
+        config = header.config
+    except AudioCodecError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return {
+        "path": header.path,
+        "kind": "model",
+        "name": config.name,
+        "sample_rate": config.sample_rate,
+        "hop_length": config.hop_length,
+        "frame_rate": config.frame_rate,
+        "num_codebooks": config.quantizer.num_codebooks,
+        "codebook_size": config.quantizer.codebook_size,
+        "kbps_payload": config.bitrate_bps / 1000,
+        "decoder": config.model.decoder.kind,
+        "causal": config.model.causal,
+        **header.facts(),
+        "bytes": header.bytes,
+        "fingerprint": header.fingerprint,
+        "notes": dict(header.notes),
+    }
