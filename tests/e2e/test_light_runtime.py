@@ -106,6 +106,30 @@ def test_without_torch_other_verbs_work(light: list[str | Path], coded: Path, tm
     assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 12
 
 
+PYTHON = """
+import contextlib, io, sys
+import soundfile
+import audiocodec
+
+codec = audiocodec.load()
+wav, rate = soundfile.read(sys.argv[1], dtype="float32")
+data = audiocodec.compress(codec, wav, rate)
+assert data == open(sys.argv[2], "rb").read()
+audio, found = audiocodec.decompress(codec, data)
+assert (len(audio), found) == (len(wav), rate)
+with contextlib.redirect_stdout(io.StringIO()) as shown:
+    help(audiocodec)
+assert "decompress" in shown.getvalue() and not hasattr(audiocodec, "Codec")
+print(type(codec).__name__, codec.encode(wav, rate, normalize=True).dtype, "torch" in sys.modules)
+"""
+
+
+def test_without_torch_it_works_from_python(light: list[str | Path], coded: Path, tmp_path: Path) -> None:
+    tokens = (coded / "onnx" / SPEECH.relative_to(AUDIO)).with_suffix(".act")
+    done = run([light[0], "-c", PYTHON, SPEECH, tokens], tmp_path)
+    assert done.stdout.split() == ["OnnxCodec", "int64", "False"]
+
+
 def test_without_torch_tokens_are_verified(light: list[str | Path], coded: Path, tmp_path: Path) -> None:
     done = run([*light, "encode", SPEECH, "-o", "a.act", "--verify"], tmp_path)
     assert "verified, " in done.stderr and "frames twice the same" in done.stderr

@@ -46,7 +46,7 @@ def test_dir_and_help_show_what_is_public_and_nothing_else() -> None:
     assert names == str(sorted(audiocodec.__all__)) and early == "False"
     for name in {*audiocodec.__all__} - {"__version__"}:  # which is under the heading VERSION
         assert name in shown
-    assert "import_module" not in shown and "annotations" not in shown
+    assert "import_module" not in shown and "TYPE_CHECKING" not in shown
 
 
 def test_every_public_name_is_there_and_says_what_it_is() -> None:

@@ -37,6 +37,8 @@ def test_a_saved_codec_codes_as_before(tmp_path: Path, tiny_model_path: Path) ->
     assert described.notes == {"steps": 3}
     assert described.fingerprint == loaded.fingerprint.hex()
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "m.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode  # others may read it, too
 
 
 def test_half_storage_is_smaller_and_keeps_the_codebook_exactly(tmp_path: Path, tiny_model_path: Path) -> None:

@@ -122,9 +122,15 @@ def test_a_full_disk_leaves_the_last_pair(full: Exception, tmp_path: Path, monke
         Path(path).write_bytes(b"half")
         raise full
 
-    for module in ("safetensors.torch.save_file", "audiocodec.training.checkpoints.lean.save_file"):
+    def write_bytes(self: Path, data: bytes) -> None:
+        with open(self, "wb") as file:
+            file.write(data[:9])
+        raise full
+
+    failing = {"pathlib.Path.write_bytes": write_bytes, "audiocodec.training.checkpoints.lean.save_file": save_file}
+    for name, function in failing.items():
         with monkeypatch.context() as patch:
-            patch.setattr(module, save_file)
+            patch.setattr(name, function)
             with pytest.raises(CheckpointError, match=r"cannot write.*No space left"):
                 write(tmp_path, 2)
         assert pair(tmp_path) == (1, 1) and len(list(tmp_path.iterdir())) == 2
