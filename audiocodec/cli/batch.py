@@ -94,7 +94,7 @@ class Model:
         import torch
 
         from audiocodec import model_file
-        from audiocodec.codec.memory import keep_freed
+        from audiocodec.machine import keep_freed
 
         device = self._args.device
         if device == "cuda" and not torch.cuda.is_available():

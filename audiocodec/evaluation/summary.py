@@ -20,6 +20,7 @@ import numpy as np
 
 import audiocodec
 from audiocodec.evaluation.rows import Row
+from audiocodec.machine import cpu_name
 
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
 _SIGNAL_PACKAGES = ("numpy", "scipy", "torch", "soxr", "soundfile", "librosa")
@@ -130,7 +131,7 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return {**found, "machine": f"{_processor()}, {os.cpu_count()} logical CPUs"}
+    return {**found, "machine": f"{cpu_name()}, {os.cpu_count()} logical CPUs"}
 
 
 def _commit() -> str:
@@ -145,12 +146,3 @@ def _commit() -> str:
             return ""
         said = done.stdout.strip()
     return said
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -85,9 +85,9 @@ def _goal(config: Config, trainer: Trainer) -> str:
 
 def _prepare(config: Config, folder: Path, args: argparse.Namespace) -> Trainer:
     """Read the data, build the trainer, write the resolved configuration."""
-    from audiocodec.codec.memory import keep_freed
     from audiocodec.data.dataset import SegmentDataset
     from audiocodec.data.manifest import read_folder
+    from audiocodec.machine import keep_freed
 
     keep_freed()
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from audiocodec.errors import AudioCodecError
+from audiocodec.machine import cpu_name
 
 FILE = "runs.jsonl"
 
@@ -75,10 +75,4 @@ def hardware(device: torch.device) -> str:
     """Name of the card, or of the processor and how many of its cores there are."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    return f"{os.cpu_count()} cores of {model}"
+    return f"{os.cpu_count()} cores of {cpu_name()}"
