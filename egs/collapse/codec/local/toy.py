@@ -2,7 +2,7 @@
 
     python egs/collapse/codec/local/toy.py -o docs/figures/simvq_toy.png
 
-The figure and the table of docs/simvq.md come from this command.
+The figure and the table of docs/guide/simvq.md come from this command.
 """
 
 from __future__ import annotations
