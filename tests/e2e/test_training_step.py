@@ -122,9 +122,9 @@ class Recording(Trainer):
     micro: list[dict[str, Tensor]]
 
     def _micro_step(
-        self, wav: Tensor, adversarial: bool, discriminator: bool, crops: Sequence[Crop] = ()
+        self, wav: Tensor, adversarial: bool, train_discriminators: bool, crops: Sequence[Crop] = ()
     ) -> dict[str, Tensor]:
-        values = super()._micro_step(wav, adversarial, discriminator, crops)
+        values = super()._micro_step(wav, adversarial, train_discriminators, crops)
         self.micro = [*getattr(self, "micro", []), dict(values)]
         return values
 
@@ -148,7 +148,7 @@ def test_gradients_of_accumulated_batches_are_averaged(tmp_path: Path, data: Pat
     for group in (batches[:1], batches[1:], batches):
         run.parts.zero_grad()
         for wav in group:
-            run._micro_step(wav, adversarial=False, discriminator=False)
+            run._micro_step(wav, adversarial=False, train_discriminators=False)
         gradients.append([p.grad.clone() for p in run.parts.raw_codec.parameters() if p.grad is not None])
     for first, second, both in zip(*gradients, strict=True):  # each backward pass divides by the two of a step
         torch.testing.assert_close(both, first + second, rtol=1e-4, atol=1e-7)
