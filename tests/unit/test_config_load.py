@@ -296,14 +296,19 @@ def test_a_name_is_a_configuration_of_the_package_unless_it_is_a_file(tmp_path, 
 @pytest.mark.parametrize(
     ("given", "name"),
     [
-        ("recipes/conf/mini.yaml", "mini"),
+        ("conf/mini.yaml", "mini"),
         ("speech_24k_small", "speech_24k"),
-        ("recipes/conf/speech_24k_residual_small.yaml", "speech_24k_residual"),
+        ("speech_24k_residual_small.yaml", "speech_24k_residual"),
     ],
 )
 def test_what_has_moved_is_refused_with_its_new_name(given, name):
     with pytest.raises(ConfigError, match=rf"^{given}: no such configuration; the package has it as --config {name}$"):
         load_config(given)
+
+
+@pytest.mark.parametrize(("old", "name"), [("mini", "mini"), ("speech_24k_residual_small", "speech_24k_residual")])
+def test_the_old_folder_of_the_configurations_is_understood(old, name, tmp_path):
+    assert load_config(tmp_path / f"recipes/conf/{old}.yaml") == load_config(name)
 
 
 def test_byte_order_mark_is_ignored(tmp_path):
