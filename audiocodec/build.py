@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from audiocodec.codec.memory import free_bytes
 from audiocodec.codec.torch import Codec, Decoder
 from audiocodec.config.levels import fsq_levels
 from audiocodec.config.quantizers import low_dimensions, table_bytes
 from audiocodec.config.schema import Config, QuantizerConfig
 from audiocodec.errors import ConfigError
+from audiocodec.machine import free_bytes
 from audiocodec.nn.discriminator import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator
 from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder, SEANetPlan

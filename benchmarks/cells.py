@@ -20,6 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from audiocodec.machine import cpu_name
+
 Cell = Mapping[str, Any]
 CHECKOUT = Path(__file__).parents[1]
 MEASURE_SECONDS = 0.5  # short work is repeated until it has lasted so long
@@ -132,9 +134,7 @@ def _line(columns: Sequence[str]) -> str:
 
 
 def _machine() -> str:
-    found = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    name = found[0].split(":", 1)[1].strip() if found else platform.machine()
     return (
-        f"{len(os.sched_getaffinity(0))} CPUs ({name}), Python {platform.python_version()}, "
+        f"{len(os.sched_getaffinity(0))} CPUs ({cpu_name()}), Python {platform.python_version()}, "
         f"torch {metadata.version('torch')}, audiocodec {metadata.version('audiocodec')}."
     )

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from audiocodec.codec.memory import keep_freed
 from audiocodec.errors import AudioCodecError
+from audiocodec.machine import keep_freed
 from benchmarks.cells import Cell, arguments, memory_mb, neighbour, publish, report, run_cells, timed
 from benchmarks.coders import PEER_KBPS, SIZES, make_work
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from audiocodec.codec.memory import keep_freed
+from audiocodec.machine import keep_freed
 from benchmarks.cells import Cell, arguments, publish, report, run_cells, timed
 from benchmarks.near_ties import RUNTIMES, SAMPLES, load, read
 

@@ -33,7 +33,7 @@ def main() -> None:
         raise SystemExit(f"{audiocodec.__file__} is not of {cell['checkout']}")
     torch.set_num_threads(1)
     if cell["keep"]:
-        from audiocodec.codec.memory import keep_freed
+        from audiocodec.machine import keep_freed
 
         keep_freed()
     with tempfile.TemporaryDirectory() as folder:

@@ -57,7 +57,7 @@ REFERENCE = (
     "loss.mel_bands=[100]",
 )
 SCRIPT = Path(__file__).with_name("trainer_step.py")
-JUDGED = {"without": ("discriminator.kinds=[]",), "with": ("discriminator.start_step=0",)}
+DISCRIMINATORS = {"without": ("discriminator.kinds=[]",), "with": ("discriminator.start_step=0",)}
 VARIANTS = (  # name, whether of the older checkout, precision, whether freed memory is kept
     ("before", True, "float32", False),
     ("now, float32", False, "float32", False),
@@ -139,7 +139,7 @@ def compare(older: Path, args: argparse.Namespace) -> None:
     """Measure every variant in every round, and publish medians."""
     config = _of_older(older, find(args.config).stem)
     rows = []
-    for judged, settings in JUDGED.items():
+    for discriminators, settings in DISCRIMINATORS.items():
         cells = [
             {
                 "checkout": str(older if old else CHECKOUT),
@@ -156,7 +156,7 @@ def compare(older: Path, args: argparse.Namespace) -> None:
             ratios = sorted(one["cpu"] / results[0]["cpu"] for one, results in zip(found, rounds))
             middle = {key: statistics.median(one[key] for one in found) for key in ("cpu", "peak")}
             shown = [f"{ratio:.2f}" for ratio in (statistics.median(ratios), ratios[0], ratios[-1])]
-            rows.append([judged, name, f"{middle['cpu']:.3f}", *shown, f"{middle['peak']:.0f}"])
+            rows.append([discriminators, name, f"{middle['cpu']:.3f}", *shown, f"{middle['peak']:.0f}"])
     notes = [f"Configuration {config.name} of the older checkout, {args.steps} steps after two others, one CPU thread;"]
     notes += [f"medians of {args.rounds} rounds, and the lowest and highest ratio of a round."]
     publish(report("A step of the trainer, before and now", notes, AGAINST_HEADER, rows), args.output)
@@ -179,13 +179,13 @@ class Step:
     def __init__(self, config: Config, device: torch.device) -> None:
         self.config, self.device = config, device
         self.codec = build_codec(config).to(device)
-        self.judges = DiscriminatorBundle(build_discriminators(config), config.judged_samples).to(device)
+        self.discriminators = DiscriminatorBundle(build_discriminators(config), config.discriminator_samples).to(device)
         self.adversarial = _adversarial(config)
         self.steps = Steps(config, device)
         self.average = EMA(self.codec, config.train.ema_decay)
         if config.train.compile:
-            compile_modules(self.codec, self.judges.discriminators)
-        modules = [self.codec, self.judges] if self.adversarial else [self.codec]
+            compile_modules(self.codec, self.discriminators.discriminators)
+        modules = [self.codec, self.discriminators] if self.adversarial else [self.codec]
         self.optimizers = [
             torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], betas=config.train.betas)
             for module in modules
@@ -195,15 +195,15 @@ class Step:
 
     def run(self) -> None:
         """Forward, backward and update of the codec and, where there are any, the discriminators."""
-        judge = self.adversarial and self.count % self.config.discriminator.interval == 0
+        train_discriminators = self.adversarial and self.count % self.config.discriminator.interval == 0
         bf16 = self.config.train.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext():
             output = self.codec(self.wav)
-            self.judges.requires_grad_(judge)
-            judged = self.judges(self.wav, output.estimate) if self.adversarial else ()
-        if judge:
-            self.steps.discriminator(self.judges, judged, torch.Tensor.backward)
-        self.steps.generator(output, judged, self.wav, torch.Tensor.backward)
+            self.discriminators.requires_grad_(train_discriminators)
+            pairs = self.discriminators(self.wav, output.estimate) if self.adversarial else ()
+        if train_discriminators:
+            self.steps.discriminator(self.discriminators, pairs, torch.Tensor.backward)
+        self.steps.generator(output, pairs, self.wav, torch.Tensor.backward)
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), self.config.train.clip_norm)
         for optimizer in self.optimizers:  # without gradient nothing moves
             optimizer.step()
@@ -228,11 +228,11 @@ def _wait(device: torch.device) -> None:
 
 
 def _notes(config: Config, args: argparse.Namespace) -> list[str]:
-    judges = "with" if _adversarial(config) else "without"
+    discriminators = "with" if _adversarial(config) else "without"
     compiled = ", compiled" if config.train.compile else ""
     segments = f"{config.train.batch_size} segments of {config.segment_samples:,} samples"
     return [
-        f"Configuration {config.name}: {segments}, {config.train.precision}, {judges} discriminators{compiled}.",
+        f"Configuration {config.name}: {segments}, {config.train.precision}, {discriminators} discriminators{compiled}.",
         f"On {args.device}, CPU threads: {args.threads}; mean of {args.steps} steps after a first one.",
         "CPU time is over all threads; memory is the peak of the process (on a GPU: of its tensors).",
     ]

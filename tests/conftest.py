@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
+
+# As in the Makefile. Read when torch and numpy are first imported, so set here, before any test module is: threads that spin
+# while they wait starve the other test processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # A shell's background jobs, such as a continuous integration's, inherit an ignored Ctrl-C, and so would every command run here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from audiocodec.analysis.codebook_shape import CodebookShape, octave_names
+from audiocodec.analysis.codebook_shape import CodebookShape
+from audiocodec.metrics.codebook import octave_names
 
 BINS = 60
 INCHES = (16.0, 3.2)  # of a row

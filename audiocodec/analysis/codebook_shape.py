@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audiocodec.metrics.codebook import CodebookUse, codebook_use
+from audiocodec.metrics.codebook import CodebookUse, codebook_use, octaves, participation_ratio
 from audiocodec.quantization.base import Stage
 from audiocodec.quantization.simvq import SimVQ
 
@@ -76,8 +76,8 @@ def codebook_shape(stage: Stage, counts: Counts | None = None) -> CodebookShape:
         nearest=nearest,
         spread=np.sqrt(variances),
         map_singular_values=torch.linalg.svdvals(weight).cpu().numpy(),
-        effective_dimension=_participation(variances),
-        used_effective_dimension=None if counts is None else _participation(_variances(stage, counts)),
+        effective_dimension=participation_ratio(np.diag(variances)),
+        used_effective_dimension=None if counts is None else participation_ratio(np.diag(_variances(stage, counts))),
         use=use,
         octaves=[] if counts is None else octaves(counts),
     )
@@ -91,18 +91,6 @@ def nearest_distances(stage: Stage) -> Floats:
     size = stage.codebook_size
     drawn = torch.randperm(size, generator=torch.Generator().manual_seed(SEED))[:MAX_QUERIES].sort().values
     return torch.cat([_nearest(stage, queries) for queries in drawn.split(QUERY_TILE)]).numpy()
-
-
-def octaves(counts: Counts) -> list[int]:
-    """Number of codes that occur 0, 1, 2 to 3, 4 to 7, ... times, up to the most frequent one; `counts [V]`."""
-    exponents = np.frexp(counts.astype(np.float64))[1]  # 0 -> 0, 1 -> 1, 2 and 3 -> 2, ...
-    return [int(n) for n in np.bincount(exponents)]
-
-
-def octave_names(count: int) -> list[str]:
-    """What the first `count` entries of `octaves` stand for: 0, 1, 2-3, 4-7, ..."""
-    ranges = [(2**n, 2 ** (n + 1) - 1) for n in range(count - 1)]
-    return ["0", *(str(low) if low == high else f"{low}-{high}" for low, high in ranges)]
 
 
 def _tiles(stage: Stage) -> Iterator[tuple[int, Tensor]]:
@@ -142,8 +130,3 @@ def _variances(stage: Stage, weights: npt.NDArray[np.generic]) -> Floats:
         covariance += centred.T @ (centred * shares[first : first + len(tile), None])
     values: Floats = torch.linalg.eigvalsh(covariance).clamp(min=0).flip(0).numpy()
     return values
-
-
-def _participation(variances: Floats) -> float:
-    energy = float(np.square(variances).sum())
-    return float(variances.sum() ** 2 / energy) if energy > 0 else 0.0

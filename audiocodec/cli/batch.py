@@ -70,7 +70,7 @@ def announcing(quiet: bool) -> Callable[[str], None]:
 
     def announce(text: str) -> None:
         if "torch" in sys.modules:
-            from audiocodec.codec.memory import keep_freed
+            from audiocodec.machine import keep_freed
 
             keep_freed()
         if not quiet:

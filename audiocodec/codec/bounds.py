@@ -1,6 +1,6 @@
 """What float32 may be off by, and which frames are decided again together: the same for torch and for numpy.
 
-`docs/determinism.md` says what was measured.
+`docs/guide/determinism.md` says what was measured.
 """
 
 from __future__ import annotations

@@ -184,18 +184,20 @@ def _check_segment(config: Config) -> list[Problem]:
 
 
 def _check_discriminator(config: Config) -> list[Problem]:
-    judge = config.discriminator
+    discriminator = config.discriminator
     problems: list[Problem] = []
     for kind, name in (("ms_stft", "stft_windows"), ("mpd", "mpd_periods")):
-        if kind in judge.kinds and not getattr(judge, name):
+        if kind in discriminator.kinds and not getattr(discriminator, name):
             problems.append((f"discriminator.{name}", f"is empty, but discriminator.kinds has {kind}"))
-    longest = max(judge.stft_windows, default=0) if "ms_stft" in judge.kinds else 0
+    longest = max(discriminator.stft_windows, default=0) if "ms_stft" in discriminator.kinds else 0
     samples = _segment_samples(config)
     if samples is not None and longest > samples:
         message = f"got {longest}, more than the {samples} samples of data.segment_seconds"
         problems.append(("discriminator.stft_windows", message))
-    elif samples is not None and longest > config.judged_samples:
-        message = f"got {longest}, more than the {config.judged_samples} samples of discriminator.segment_seconds"
+    elif samples is not None and longest > config.discriminator_samples:
+        message = (
+            f"got {longest}, more than the {config.discriminator_samples} samples of discriminator.segment_seconds"
+        )
         problems.append(("discriminator.stft_windows", message))
     return problems
 

@@ -38,7 +38,7 @@ def find(config: Path | str) -> Path:
     """The file of a configuration.
 
     Args:
-        config: a file, or else a name in `names()`.
+        config: a file, or else a name in `names()`; `recipes/conf/NAME.yaml`, where they once were, is the same.
 
     Raises:
         ConfigError: there is no such file; names what there is.
@@ -49,6 +49,8 @@ def find(config: Path | str) -> Path:
     if path.exists():
         return path
     name = RENAMED.get(path.stem, path.stem)
+    if path.parts[-3:-1] == ("recipes", "conf") and name in names():
+        return CONFIGS / f"{name}.yaml"
     hint = f"the package has it as --config {name}" if name in names() else f"the package has {', '.join(names())}"
     raise ConfigError(f"{config}: no such configuration; {hint}")
 

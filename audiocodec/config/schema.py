@@ -227,8 +227,8 @@ class Config:
         return self.frame_rate * self.bits_per_frame
 
     @property
-    def judged_samples(self) -> int:
-        """Samples of a training segment that the discriminators hear."""
+    def discriminator_samples(self) -> int:
+        """Samples of a training segment that the discriminators get."""
         wanted = round(self.discriminator.segment_seconds * self.sample_rate)
         return min(wanted, self.segment_samples) if wanted else self.segment_samples
 

@@ -27,6 +27,7 @@ from audiocodec.evaluation.summary_file import (
     ModelSummary,
     Summary,
 )
+from audiocodec.machine import cpu_name
 
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
 _SIGNAL_PACKAGES = ("numpy", "scipy", "torch", "soxr", "soundfile", "librosa")
@@ -142,7 +143,7 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return {**found, "machine": f"{_processor()}, {os.cpu_count()} logical CPUs"}
+    return {**found, "machine": f"{cpu_name()}, {os.cpu_count()} logical CPUs"}
 
 
 def _commit() -> str:
@@ -157,12 +158,3 @@ def _commit() -> str:
             return ""
         said = done.stdout.strip()
     return said
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -75,10 +75,28 @@ def effective_dimension(counts: npt.NDArray[np.integer], latents: npt.NDArray[np
     shares, vectors = counts[used] / max(1, counts.sum()), latents[used].astype(np.float64)
     centred = vectors - shares @ vectors
     covariance = (centred * shares[:, None]).T @ centred
-    energy = float(np.square(covariance).sum())
-    if energy == 0:
+    ratio = participation_ratio(covariance)
+    if ratio == 0:
         raise MetricUndefined("fewer than two different codes were counted")
-    return float(np.trace(covariance) ** 2 / energy)
+    return ratio
+
+
+def participation_ratio(covariance: npt.NDArray[np.floating]) -> float:
+    """`(sum l)^2 / sum l^2` of the eigenvalues of a covariance `[D, D]`: 1 to D; 0 where nothing varies."""
+    energy = float(np.square(covariance).sum())
+    return float(np.trace(covariance) ** 2 / energy) if energy else 0.0
+
+
+def octaves(counts: npt.NDArray[np.integer]) -> list[int]:
+    """Number of codes that occur 0, 1, 2 to 3, 4 to 7, ... times, up to the most frequent one; `counts [V]`."""
+    exponents = np.frexp(counts.astype(np.float64))[1]  # 0 -> 0, 1 -> 1, 2 and 3 -> 2, ...
+    return [int(n) for n in np.bincount(exponents)]
+
+
+def octave_names(count: int) -> list[str]:
+    """What the first `count` entries of `octaves` stand for: 0, 1, 2-3, 4-7, ..."""
+    ranges = [(2**n, 2 ** (n + 1) - 1) for n in range(count - 1)]
+    return ["0", *(str(low) if low == high else f"{low}-{high}" for low, high in ranges)]
 
 
 @final

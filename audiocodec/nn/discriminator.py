@@ -65,7 +65,7 @@ class STFTDiscriminator(nn.Module):
         self.score = _conv2d(channels, 1, (3, 3))
 
     def forward(self, wav: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Judge `wav [B, 1, S]`, S at least `n_fft`: scores `[B, 1, T, F']` and the hidden features."""
+        """Run on `wav [B, 1, S]`, S at least `n_fft`: scores `[B, 1, T, F']` and the hidden features."""
         with torch.autocast(wav.device.type, enabled=False):
             spectrum = torch.stft(
                 (self.gain * wav.float()).squeeze(1),
@@ -88,7 +88,7 @@ class MultiScaleSTFTDiscriminator(nn.Module):
         self.scales = nn.ModuleList([STFTDiscriminator(n, channels, gain) for n in windows])
 
     def forward(self, wav: Tensor) -> Judgement:
-        """Judge `wav [B, 1, S]` at every scale."""
+        """Run on `wav [B, 1, S]` at every scale."""
         return [scale(wav) for scale in self.scales]
 
 
@@ -108,7 +108,7 @@ class PeriodDiscriminator(nn.Module):
         self.score = _conv2d(widths[-1], 1, (3, 1))
 
     def forward(self, wav: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Judge `wav [B, 1, S]`: scores `[B, 1, S', period]` and the hidden features."""
+        """Run on `wav [B, 1, S]`: scores `[B, 1, S', period]` and the hidden features."""
         padded = F.pad(self.gain * wav.float(), (0, -wav.shape[-1] % self.period))
         x = padded.unflatten(-1, (-1, self.period))
         return _judge(x, self.layers, self.score)
@@ -122,7 +122,7 @@ class MultiPeriodDiscriminator(nn.Module):
         self.scales = nn.ModuleList([PeriodDiscriminator(p, channels, gain) for p in periods])
 
     def forward(self, wav: Tensor) -> Judgement:
-        """Judge `wav [B, 1, S]` at every period."""
+        """Run on `wav [B, 1, S]` at every period."""
         return [scale(wav) for scale in self.scales]
 
 

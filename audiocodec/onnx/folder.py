@@ -1,7 +1,7 @@
 """The folder that `audiocodec export --onnx` writes: `encoder.onnx`, `decoder.onnx`, `quantizer.npz`, `model.json`, and
 `exact.npz` where near-ties can be decided.
 
-`docs/onnx.md` says what each holds, for programs that read them without this package.
+`docs/guide/onnx.md` says what each holds, for programs that read them without this package.
 """
 
 from __future__ import annotations

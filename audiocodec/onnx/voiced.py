@@ -22,7 +22,7 @@ PHASE, ANCHOR, FRAME, PHASES = (
     "anchor",
     "frame",
     "phases",
-)  # names of inputs and the output, see `docs/onnx.md`
+)  # names of inputs and the output, see `docs/guide/onnx.md`
 
 
 class Voice(NamedTuple):

@@ -1,4 +1,4 @@
-"""The token file's header, byte by byte: `docs/token_format.md` is the text of this module.
+"""The token file's header, byte by byte: `docs/reference/token_format.md` is the text of this module.
 
 Everything a damaged header could claim is checked here, before its numbers are used for a size.
 """

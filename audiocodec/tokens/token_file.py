@@ -1,6 +1,6 @@
 """A token file as a value: codes and all that is needed to turn them back into audio.
 
-The layout is in `docs/token_format.md`; this module knows no model. Without loss: what was written is
+The layout is in `docs/reference/token_format.md`; this module knows no model. Without loss: what was written is
 read back equal, and a file of which a single bit was changed or a single byte cut is refused.
 """
 

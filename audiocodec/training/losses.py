@@ -48,27 +48,27 @@ class Steps:
         self.balancer = Balancer(waveform_weights) if loss.balancer else None
 
     @staticmethod
-    def discriminator(discriminators: nn.Module, judged: Sequence[Pair], backward: Backward) -> dict[str, Tensor]:
+    def discriminator(discriminators: nn.Module, pairs: Sequence[Pair], backward: Backward) -> dict[str, Tensor]:
         """Gradient of the discriminators, and of nothing else.
 
         Args:
-            discriminators: what judged.
-            judged: of a `DiscriminatorBundle`, whose weights take gradients; `generator` can go on with it.
+            discriminators: whose weights get the gradient.
+            pairs: of a `DiscriminatorBundle`, whose weights take gradients; `generator` can go on with it.
             backward: takes the loss and what `Tensor.backward` takes.
 
         Returns:
             `discriminator`: the loss; `discriminator/pair_accuracy`, mean over the discriminators.
         """
-        loss = torch.stack([discriminator_loss(*pair) for pair in judged]).mean()
+        loss = torch.stack([discriminator_loss(*pair) for pair in pairs]).mean()
         # The graph is kept whether the generator needs it or not: what a compiler makes of a backward pass depends on it.
         backward(loss, inputs=list(discriminators.parameters()), retain_graph=True)
-        accuracy = torch.stack([pair_accuracy(*pair) for pair in judged]).mean()
+        accuracy = torch.stack([pair_accuracy(*pair) for pair in pairs]).mean()
         return {"discriminator": loss.detach(), "discriminator/pair_accuracy": accuracy}
 
     def generator(
         self,
         output: CodecOutput,
-        judged: Sequence[Pair],
+        pairs: Sequence[Pair],
         wav: Tensor,
         backward: Backward,
         pitch: Pitch | None = None,
@@ -77,7 +77,7 @@ class Steps:
 
         Args:
             output: of the codec on `wav`.
-            judged: of a `DiscriminatorBundle` on `wav` and the estimate; empty while the codec does not hear it.
+            pairs: of a `DiscriminatorBundle` on `wav` and the estimate; empty before the codec is trained against them.
             wav: `[B, 1, S]`.
             backward: takes a scalar.
             pitch: of `wav`, for a voiced decoder; None: it learns none.
@@ -86,7 +86,7 @@ class Steps:
             Every loss unweighted, and `total`, their weighted sum; `level/...`, dB by which the estimate is too loud in a
             band; with a balancer `share/...`, each loss's share of the gradient at the waveform.
         """
-        losses = self._losses(output, judged, wav)
+        losses = self._losses(output, pairs, wav)
         wanted, found = (band_levels(signal, self.sample_rate) for signal in (wav, output.estimate))
         losses["level"] = level_loss(wanted=wanted, found=found)
         if pitch is not None and output.pitch is not None:
@@ -107,7 +107,7 @@ class Steps:
         named |= {f"level/{band}": error for band, error in levels.items()}
         return named | {f"share/{name}": share for name, share in shares.items()}
 
-    def _losses(self, output: CodecOutput, judged: Sequence[Pair], wav: Tensor) -> dict[str, Tensor]:
+    def _losses(self, output: CodecOutput, pairs: Sequence[Pair], wav: Tensor) -> dict[str, Tensor]:
         estimate = output.estimate.float()
         losses: dict[str, Tensor] = dict(self.spectral(reference=wav, estimate=estimate))
         if self.weights["waveform"]:
@@ -117,9 +117,9 @@ class Steps:
         if output.quantizer is not None:
             losses["codebook"] = output.quantizer.codebook_loss
             losses["commitment"] = output.quantizer.commitment_loss
-        if judged:
-            losses["adversarial"] = torch.stack([adversarial_loss(fake) for _, fake in judged]).mean()
-            losses["feature_matching"] = torch.stack([feature_matching_loss(*pair) for pair in judged]).mean()
+        if pairs:
+            losses["adversarial"] = torch.stack([adversarial_loss(fake) for _, fake in pairs]).mean()
+            losses["feature_matching"] = torch.stack([feature_matching_loss(*pair) for pair in pairs]).mean()
         return losses
 
 
@@ -131,20 +131,20 @@ class DiscriminatorBundle(nn.Module):
 
         Args:
             discriminators: by name.
-            samples: that they hear of each segment, `Config.judged_samples`; None: all of it.
+            samples: of each segment that they get, `Config.discriminator_samples`; None: all of it.
         """
         super().__init__()
         self.discriminators, self.samples = discriminators, samples
 
     def forward(self, wav: Tensor, estimate: Tensor) -> list[Pair]:
-        """Judge real audio and its reconstruction with each discriminator, both halves of a step at once.
+        """Run each discriminator on real audio and its reconstruction, once for both halves of a step.
 
         Args:
             wav: `[B, 1, S]`.
             estimate: `[B, 1, S]`; detached while only the discriminators learn.
 
         Returns:
-            The judgements of both, a pair for each discriminator.
+            Scores and features of both, a pair for each discriminator.
         """
         if self.samples is not None and self.samples < wav.shape[-1]:
             first = int(torch.randint(wav.shape[-1] - self.samples + 1, ()))  # drawn on the CPU

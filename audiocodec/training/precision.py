@@ -8,14 +8,12 @@ nothing, and says so. Cards are taken at their word.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
+from audiocodec import machine
 from audiocodec.nn.conv import Conv1d
 
-CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86, as the kernel names them, and of Arm
 LARGEST_ERROR = 0.05  # of a right kernel's result, relative; 0.003 is usual
 TRIED_STEPS = 200  # outputs that a kernel is tried on
@@ -33,9 +31,12 @@ def usable(precision: str, device: torch.device) -> tuple[str, str]:
     """
     if precision != "bf16" or device.type != "cpu":
         return precision, ""
-    flags = _flags()
+    flags = machine.cpu_flags()
     if flags is None:
-        return "float32", f"train.precision: bf16, but {CPUINFO} does not tell whether this processor has it: float32"
+        return (
+            "float32",
+            f"train.precision: bf16, but {machine.CPUINFO} does not tell whether this processor has it: float32",
+        )
     if not flags.intersection(INSTRUCTIONS):
         lacking = ", ".join(INSTRUCTIONS[:2])
         return "float32", f"train.precision: bf16, but this processor has no instructions for it ({lacking}): float32"
@@ -72,14 +73,3 @@ def _error(layer: Conv1d, device: torch.device) -> float:
         with torch.autocast(device.type, torch.bfloat16):
             found = layer.convolve(x).float()
     return float((found - expected).norm() / expected.norm().clamp(min=1e-12))
-
-
-def _flags() -> set[str] | None:
-    """Instruction sets of the first processor; None where the system does not list them."""
-    try:
-        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    named = (line.split(":", 1) for line in lines if ":" in line)
-    found = next((value for name, value in named if name.strip() in ("flags", "Features")), None)
-    return None if found is None else set(found.split())

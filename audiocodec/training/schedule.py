@@ -71,11 +71,11 @@ class Schedule:
         """Whether the warm-up of the autoencoder is over."""
         return place >= self.config.train.warmup_autoencoder_steps
 
-    def judges(self, place: float) -> bool:
-        """Whether discriminators are at work."""
+    def trains_discriminators(self, place: float) -> bool:
+        """Whether the discriminators are trained."""
         return place >= self.config.discriminator.start_step
 
-    def hears(self, place: float) -> bool:
+    def is_adversarial(self, place: float) -> bool:
         """Whether the codec is trained against them."""
         return place >= self.config.discriminator.start_step + self.config.discriminator.alone_steps
 

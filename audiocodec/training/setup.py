@@ -63,7 +63,7 @@ class Parts:
         self.raw_codec = build_codec(config)
         self.ema = EMA(self.raw_codec, config.train.ema_decay)  # before `forward` is wrapped: validated in float32
         self.ema.average.to(self.accelerator.device)
-        self.raw_discriminators = DiscriminatorBundle(build_discriminators(config), config.judged_samples)
+        self.raw_discriminators = DiscriminatorBundle(build_discriminators(config), config.discriminator_samples)
         self.optimizers = {"codec": self._adamw(self.raw_codec, config.train.learning_rate)}
         self.codec = self._prepare(self.raw_codec)
         self.discriminators = None

@@ -121,9 +121,9 @@ class Stepper(ABC):
             log.info("step %d: quantization on, started from %d latents", self.step, frames)
         rates = self.schedule.rates(place)
         self.parts.set_learning_rates({name: rate * self.guard.rate_scale for name, rate in rates.items()})
-        started = self.parts.discriminators is not None and self.schedule.judges(place)
-        adversarial = started and self.schedule.hears(place)
-        judge = started and self.step % c.discriminator.interval == 0
+        started = self.parts.discriminators is not None and self.schedule.trains_discriminators(place)
+        adversarial = started and self.schedule.is_adversarial(place)
+        train_discriminators = started and self.step % c.discriminator.interval == 0
         values: Values = {}
         traces = self._traces()
         for micro in range(t.gradient_accumulation):
@@ -131,14 +131,16 @@ class Stepper(ABC):
             self._items += items
             with self.parts.synchronised(micro == t.gradient_accumulation - 1):
                 crops = [self.dataset.crop(*item) for item in items] if self.pitch else []
-                for name, value in self._micro_step(wav, adversarial, judge, crops).items():
+                for name, value in self._micro_step(wav, adversarial, train_discriminators, crops).items():
                     tag = name if "/" in name else f"loss/{name}"
                     values[tag] = values.get(tag, 0) + value / t.gradient_accumulation
         self.position = self.feeder.position
-        self._update(values, judge, traces)
+        self._update(values, train_discriminators, traces)
         return values
 
-    def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool, crops: Sequence[Crop] = ()) -> Values:
+    def _micro_step(
+        self, wav: Tensor, adversarial: bool, train_discriminators: bool, crops: Sequence[Crop] = ()
+    ) -> Values:
         """Gradients of one micro-batch, cut at `crops`."""
         wav = self.augmentation(wav.to(self.accelerator.device, non_blocking=True))
         pitch: Pitch | None = of_hertz(self.pitch.of(crops, wav)) if self.pitch and crops else None
@@ -146,17 +148,19 @@ class Stepper(ABC):
         with self.accelerator.autocast():
             output: CodecOutput = self.parts.codec(wav, quantize=self.quantizer_started, pitch=pitch)
             values: Values = {}
-            judged: list[Pair] = []
-            if judge or adversarial:
-                raw.requires_grad_(judge)
-                judges: nn.Module = self.parts.discriminators if judge and self.parts.discriminators else raw
-                judged = judges(wav, output.estimate if adversarial else output.estimate.detach())
+            pairs: list[Pair] = []
+            if train_discriminators or adversarial:
+                raw.requires_grad_(train_discriminators)
+                discriminators: nn.Module = (
+                    self.parts.discriminators if train_discriminators and self.parts.discriminators else raw
+                )
+                pairs = discriminators(wav, output.estimate if adversarial else output.estimate.detach())
                 raw.requires_grad_(True)
         # Not under autocast, which would round gradients of what was computed in float32: losses, quantizer, decoder's head.
-        if judge:
-            values |= self.steps.discriminator(raw, judged, self.accelerator.backward)
-        heard = judged if adversarial else ()
-        values |= self.steps.generator(output, heard, wav, self.accelerator.backward, pitch)
+        if train_discriminators:
+            values |= self.steps.discriminator(raw, pairs, self.accelerator.backward)
+        adversarial_pairs = pairs if adversarial else ()
+        values |= self.steps.generator(output, adversarial_pairs, wav, self.accelerator.backward, pitch)
         self.observer.add_output(output)
         self.codebooks.add(output)
         return values
@@ -178,11 +182,11 @@ class Stepper(ABC):
     def _update(
         self,
         values: Values,
-        judge: bool,
+        train_discriminators: bool,
         traces: tuple[list[Tensor], dict[str, Tensor]],
     ) -> None:
         """Clip, check and apply the gradients that have been gathered."""
-        values |= self.parts.clip(judge)
+        values |= self.parts.clip(train_discriminators)
         self.feeder.prepare()
         bad = not self.parts.finite(values.values())
         if self.accelerator.num_processes > 1:
@@ -196,7 +200,7 @@ class Stepper(ABC):
         action = self.guard.observe(not bad)
         if action is Action.STEP:
             self.codebooks.apply(self.parts.concatenated, self.config.seed * 1_000_003 + self.step)
-            self.parts.update(judge)
+            self.parts.update(train_discriminators)
             self.step += 1
         self.parts.zero_grad()
         if action is Action.CUT:

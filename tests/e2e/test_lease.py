@@ -299,18 +299,18 @@ def test_weights_that_are_no_numbers_or_of_another_pair_are_refused(
     for file in notes["files"]:
         (state / file["name"]).write_bytes(content[: file["bytes"]])
         content = content[file["bytes"] :]
-    judges = state / "discriminators.safetensors"
-    tensors = load_file(judges)
+    discriminators = state / "discriminators.safetensors"
+    tensors = load_file(discriminators)
     owner = {"model_sha256": hashlib.sha256((state / "model.safetensors").read_bytes()).hexdigest()}
     name = min(tensors)
     for change, wrong, message in (
         ("numbers", tensors[name] * np.float16(np.nan), "hold numbers that are not finite"),
         ("shape", tensors[name][..., None], "weights do not fit this configuration"),
     ):
-        save_file({**tensors, name: np.ascontiguousarray(wrong)}, judges, owner)
+        save_file({**tensors, name: np.ascontiguousarray(wrong)}, discriminators, owner)
         run([sys.executable, "-c", SEND, state, tmp_path / change, notes["pack"]], tmp_path)
         assert message in refused(lease, tmp_path / change)
-    save_file(tensors, judges, {"model_sha256": "of another"})
+    save_file(tensors, discriminators, {"model_sha256": "of another"})
     assert run([sys.executable, "-c", SEND, state, tmp_path / "none", notes["pack"]], tmp_path).stdout == "None\n"
 
 

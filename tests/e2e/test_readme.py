@@ -1,4 +1,4 @@
-"""Every command of README.md is run, in order, in one copy of the checkout.
+"""Every command of README.md and of the guides in PAGES is run, in order, in one copy of the checkout.
 
 Blocks tagged `bash` run in one shell each, which stops at the first failure; blocks tagged `python` in an interpreter
 each, so every one must stand alone. Commands that other tests or the continuous integration run, or that need the
@@ -16,6 +16,8 @@ import pytest
 from support.workspace import CHECKOUT, copy_of, run
 
 README = CHECKOUT / "README.md"
+# Pages whose commands are run; later ones use what earlier ones wrote.
+PAGES = [README, *(CHECKOUT / "docs" / "guide" / f"{name}.md" for name in ("training", "evaluation", "codebooks"))]
 
 # A line of a bash block that matches is not run here: where it is run instead.
 ELSEWHERE = {
@@ -37,17 +39,22 @@ TAGS = {"bash", "python", "text", "yaml", "json"}
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its tag, its text, the line it begins at."""
+    """A fenced block: its tag, its text, the line it begins at and its page's name."""
 
     tag: str
     text: str
     line: int
+    page: str = "README.md"
+
+    @property
+    def place(self) -> str:
+        return f"{self.page}:{self.line}"
 
 
-def blocks_of(text: str) -> list[Block]:
+def blocks_of(text: str, page: str = "README.md") -> list[Block]:
     """The fenced blocks of a Markdown text, in order."""
     found = re.finditer(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [Block(m[1].strip(), m[2], text.count("\n", 0, m.start()) + 1) for m in found]
+    return [Block(m[1].strip(), m[2], text.count("\n", 0, m.start()) + 1, page) for m in found]
 
 
 def commands_of(block: Block) -> str:
@@ -62,7 +69,7 @@ def is_elsewhere(line: str) -> bool:
     return any(re.fullmatch(pattern, command) for pattern in ELSEWHERE)
 
 
-BLOCKS = blocks_of(README.read_text(encoding="utf-8")) if README.is_file() else []
+BLOCKS = [block for page in PAGES for block in blocks_of(page.read_text(encoding="utf-8"), page.name)]
 COMMANDS = [block for block in BLOCKS if block.tag in ("bash", "python")]
 RUN = [block for block in COMMANDS if block.tag == "python" or commands_of(block).strip()]  # something is left to run
 
@@ -80,22 +87,23 @@ def test_there_is_a_readme_with_commands() -> None:
 
 
 def test_every_block_says_what_it_is() -> None:
-    assert [f"README.md:{b.line}: tag {b.tag!r}" for b in BLOCKS if b.tag not in TAGS] == []
+    assert [f"{b.place}: tag {b.tag!r}" for b in BLOCKS if b.tag not in TAGS] == []
 
 
 def test_every_link_to_a_file_leads_to_one() -> None:
-    pages = [README, *sorted((CHECKOUT / "docs").glob("*.md")), *sorted(CHECKOUT.glob("audiocodec/pretrained/*/*.md"))]
+    folders = ("docs/**/*.md", "egs/*/codec/*.md", "audiocodec/pretrained/*/*.md")
+    pages = [*CHECKOUT.glob("*.md"), *(page for pattern in folders for page in sorted(CHECKOUT.glob(pattern)))]
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))]
     files = [(page, link) for page, link in links if "://" not in link]
     assert len(files) >= 5
-    assert [f"{page.name}: {link}" for page, link in files if not (page.parent / link).exists()] == []
+    assert [f"{page.relative_to(CHECKOUT)}: {link}" for page, link in files if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("block", RUN, ids=lambda block: f"line {block.line}")
+@pytest.mark.parametrize("block", RUN, ids=lambda block: block.place)
 def test_block(block: Block, clone: Path) -> None:
     python, shell = [sys.executable, "-c", block.text], ["bash", "-euo", "pipefail", "-c", commands_of(block)]
     done = run(python if block.tag == "python" else shell, clone, status=None)
-    assert done.returncode == 0, f"README.md:{block.line}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{block.place}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
 
 

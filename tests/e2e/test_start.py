@@ -24,9 +24,9 @@ def test_it_is_a_model_of_its_configuration() -> None:
     model = START / model_file.MODEL_FILE
     ours = model_file.describe(model).config
     assert ours.model == load_config(CHECKOUT / "audiocodec" / "configs" / "speech_24k_voiced.yaml").model
-    judges = discriminators_beside(model)
-    assert judges is not None
-    assert all(np.isfinite(array).all() for array in load_file(judges).values())
+    discriminators = discriminators_beside(model)
+    assert discriminators is not None
+    assert all(np.isfinite(array).all() for array in load_file(discriminators).values())
 
 
 def test_it_speaks() -> None:

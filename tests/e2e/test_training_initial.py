@@ -44,8 +44,8 @@ def test_a_run_goes_on_with_the_weights_of_an_experiment(tmp_path: Path, command
     log = log_of(tmp_path / "exp")
     path = source / "checkpoints" / "step_00000004" / "model.safetensors"
     model = load(path)
-    judges = tensors(source, 4)
-    count = len({name.replace("original0", "original1") for name in judges if name.startswith("discriminators/")})
+    states = tensors(source, 4)
+    count = len({name.replace("original0", "original1") for name in states if name.startswith("discriminators/")})
     first = log.index(f"begins with the weights of {path}")
     assert log[first + 1 : first + 4] == [
         f"codec: loaded {len(model.state_dict())}: encoder, scale, quantizer, decoder",

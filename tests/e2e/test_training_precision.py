@@ -8,6 +8,7 @@ import pytest
 import torch
 from support.training_run import config, trainer
 
+from audiocodec import machine
 from audiocodec.build import build_codec
 from audiocodec.cli.main import main
 from audiocodec.codec.torch import Codec
@@ -24,7 +25,7 @@ HASWELL = "processor\t: 0\nflags\t\t: fpu sse4_2 avx2 f16c\n\nprocessor\t: 1\nfl
 @pytest.fixture
 def cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What stands in place of /proc/cpuinfo; empty is for the test to fill."""
-    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
     return tmp_path / "cpuinfo"
 
 
@@ -129,6 +130,6 @@ def test_keeping_freed_memory_is_part_of_the_command(
     tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[bool] = []
-    monkeypatch.setattr("audiocodec.codec.memory.keep_freed", lambda: called.append((tmp_path / "exp").exists()))
+    monkeypatch.setattr("audiocodec.machine.keep_freed", lambda: called.append((tmp_path / "exp").exists()))
     assert main([*command, "--dry-run"]) == 0 and called == []
     assert main(command) == 0 and called == [False]  # before any audio is read

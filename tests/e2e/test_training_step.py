@@ -43,31 +43,31 @@ def test_discriminators_get_the_gradient_of_their_own_loss_alone(tmp_path: Path,
     run = ready(f"{START} {BOTH}", tmp_path, data)
     run.quantizer_started = True  # as it will be in a step: the codec below quantizes, too
     wav, _ = run.feeder.next()
-    judges, codec = run.parts.raw_discriminators, copy.deepcopy(run.parts.raw_codec)  # a pass moves its statistics
-    run._micro_step(wav, adversarial=True, judge=True)
-    found = gradient(judges)
-    judges.zero_grad()
+    bundle, codec = run.parts.raw_discriminators, copy.deepcopy(run.parts.raw_codec)  # a pass moves its statistics
+    run._micro_step(wav, adversarial=True, train_discriminators=True)
+    found = gradient(bundle)
+    bundle.zero_grad()
     with torch.no_grad():
         estimate = codec(wav).estimate
     hinges = [
         torch.stack(
             [
                 (1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean()
-                for (real, _), (fake, _) in zip(judge(wav), judge(estimate), strict=True)
+                for (real, _), (fake, _) in zip(discriminator(wav), discriminator(estimate), strict=True)
             ]
         ).mean()
-        for judge in judges.discriminators.values()
+        for discriminator in bundle.discriminators.values()
     ]
     torch.stack(hinges).mean().backward()
     assert len(hinges) == 2
-    assert float((found - gradient(judges)).norm()) < 1e-3 * float(found.norm())
-    assert all(p.requires_grad for p in judges.parameters())
+    assert float((found - gradient(bundle)).norm()) < 1e-3 * float(found.norm())
+    assert all(p.requires_grad for p in bundle.parameters())
     assert norm(run.parts.raw_codec) > 0
 
 
 def test_gradients_are_clipped_to_the_configured_norms(tmp_path: Path, data: Path) -> None:
     run = ready(f"{START} train.clip_norm=0.01 train.discriminator_clip_norm=0.001", tmp_path, data)
-    run._micro_step(run.feeder.next()[0], adversarial=True, judge=True)
+    run._micro_step(run.feeder.next()[0], adversarial=True, train_discriminators=True)
     before = norm(run.parts.raw_codec), norm(run.parts.raw_discriminators)
     assert before[0] > 0.02 and before[1] > 0.002
     norms = run.parts.clip(True)
@@ -121,8 +121,10 @@ class Recording(Trainer):
 
     micro: list[dict[str, Tensor]]
 
-    def _micro_step(self, wav: Tensor, adversarial: bool, judge: bool, crops: Sequence[Crop] = ()) -> dict[str, Tensor]:
-        values = super()._micro_step(wav, adversarial, judge, crops)
+    def _micro_step(
+        self, wav: Tensor, adversarial: bool, train_discriminators: bool, crops: Sequence[Crop] = ()
+    ) -> dict[str, Tensor]:
+        values = super()._micro_step(wav, adversarial, train_discriminators, crops)
         self.micro = [*getattr(self, "micro", []), dict(values)]
         return values
 
@@ -146,7 +148,7 @@ def test_gradients_of_accumulated_batches_are_averaged(tmp_path: Path, data: Pat
     for group in (batches[:1], batches[1:], batches):
         run.parts.zero_grad()
         for wav in group:
-            run._micro_step(wav, adversarial=False, judge=False)
+            run._micro_step(wav, adversarial=False, train_discriminators=False)
         gradients.append([p.grad.clone() for p in run.parts.raw_codec.parameters() if p.grad is not None])
     for first, second, both in zip(*gradients, strict=True):  # each backward pass divides by the two of a step
         torch.testing.assert_close(both, first + second, rtol=1e-4, atol=1e-7)
@@ -162,11 +164,13 @@ def test_the_average_takes_a_started_quantizer_over(tmp_path: Path, data: Path) 
 
 def test_both_discriminators_train(tmp_path: Path, data: Path) -> None:
     run = ready(f"{START} {BOTH}", tmp_path, data)
-    before = {name: weights(judge) for name, judge in run.parts.raw_discriminators.discriminators.items()}
+    before = {
+        name: weights(discriminator) for name, discriminator in run.parts.raw_discriminators.discriminators.items()
+    }
     assert set(before) == {"ms_stft", "mpd"}
     assert run.run() == 4 and run.guard.skipped == 0
-    for name, judge in run.parts.raw_discriminators.discriminators.items():
-        assert not torch.equal(weights(judge), before[name])
+    for name, discriminator in run.parts.raw_discriminators.discriminators.items():
+        assert not torch.equal(weights(discriminator), before[name])
 
 
 def test_training_normalises_the_latents_of_each_batch(tmp_path: Path, data: Path) -> None:

@@ -1,4 +1,4 @@
-"""Write the golden token files by hand: docs/token_format.md, struct, zlib and plain loops, nothing else.
+"""Write the golden token files by hand: docs/reference/token_format.md, struct, zlib and plain loops, nothing else.
 
 `python tests/golden/make_golden.py [FOLDER]` writes FOLDER/*.act and FOLDER/expected.json (default: the
 folder `token_files` beside this script). It must not import the package: it is the package's judge. Files

@@ -1,4 +1,4 @@
-"""Token files built by hand from docs/token_format.md are read, and written back byte for byte."""
+"""Token files built by hand from docs/reference/token_format.md are read, and written back byte for byte."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from audiocodec.tokens.token_file import TokenFile
 HERE = Path(__file__).parent
 FOLDER = HERE / "token_files"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
-FORMAT = (HERE.parents[1] / "docs" / "token_format.md").read_text(encoding="utf-8")
+FORMAT = (HERE.parents[1] / "docs" / "reference" / "token_format.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", EXPECTED)

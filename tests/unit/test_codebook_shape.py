@@ -10,8 +10,9 @@ import torch
 
 from audiocodec.analysis import codebook_shape as module
 from audiocodec.analysis.codebook_picture import draw
-from audiocodec.analysis.codebook_shape import codebook_shape, nearest_distances, octave_names, octaves
+from audiocodec.analysis.codebook_shape import codebook_shape, nearest_distances
 from audiocodec.errors import MetricUndefined
+from audiocodec.metrics.codebook import octave_names, octaves
 from audiocodec.quantization.fsq import FSQ
 from audiocodec.quantization.simvq import SimVQ
 from audiocodec.quantization.vq import VQ

@@ -275,13 +275,40 @@ def test_not_yaml(text, message):
 
 
 def test_file_that_is_missing_a_folder_or_not_text(tmp_path):
-    with pytest.raises(ConfigError, match=r"^no/such\.yaml: cannot be read: No such file or directory$"):
+    with pytest.raises(ConfigError, match=r"^no/such\.yaml: no such configuration; the package has .*\bsimvq_24k, "):
         load_config("no/such.yaml")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load_config(tmp_path)
     (tmp_path / "a.yaml").write_bytes(b"name: \xff")
     with pytest.raises(ConfigError, match=r"a\.yaml: not UTF-8 text \(byte 6"):
         load_config(tmp_path / "a.yaml")
+
+
+def test_a_name_is_a_configuration_of_the_package_unless_it_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config("simvq_24k").quantizer.codebook_size == 4096
+    write(tmp_path, child="extends: simvq_24k\nseed: 7\n")
+    assert (load_config("child.yaml").seed, load_config("child.yaml").quantizer.codebook_size) == (7, 4096)
+    (tmp_path / "simvq_24k").write_text("quantizer: {codebook_size: 128}\n")
+    assert load_config("simvq_24k").quantizer.codebook_size == 128
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("conf/mini.yaml", "mini"),
+        ("speech_24k_small", "speech_24k"),
+        ("speech_24k_residual_small.yaml", "speech_24k_residual"),
+    ],
+)
+def test_what_has_moved_is_refused_with_its_new_name(given, name):
+    with pytest.raises(ConfigError, match=rf"^{given}: no such configuration; the package has it as --config {name}$"):
+        load_config(given)
+
+
+@pytest.mark.parametrize(("old", "name"), [("mini", "mini"), ("speech_24k_residual_small", "speech_24k_residual")])
+def test_the_old_folder_of_the_configurations_is_understood(old, name, tmp_path):
+    assert load_config(tmp_path / f"recipes/conf/{old}.yaml") == load_config(name)
 
 
 def test_byte_order_mark_is_ignored(tmp_path):

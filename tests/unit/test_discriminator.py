@@ -23,7 +23,7 @@ AUDIO = Path(__file__).parents[2] / "egs" / "mini" / "codec" / "local" / "audio"
 KINDS = ("ms_stft", "mpd")
 
 
-def judges(kind: str, level: float = LEVEL) -> nn.Module:
+def build(kind: str, level: float = LEVEL) -> nn.Module:
     made = DiscriminatorConfig(kinds=(kind,), channels=8, stft_windows=(1024,), mpd_periods=(2, 5), mpd_channels=2)
     config = Config(discriminator=made)
     assert config.data.level_db == level
@@ -45,25 +45,25 @@ def pairs() -> tuple[Tensor, Tensor]:
     return torch.cat(real), torch.cat(decoded)
 
 
-def trained(judge: nn.Module, real: Tensor, decoded: Tensor, steps: int = 100) -> tuple[float, float]:
+def trained(discriminator: nn.Module, real: Tensor, decoded: Tensor, steps: int = 100) -> tuple[float, float]:
     """Hinge loss and pair accuracy on every fifth segment after training on the others."""
     torch.manual_seed(1)
     held_out = torch.arange(len(real)) % 5 == 0
     train = (~held_out).nonzero()[:, 0]
-    optimizer = torch.optim.AdamW(judge.parameters(), 5e-4, betas=(0.8, 0.99))
+    optimizer = torch.optim.AdamW(discriminator.parameters(), 5e-4, betas=(0.8, 0.99))
     for _ in range(steps):
         chosen = train[torch.randint(len(train), (6,))]
-        discriminator_loss(judge(real[chosen]), judge(decoded[chosen])).backward()
+        discriminator_loss(discriminator(real[chosen]), discriminator(decoded[chosen])).backward()
         optimizer.step()
         optimizer.zero_grad()
     with torch.no_grad():
-        judged = judge(real[held_out]), judge(decoded[held_out])
-    return float(discriminator_loss(*judged)), float(pair_accuracy(*judged))
+        outputs = discriminator(real[held_out]), discriminator(decoded[held_out])
+    return float(discriminator_loss(*outputs)), float(pair_accuracy(*outputs))
 
 
 def test_it_tells_real_from_decoded_speech_within_a_hundred_steps(pairs: tuple[Tensor, Tensor]) -> None:
     torch.manual_seed(1)
-    loss, accuracy = trained(judges("ms_stft"), *pairs)
+    loss, accuracy = trained(build("ms_stft"), *pairs)
     assert loss < 1.5 and accuracy > 0.9
 
 
@@ -79,8 +79,8 @@ def test_it_does_not_without_gain_and_start(pairs: tuple[Tensor, Tensor], monkey
 def test_speech_enters_and_passes_with_an_rms_near_one(kind: str, pairs: tuple[Tensor, Tensor]) -> None:
     """Kaiming's start keeps the scale through all layers; without gain or start it shrinks to the biases."""
     torch.manual_seed(1)
-    judged = judges(kind)(pairs[0][:8])
-    for scores, features in judged:
+    outputs = build(kind)(pairs[0][:8])
+    for scores, features in outputs:
         for layer in (scores, *features):
             assert 0.2 < float(layer.detach().square().mean().sqrt()) < 5
 
@@ -89,20 +89,20 @@ def test_speech_enters_and_passes_with_an_rms_near_one(kind: str, pairs: tuple[T
 def test_the_level_stays_to_be_seen(kind: str, pairs: tuple[Tensor, Tensor]) -> None:
     """Without biases everything is proportional to the input: nothing divides by the signal's own level."""
     torch.manual_seed(1)
-    judge, wav = judges(kind), pairs[0][:4]
-    for (loud, _), (soft, _) in zip(judge(wav), judge(0.5 * wav), strict=True):
+    discriminator, wav = build(kind), pairs[0][:4]
+    for (loud, _), (soft, _) in zip(discriminator(wav), discriminator(0.5 * wav), strict=True):
         torch.testing.assert_close(soft, 0.5 * loud)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_inside_float32_outside(kind: str, pairs: tuple[Tensor, Tensor]) -> None:
     torch.manual_seed(1)
-    judge, wav = judges(kind), pairs[0][:4]
-    judge.requires_grad_(False)
-    expected = judge(wav)
+    discriminator, wav = build(kind), pairs[0][:4]
+    discriminator.requires_grad_(False)
+    expected = discriminator(wav)
     with torch.autocast("cpu", torch.bfloat16):
-        judged = judge(wav)
-    for (scores, features), (exact, _) in zip(judged, expected, strict=True):
+        outputs = discriminator(wav)
+    for (scores, features), (exact, _) in zip(outputs, expected, strict=True):
         assert scores.dtype == torch.float32 and {feature.dtype for feature in features} == {torch.bfloat16}
         if kind == "ms_stft":  # one channel of the waveform has no order to keep
             assert all(feature.is_contiguous(memory_format=torch.channels_last) for feature in features)
@@ -112,7 +112,7 @@ def test_bfloat16_inside_float32_outside(kind: str, pairs: tuple[Tensor, Tensor]
 
 def test_period_discriminators_hear_at_the_same_gain() -> None:
     seen: list[Tensor] = []
-    judge, wav = MultiPeriodDiscriminator((2,), 1, gain=3.0), torch.randn(1, 1, 100)
-    judge.scales[0].layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    judge(wav)
+    discriminator, wav = MultiPeriodDiscriminator((2,), 1, gain=3.0), torch.randn(1, 1, 100)
+    discriminator.scales[0].layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    discriminator(wav)
     torch.testing.assert_close(seen[0].flatten(), 3 * wav.flatten())

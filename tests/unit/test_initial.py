@@ -31,7 +31,7 @@ TINY = {
     "discriminator.stft_windows": "[128]",
     "train.warmup_autoencoder_steps": "5",
 }
-JUDGES = "discriminators.safetensors"
+DISCRIMINATORS = "discriminators.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -266,7 +266,7 @@ def test_a_damaged_model_is_refused_before_anything_is_taken(tmp_path: Path) -> 
     assert equal(weights(codec), before)
 
 
-def judges(made: Config) -> DiscriminatorBundle:
+def bundle(made: Config) -> DiscriminatorBundle:
     return DiscriminatorBundle(build_discriminators(made))
 
 
@@ -276,11 +276,11 @@ def test_discriminators_judge_as_before(tmp_path: Path) -> None:
         "discriminator.mpd_periods": "[2]",
         "discriminator.mpd_channels": "1",
     }
-    path, source = saved(tmp_path, both), judges(config(both))
-    assert take_discriminators(judges(config(both)), path) is None  # none beside the model
-    file = tmp_path / JUDGES
+    path, source = saved(tmp_path, both), bundle(config(both))
+    assert take_discriminators(bundle(config(both)), path) is None  # none beside the model
+    file = tmp_path / DISCRIMINATORS
     save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, file)
-    ours, wav = judges(config(both)), torch.randn(1, 1, 400)
+    ours, wav = bundle(config(both)), torch.randn(1, 1, 400)
     before = ours(wav, wav)[0][0][0][0]
     taken = take_discriminators(ours, path)
     assert taken is not None and not taken.fresh and not taken.resized and not taken.unused
@@ -289,19 +289,19 @@ def test_discriminators_judge_as_before(tmp_path: Path) -> None:
             torch.testing.assert_close(scores, expected)
             torch.testing.assert_close(features, hidden)
     assert not torch.allclose(before, source(wav, wav)[0][0][0][0])
-    fewer = take_discriminators(judges(config()), path)  # one kind of the two
+    fewer = take_discriminators(bundle(config()), path)  # one kind of the two
     assert fewer is not None and not fewer.fresh and all(".mpd." in name for name in fewer.unused) and fewer.unused
     other = take_discriminators(
-        judges(config({"discriminator.kinds": "[mpd]", "discriminator.mpd_channels": "2"})), path
+        bundle(config({"discriminator.kinds": "[mpd]", "discriminator.mpd_channels": "2"})), path
     )
     assert other is not None and other.resized and other.fresh  # other widths, more periods
 
 
 def test_discriminators_keep_the_gain_of_their_own_level(tmp_path: Path) -> None:
     """-24 dB is an RMS of 0.0631, -20 dB one of 0.1: each is brought to 1."""
-    path, source = saved(tmp_path), judges(config())
-    save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, tmp_path / JUDGES)
-    ours = judges(config({"data.level_db": "-20"}))
+    path, source = saved(tmp_path), bundle(config())
+    save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, tmp_path / DISCRIMINATORS)
+    ours = bundle(config({"data.level_db": "-20"}))
     taken = take_discriminators(ours, path)
     assert taken is not None and not taken.fresh and not taken.unused
     found = {name: float(gain) for part in (source, ours) for name, gain in part.state_dict().items() if "gain" in name}
@@ -310,9 +310,9 @@ def test_discriminators_keep_the_gain_of_their_own_level(tmp_path: Path) -> None
 
 
 def test_discriminators_without_gain_are_not_taken(tmp_path: Path) -> None:
-    path, ours = saved(tmp_path), judges(config())
-    old = {name: t.contiguous() for name, t in judges(config()).state_dict().items() if not name.endswith("gain")}
-    save_file(old, tmp_path / JUDGES)
+    path, ours = saved(tmp_path), bundle(config())
+    old = {name: t.contiguous() for name, t in bundle(config()).state_dict().items() if not name.endswith("gain")}
+    save_file(old, tmp_path / DISCRIMINATORS)
     before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
     assert take_discriminators(ours, path) is None
     assert equal(dict(ours.state_dict()), before)
@@ -320,12 +320,12 @@ def test_discriminators_without_gain_are_not_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "other"])
 def test_discriminators_that_cannot_be_read_are_refused(damage: str, tmp_path: Path) -> None:
-    path, file = saved(tmp_path), tmp_path / JUDGES
-    state = {name: tensor.contiguous() for name, tensor in judges(config()).state_dict().items()}
+    path, file = saved(tmp_path), tmp_path / DISCRIMINATORS
+    state = {name: tensor.contiguous() for name, tensor in bundle(config()).state_dict().items()}
     if damage == "other":
         state.pop(max(state))
     save_file(state, file)
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(CheckpointError, match="discriminators.safetensors: "):
-        take_discriminators(judges(config()), path)
+        take_discriminators(bundle(config()), path)

@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import sys, torch
 from pathlib import Path
-from audiocodec.codec.memory import keep_freed
+from audiocodec.machine import keep_freed
 def held():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmRSS"))
 if sys.argv[1] == "keep":

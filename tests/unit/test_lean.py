@@ -37,7 +37,7 @@ def config() -> Config:
     return config_from_text(TINY, "tiny")
 
 
-def judges(value: float) -> DiscriminatorBundle:
+def discriminators(value: float) -> DiscriminatorBundle:
     """Discriminators of which every weight is `value`."""
     bundle = DiscriminatorBundle(build_discriminators(config()))
     with torch.no_grad():
@@ -49,7 +49,7 @@ def judges(value: float) -> DiscriminatorBundle:
 def write(folder: Path, number: int) -> None:
     """The lean state of step `number`: its discriminators are full of that number."""
     notes = {"step": number, "quantizer_started": True}
-    lean.save(folder, config(), build_codec(config()), judges(number), notes)
+    lean.save(folder, config(), build_codec(config()), discriminators(number), notes)
 
 
 def pair(folder: Path) -> tuple[int, int]:
@@ -64,7 +64,7 @@ def pair(folder: Path) -> tuple[int, int]:
 
 def test_it_is_an_ordinary_model_and_half_as_large(tmp_path: Path) -> None:
     codec = build_codec(config())
-    lean.save(tmp_path / "lean", config(), codec, judges(0.1), {"step": 3, "quantizer_started": True})
+    lean.save(tmp_path / "lean", config(), codec, discriminators(0.1), {"step": 3, "quantizer_started": True})
     model_file.save(codec, config(), tmp_path / "whole.safetensors")
     model = model_file.resolve(tmp_path / "lean")
     ours, whole = model_file.load(model).state_dict(), model_file.load(tmp_path / "whole.safetensors").state_dict()
@@ -197,8 +197,8 @@ def at_any_time():
 
 written = set()
 for last in itertools.chain(at_every_move(), at_any_time()):
-    model, judges = pair(folder)
-    assert model == judges, (model, judges)
+    model, discriminators = pair(folder)
+    assert model == discriminators, (model, discriminators)
     assert model >= last
     written.add(model)
 write(folder, 9999)

@@ -242,7 +242,7 @@ def test_the_commands_take_an_exported_folder(
 
 
 def test_another_program_decodes_by_the_page_alone(path: Path, exported: Path) -> None:
-    """docs/onnx.md, "Chunks", with nothing of this package."""
+    """docs/guide/onnx.md, "Chunks", with nothing of this package."""
     said = json.loads((exported / "model.json").read_text())
     session = onnxruntime.InferenceSession(exported / "decoder.onnx")
     names = [(value.name, value.type) for value in session.get_inputs()]

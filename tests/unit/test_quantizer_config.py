@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from audiocodec import machine
 from audiocodec.build import build_quantizer
-from audiocodec.codec import memory
 from audiocodec.config.levels import fsq_levels, nearest_fsq_sizes
 from audiocodec.config.load import config_from_text
 from audiocodec.config.quantizers import QUANTIZER_KINDS, table_bytes
@@ -162,16 +162,16 @@ def test_free_memory_is_what_is_left_of_the_machine_or_the_container(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemAvailable:    500 kB\n")
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     cpu = torch.device("cpu")
-    assert memory.free_bytes(cpu) == 500 * 1024  # no cgroup
+    assert machine.free_bytes(cpu) == 500 * 1024  # no cgroup
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("300000\n")
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 50000\n")
-    assert memory.free_bytes(cpu) == 500 * 1024  # one without limit
+    assert machine.free_bytes(cpu) == 500 * 1024  # one without limit
     (tmp_path / "memory.max").write_text("400000\n")
-    assert memory.free_bytes(cpu) == 150_000
+    assert machine.free_bytes(cpu) == 150_000
     (tmp_path / "meminfo").unlink()
     (tmp_path / "memory.max").unlink()
-    assert memory.free_bytes(cpu) is None
+    assert machine.free_bytes(cpu) is None

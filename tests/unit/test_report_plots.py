@@ -13,6 +13,7 @@ from support.report_folders import STOI, system
 
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
+from audiocodec.metrics.codebook import octaves
 from audiocodec.reporting.plots import axes, codebooks, distributions, scatter
 from audiocodec.reporting.systems import System
 
@@ -103,16 +104,16 @@ def test_names_of_systems_lie_neither_on_each_other_nor_on_dots() -> None:
 
 def test_entries_are_counted_by_how_often_they_occur() -> None:
     counts = np.array([0, 0, 0, 1, 2, 3, 3, 7, 8, 15, 16])
-    assert codebooks.occurrences(counts) == [3, 1, 3, 1, 2, 1]
+    assert octaves(counts) == [3, 1, 3, 1, 2, 1]
     picture = codebooks.usage_histogram([counts, np.array([5, 0])])
     assert re.findall(r"<title>([^<]*)</title>", picture) == [
-        "codebook 0: 3 entries, 0 to 0 times",
-        "codebook 0: 1 entries, 1 to 1 times",
-        "codebook 0: 3 entries, 2 to 3 times",
-        "codebook 0: 1 entries, 4 to 7 times",
-        "codebook 0: 2 entries, 8 to 15 times",
-        "codebook 0: 1 entries, 16 to 31 times",
-        "codebook 1: 1 entries, 0 to 0 times",
-        "codebook 1: 1 entries, 4 to 7 times",
+        "codebook 0: 3 entries, 0 times",
+        "codebook 0: 1 entries, 1 times",
+        "codebook 0: 3 entries, 2-3 times",
+        "codebook 0: 1 entries, 4-7 times",
+        "codebook 0: 2 entries, 8-15 times",
+        "codebook 0: 1 entries, 16-31 times",
+        "codebook 1: 1 entries, 0 times",
+        "codebook 1: 1 entries, 4-7 times",
     ]
     assert codebooks.usage_histogram([np.zeros(4, np.int64)]) == ""

@@ -88,7 +88,7 @@ def test_by_steps_time_does_not_matter(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "place", "quantizes", "judges", "hears", "codec", "judging"),
+    ("seconds", "place", "quantizes", "discriminators", "adversarial", "codec", "discriminator_rate"),
     [
         (0, 0, False, False, False, 0.02, 0),
         (6, 50, False, False, False, 1.02, 0),
@@ -100,7 +100,14 @@ def test_by_steps_time_does_not_matter(clock: Clock) -> None:
     ],
 )
 def test_by_minutes_steps_are_shares(
-    clock: Clock, seconds: float, place: float, quantizes: bool, judges: bool, hears: bool, codec: float, judging: float
+    clock: Clock,
+    seconds: float,
+    place: float,
+    quantizes: bool,
+    discriminators: bool,
+    adversarial: bool,
+    codec: float,
+    discriminator_rate: float,
 ) -> None:
     run = Schedule(config(2))
     run.start()
@@ -109,8 +116,12 @@ def test_by_minutes_steps_are_shares(
     for step in (0, 10**9):  # however many updates there were
         assert run.place(step) == pytest.approx(place)
         assert run.over(step) == (seconds >= 120)
-    assert (run.quantizes(place), run.judges(place), run.hears(place)) == (quantizes, judges, hears)
-    assert run.rates(place) == pytest.approx({"codec": codec, "discriminators": judging})
+    assert (run.quantizes(place), run.trains_discriminators(place), run.is_adversarial(place)) == (
+        quantizes,
+        discriminators,
+        adversarial,
+    )
+    assert run.rates(place) == pytest.approx({"codec": codec, "discriminators": discriminator_rate})
     assert run.seconds_left(5, 1.0) == 120 - seconds
 
 

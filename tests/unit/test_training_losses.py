@@ -41,8 +41,8 @@ def codec_output(estimate: Tensor, codebook: Tensor, commitment: Tensor) -> Code
 def test_discriminators_learn_that_real_is_high_and_fake_is_low() -> None:
     taste = Taste()
     wav, estimate = torch.full((2, 1, 5), 0.5), torch.full((2, 1, 5), 0.25, requires_grad=True)
-    judges = DiscriminatorBundle(nn.ModuleDict({"a": taste}))
-    losses = steps().discriminator(judges, judges(wav, estimate), Tensor.backward)
+    bundle = DiscriminatorBundle(nn.ModuleDict({"a": taste}))
+    losses = steps().discriminator(bundle, bundle(wav, estimate), Tensor.backward)
     assert losses["discriminator"].item() == pytest.approx(0.5 + 1.25)  # 1 - 0.5, 1 + 0.25; swapped 0.75 + 1.5
     assert taste.weight.grad is not None and taste.weight.grad.item() == pytest.approx(-0.5 + 0.25)
     assert estimate.grad is None
@@ -52,8 +52,8 @@ def test_discriminators_learn_that_real_is_high_and_fake_is_low() -> None:
 def test_the_codec_learns_to_raise_the_score_of_what_it_makes() -> None:
     estimate, zero = torch.full((2, 1, 5), 0.25, requires_grad=True), torch.zeros(())
     output = codec_output(estimate, zero, zero)
-    judges, wav = DiscriminatorBundle(nn.ModuleDict({"a": Taste()})), torch.zeros(2, 1, 5)
-    losses = steps(**ONLY_ADVERSARIAL).generator(output, judges(wav, estimate), wav, Tensor.backward)
+    bundle, wav = DiscriminatorBundle(nn.ModuleDict({"a": Taste()})), torch.zeros(2, 1, 5)
+    losses = steps(**ONLY_ADVERSARIAL).generator(output, bundle(wav, estimate), wav, Tensor.backward)
     assert losses["adversarial"].item() == pytest.approx(0.75)
     assert losses["total"].item() == pytest.approx(3 * 0.75)
     torch.testing.assert_close(estimate.grad, torch.full((2, 1, 5), -3 / 10))  # down the gradient: up the score
@@ -62,9 +62,9 @@ def test_the_codec_learns_to_raise_the_score_of_what_it_makes() -> None:
 def test_feature_matching_draws_the_estimate_to_the_real_waveform() -> None:
     estimate, zero = torch.full((1, 1, 4), 0.25, requires_grad=True), torch.zeros(())
     weights = {**ONLY_ADVERSARIAL, "adversarial": 0.0, "feature_matching": 2.0}
-    judges, wav = DiscriminatorBundle(nn.ModuleDict({"a": Taste()})), torch.full((1, 1, 4), 0.5)
+    bundle, wav = DiscriminatorBundle(nn.ModuleDict({"a": Taste()})), torch.full((1, 1, 4), 0.5)
     output = codec_output(estimate, zero, zero)
-    losses = steps(**weights).generator(output, judges(wav, estimate), wav, Tensor.backward)
+    losses = steps(**weights).generator(output, bundle(wav, estimate), wav, Tensor.backward)
     assert losses["feature_matching"].item() == pytest.approx(0.25 / 0.5)
     torch.testing.assert_close(estimate.grad, torch.full((1, 1, 4), 2 * -1 / 4 / 0.5))
 
@@ -73,26 +73,26 @@ def test_feature_matching_draws_the_estimate_to_the_real_waveform() -> None:
 def test_one_judgement_serves_both_halves(balancer: bool) -> None:
     """The gradients are those of two judgements of their own; the codec's half adds nothing to the discriminators."""
     torch.manual_seed(1)
-    judges = DiscriminatorBundle(nn.ModuleDict({"a": MultiPeriodDiscriminator((2, 3), 1)}))
+    bundle = DiscriminatorBundle(nn.ModuleDict({"a": MultiPeriodDiscriminator((2, 3), 1)}))
     wav, zero = torch.randn(2, 1, 50), torch.zeros(())
     weights = {"mel": 0.0, "stft": 0.0, "waveform": 1.0, "balancer": balancer}
 
     def gradients(together: bool) -> list[Tensor]:
-        judges.zero_grad()
+        bundle.zero_grad()
         estimate = (0.5 * wav + 0.1).requires_grad_()
         made, output = steps(**weights), codec_output(estimate, zero, zero)
-        judged = judges(wav, estimate)
-        made.discriminator(judges, judged, Tensor.backward)
-        of_judges = [p.grad.clone() for p in judges.parameters() if p.grad is not None]
+        pairs = bundle(wav, estimate)
+        made.discriminator(bundle, pairs, Tensor.backward)
+        of_discriminators = [p.grad.clone() for p in bundle.parameters() if p.grad is not None]
         if together:
-            made.generator(output, judged, wav, Tensor.backward)
-            assert all(torch.equal(p.grad, g) for p, g in zip(judges.parameters(), of_judges, strict=True))
+            made.generator(output, pairs, wav, Tensor.backward)
+            assert all(torch.equal(p.grad, g) for p, g in zip(bundle.parameters(), of_discriminators, strict=True))
         else:
-            judges.requires_grad_(False)
-            made.generator(output, judges(wav, estimate), wav, Tensor.backward)
-            judges.requires_grad_(True)
+            bundle.requires_grad_(False)
+            made.generator(output, bundle(wav, estimate), wav, Tensor.backward)
+            bundle.requires_grad_(True)
         assert estimate.grad is not None
-        return [*of_judges, estimate.grad]
+        return [*of_discriminators, estimate.grad]
 
     together, apart = gradients(True), gradients(False)
     assert sum(float(g.abs().max()) > 0 for g in together) > 0.8 * len(together)  # a score's bias has none: 1 - 1
@@ -118,13 +118,13 @@ def test_adversarial_losses_have_the_stated_share_of_the_gradient() -> None:
     """Gradients by themselves, each brought to a norm of one item's mean, add up to what the codec gets."""
     torch.manual_seed(2)
     weights = {"mel": 2.0, "loudness": 1.0, "stft": 0.3, "adversarial": 1.5, "feature_matching": 1.5}
-    made, judges = (
+    made, bundle = (
         steps(**weights, balancer=True),
         nn.ModuleDict({"a": MultiScaleSTFTDiscriminator((256,), 4, gain=16)}),
     )
     wav = 0.06 * torch.randn(3, 1, 4800)
     estimate, zero = (0.7 * wav + 0.02 * torch.randn_like(wav)).requires_grad_(), torch.zeros(())
-    pairs = DiscriminatorBundle(judges)(wav, estimate)
+    pairs = DiscriminatorBundle(bundle)(wav, estimate)
     losses = made.spectral(reference=wav, estimate=estimate)
     losses["loudness"] = LoudnessLoss(24_000, -24.0)(reference=wav, estimate=estimate)
     losses |= {"adversarial": adversarial_loss(pairs[0][1]), "feature_matching": feature_matching_loss(*pairs[0])}
@@ -170,10 +170,10 @@ def test_discriminators_hear_the_same_part_of_both() -> None:
             return [(wav, [])]
 
     heard: list[Tensor] = []
-    judges = DiscriminatorBundle(nn.ModuleDict({"a": Listening()}), 30)
+    bundle = DiscriminatorBundle(nn.ModuleDict({"a": Listening()}), 30)
     wav = torch.arange(100.0).expand(2, 1, -1)
     for _ in range(40):
-        judges(wav, wav + 1000)
+        bundle(wav, wav + 1000)
     firsts = {int(part[0, 0, 0]) for part in heard[::2]}
     assert all(part.shape == (2, 1, 30) for part in heard)
     assert all(torch.equal(real + 1000, fake) for real, fake in zip(heard[::2], heard[1::2], strict=True))

@@ -109,7 +109,7 @@ def _described(shape: CodebookShape) -> dict[str, Any]:
 
 def _histogram(shape: CodebookShape) -> dict[str, int]:
     """Codes by how often they occur: 0, 1, 2-3, 4-7, ..."""
-    from audiocodec.analysis.codebook_shape import octave_names
+    from audiocodec.metrics.codebook import octave_names
 
     return dict(zip(octave_names(len(shape.octaves)), shape.octaves)) if shape.octaves else {}
 

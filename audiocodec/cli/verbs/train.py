@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.exp:
         load_config(args.config, args.set)  # what is wrong with it is said first
         raise UsageError("train: --exp DIR is needed (or --dry-run)")
-    from audiocodec.codec.memory import keep_freed
+    from audiocodec.machine import keep_freed
     from audiocodec.training.run import train
 
     keep_freed()

@@ -1,6 +1,6 @@
 """Files of ratings as the page's listening tests give them, read back and checked.
 
-The format (JSON, `docs/report.md`): `format`, `version`, `report` (the page that was listened to), `session` (one page
+The format (JSON, `docs/guide/report.md`): `format`, `version`, `report` (the page that was listened to), `session` (one page
 view), `rater` (may be empty), `trials`. A trial is one choice of an ABX test or one screen of a MUSHRA-style test.
 """
 

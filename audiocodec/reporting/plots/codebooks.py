@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from audiocodec.metrics.codebook import octave_names, octaves
 from audiocodec.reporting.plots import axes
 
 MAX_POINTS = 160
@@ -49,39 +50,31 @@ def usage_histogram(counts: Sequence[npt.NDArray[np.int64]]) -> str:
     Returns:
         SVG; empty when nothing was counted.
     """
-    found = {index: occurrences(of) for index, of in enumerate(counts) if of.sum()}
+    found = {index: octaves(of) for index, of in enumerate(counts) if of.sum()}
     if not found:
         return ""
     bins = max(len(entries) for entries in found.values())
+    names = octave_names(bins)
     place = axes.Scale(0, bins, _LEFT, _RIGHT)
     y = axes.Scale(0.5, 1.5 * max(max(entries) for entries in found.values()), _BOTTOM, _TOP, log=True)
     parts = axes.frame(place, y, (), axes.log_ticks(1, y.high))
     parts.append(axes.text(_LEFT - 54, 14, "entries", "axis"))
     parts.append(axes.text(_RIGHT, _HEIGHT - 12, "times an entry occurred, up to the next number", "axis", "end"))
-    parts += [axes.text(place(b + 0.5), _BOTTOM + 15, axes.number(_lowest(b)), "", "middle") for b in range(bins)]
+    parts += [
+        axes.text(place(b + 0.5), _BOTTOM + 15, axes.number(float(name.partition("-")[0])), "", "middle")
+        for b, name in enumerate(names)
+    ]
     width = 0.84 * (place(1) - _LEFT) / len(found)
     for slot, (index, entries) in enumerate(found.items()):
         for b, number in enumerate(entries):
             if number:
                 left, top = place(b) + 0.08 * (place(1) - _LEFT) + slot * width, y(float(number))
-                tip = f"codebook {index}: {number:,} entries, {_lowest(b)} to {_lowest(b + 1) - 1} times"
+                tip = f"codebook {index}: {number:,} entries, {names[b]} times"
                 size = f'width="{width:.1f}" height="{_BOTTOM - top:.1f}"'
                 parts.append(
                     f'<rect class="{axes.colour(index)}" x="{left:.1f}" y="{top:g}" {size}><title>{tip}</title></rect>'
                 )
     return axes.svg(_HEIGHT, "Codebook entries by how often they occur", parts)
-
-
-def occurrences(counts: npt.NDArray[np.int64]) -> list[int]:
-    """How many entries occurred 0, 1, 2 to 3, 4 to 7, ... times; the last number is not 0."""
-    places = np.zeros(len(counts), dtype=np.int64)
-    used = counts > 0
-    places[used] = np.floor(np.log2(counts[used])).astype(np.int64) + 1
-    return [int(number) for number in np.bincount(places)]
-
-
-def _lowest(place: int) -> int:
-    return 2 ** (place - 1) if place else 0
 
 
 def _curve(x: axes.Scale, y: axes.Scale, shares: npt.NDArray[np.float64], index: int) -> str:

@@ -79,8 +79,10 @@ def begin_with(parts: Parts, config: Config, source: str) -> tuple[str, bool]:
     log.info("begins with the weights of %s", path)
     reports = {"codec": taken.lines()}
     if parts.discriminators is not None:
-        judges = take_discriminators(parts.raw_discriminators, path)
-        reports["discriminators"] = judges.lines() if judges else ["fresh: none with an input gain come with the model"]
+        discriminators = take_discriminators(parts.raw_discriminators, path)
+        reports["discriminators"] = (
+            discriminators.lines() if discriminators else ["fresh: none with an input gain come with the model"]
+        )
     for name, lines in reports.items():
         for line in lines:
             log.info("%s: %s", name, line)

@@ -98,10 +98,10 @@ class Keeper:
             or (begun - self._written < interval and not last)
         ):
             return
-        judges = self.parts.raw_discriminators if self.parts.discriminators is not None else None
+        discriminators = self.parts.raw_discriminators if self.parts.discriminators is not None else None
         calibrate(self.parts.ema.average, self.dataset, self.config)
         notes = {name: values[name] for name in ("step", "quantizer_started")}
-        lean.save(self.lean, self.config, self.parts.ema.average, judges, notes)
+        lean.save(self.lean, self.config, self.parts.ema.average, discriminators, notes)
         self._written = monotonic()
         self.deadline.saves["lean"] = self._written - begun
 

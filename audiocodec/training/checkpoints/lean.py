@@ -52,8 +52,8 @@ def save(
             model_file.save(average, config, fresh, half=True, notes=dict(notes))
             if discriminators is not None:
                 state = {name: t.detach().half().cpu().contiguous() for name, t in discriminators.state_dict().items()}
-                with replacing(coming) as judges:
-                    save_file(state, judges, {BELONGS_TO: _digest(fresh)})
+                with replacing(coming) as temporary:
+                    save_file(state, temporary, {BELONGS_TO: _digest(fresh)})
         _tidy(folder)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot write the lean state: {error}") from error

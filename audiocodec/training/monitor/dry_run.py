@@ -23,10 +23,12 @@ def describe(config: Config) -> dict[str, int | float | str]:
     encoder = _count(codec.encoder)
     decoder = _count(codec.decoder)
     quantizer = _count(codec.quantizer)
-    judges = _count(discriminators)
+    discriminator_count = _count(discriminators)
     left, right = codec.encoder_halo
     before, after = codec.decoder_halo
-    state_bytes = FLOAT_BYTES * (5 * (encoder + decoder) + 4 * judges) + table_bytes(config.quantizer, training=True)
+    state_bytes = FLOAT_BYTES * (5 * (encoder + decoder) + 4 * discriminator_count) + table_bytes(
+        config.quantizer, training=True
+    )
     codec_bytes, loss_bytes = activation_bytes(codec, discriminators, config)
     segments = config.train.batch_size * config.train.gradient_accumulation
     batch_seconds = segments * config.segment_samples / config.sample_rate
@@ -47,7 +49,7 @@ def describe(config: Config) -> dict[str, int | float | str]:
         "encoder_parameters": encoder,
         "decoder_parameters": decoder,
         "quantizer_parameters": quantizer,
-        "discriminator_parameters": judges,
+        "discriminator_parameters": discriminator_count,
         "segment_samples": config.segment_samples,
         "batch_seconds": round(batch_seconds, 3),
         "hours_seen_per_process": "what the minutes allow"

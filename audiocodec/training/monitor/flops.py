@@ -27,7 +27,7 @@ from audiocodec.training.losses import DiscriminatorBundle, Steps
 _HOPPER = {"bf16": 989.4e12, "float32": 494.7e12}
 PEAKS = {"NVIDIA H200": _HOPPER, "NVIDIA H100 80GB HBM3": _HOPPER}
 Phase = tuple[bool, ...]
-_TELLING = ("loss/codebook", "loss/adversarial", "loss/discriminator")  # quantized, judged, discriminators trained
+_TELLING = ("loss/codebook", "loss/adversarial", "loss/discriminator")  # quantized, adversarial, discriminators trained
 log = logging.getLogger("audiocodec.train")
 
 
@@ -77,19 +77,24 @@ def step_flops(config: Config, phase: Phase) -> float:
 
 
 def _count(config: Config, phase: Phase, segments: int) -> float:
-    quantize, judged, trained = phase
-    codec, judges = build_codec(config), DiscriminatorBundle(build_discriminators(config), config.judged_samples)
+    quantize, adversarial, trained = phase
+    codec = build_codec(config)
+    discriminators = DiscriminatorBundle(build_discriminators(config), config.discriminator_samples)
     steps, wav = Steps(config, torch.device("cpu")), 0.1 * torch.randn(segments, 1, config.segment_samples)
     formulas = {torch.ops.aten.convolution_backward: _backward_flops}
     counter = FlopCounterMode(display=False, custom_mapping=formulas)
     counter.mod_tracker = _Whole()  # type: ignore[assignment]
     with counter:
         output = codec(wav, quantize=quantize)
-        judges.requires_grad_(trained)
-        pairs = judges(wav, output.estimate if judged else output.estimate.detach()) if judged or trained else ()
+        discriminators.requires_grad_(trained)
+        pairs = (
+            discriminators(wav, output.estimate if adversarial else output.estimate.detach())
+            if adversarial or trained
+            else ()
+        )
         if trained:
-            steps.discriminator(judges, pairs, Tensor.backward)
-        steps.generator(output, pairs if judged else (), wav, Tensor.backward)
+            steps.discriminator(discriminators, pairs, Tensor.backward)
+        steps.generator(output, pairs if adversarial else (), wav, Tensor.backward)
     return float(counter.get_total_flops())
 
 

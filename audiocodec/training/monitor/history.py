@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from audiocodec.errors import AudioCodecError
+from audiocodec.machine import cpu_name
 from audiocodec.records import parse
 
 FILE = "runs.jsonl"
@@ -77,10 +77,4 @@ def hardware(device: torch.device) -> str:
     """Name of the card, or of the processor and how many of its cores there are."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    return f"{os.cpu_count()} cores of {model}"
+    return f"{os.cpu_count()} cores of {cpu_name()}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.codec.torch import CodecOutput
+from audiocodec.metrics.codebook import codebook_use
 
 
 class CodebookStatistics:
@@ -53,9 +54,10 @@ class CodebookStatistics:
             return {}
         values: dict[str, float] = {}
         for k, counts in enumerate(self.counts):
+            use = codebook_use(counts.long().cpu().numpy())
             values |= {
-                f"codebook/{k}/usage": float((counts > 0).float().mean()),
-                f"codebook/{k}/perplexity": perplexity(counts),
+                f"codebook/{k}/usage": use.usage,
+                f"codebook/{k}/perplexity": use.perplexity,
                 f"codebook/{k}/different_per_frame": float(self.different[k]) / batches,
                 f"codebook/{k}/relative_error": float(self.errors[k]) / batches,
                 f"codebook/{k}/effective_dimension_residual": float(self.effective[k, 0]) / batches,
@@ -69,14 +71,11 @@ class CodebookStatistics:
             tensor.zero_()
 
 
-def perplexity(counts: Tensor) -> float:
-    """`exp` of the entropy of the distribution that `counts [V]` describe: 1 (one code) to V (all alike)."""
-    share = counts.double() / counts.sum().clamp(min=1)
-    return float(torch.exp(-(share * share.clamp(min=1e-300).log()).sum()))
-
-
 def effective_dimension(vectors: Tensor) -> Tensor:
-    """Participation ratio `(sum l)^2 / sum l^2` of the covariance eigenvalues of `vectors [N, D]`: 1 to D."""
+    """Participation ratio (`metrics.codebook.participation_ratio`) of the covariance of `vectors [N, D]`: 1 to D.
+
+    On the device of the vectors, and not read from there: a step waits for nothing.
+    """
     centred = vectors.float() - vectors.float().mean(0)
     covariance = centred.T @ centred / len(vectors)
     return covariance.trace().square() / covariance.square().sum().clamp(min=1e-20)

@@ -33,8 +33,8 @@ def activation_bytes(codec: Codec, discriminators: nn.ModuleDict, config: Config
 def _phases(codec: Codec, discriminators: nn.ModuleDict, config: Config, items: int) -> list[int]:
     """Bytes held after the codec's forward pass, and the most in each phase of a step on so many segments."""
     steps = Steps(config, torch.device("cpu"))
-    judged = bool(discriminators) and config.discriminator.start_step < config.train.steps
-    judges = DiscriminatorBundle(discriminators, config.judged_samples)
+    adversarial = bool(discriminators) and config.discriminator.start_step < config.train.steps
+    bundle = DiscriminatorBundle(discriminators, config.discriminator_samples)
     live, peaks = LiveTensors(_standing(codec, discriminators)), []
 
     def backward(loss: Tensor, **how: Any) -> None:
@@ -48,9 +48,9 @@ def _phases(codec: Codec, discriminators: nn.ModuleDict, config: Config, items: 
             output = codec(wav)
             of_codec = live.bytes
             peaks.append(live.take_peak())
-            pairs = judges(wav, output.estimate) if judged else ()
-        if judged:
-            steps.discriminator(judges, pairs, backward)
+            pairs = bundle(wav, output.estimate) if adversarial else ()
+        if adversarial:
+            steps.discriminator(bundle, pairs, backward)
         steps.generator(output, pairs, wav, backward)
     return [of_codec, *peaks]
 

@@ -59,11 +59,9 @@ def read_utterances(
     read = []
     for utterance in (utterances[i * len(utterances) // count] for i in range(count)):
         with audio_file(utterance.path, allow_pipes) as path:
+            gain = io.level_gain(io.level(path, config.sample_rate), config.data.level_db)
             wav, rate = io.read(path)
         mono = io.resample(wav.mean(0), rate, config.sample_rate)[: int(MAX_SECONDS * config.sample_rate)]
-        rms = float(np.sqrt(np.mean(np.square(mono, dtype=np.float64))))
-        gain = 10 ** (config.data.level_db / 20) / max(rms, 1e-6)
-        gain = min(gain, 1 / max(float(np.abs(mono).max()), 1e-6))
         read.append((utterance.id, torch.from_numpy((mono * gain).astype(np.float32))[None, None]))
     return read
 

@@ -2,7 +2,7 @@
 
     python egs/collapse/codec/local/toy.py -o docs/figures/simvq_toy.png
 
-The figure and the table of docs/simvq.md come from this command.
+The figure and the table of docs/guide/simvq.md come from this command.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SCENARIOS = {  # name: (codebook is trained, map is trained)
     "codebook and map trained": (True, True),
 }
 CENTRES = torch.tensor([[2.0, 1.0], [2.5, 2.2], [1.2, 2.4]])  # where the points are; the codes start around (0, 0)
-SPREAD, CODES, BATCH, JUDGED = 0.25, 64, 256, 4000
+SPREAD, CODES, BATCH, POINTS = 0.25, 64, 256, 4000
 SHOWN = (0, 30, 100, 300, 1000)  # steps
 
 
@@ -41,17 +41,17 @@ def train(trained: tuple[bool, bool], seed: int, rate: float) -> tuple[list[Tens
     generator = torch.Generator().manual_seed(seed)
     quantizer = SimVQ(CODES, 2, train_codebook=trained[0], train_map=trained[1])
     optimizer = torch.optim.Adam([p for p in quantizer.parameters() if p.requires_grad], rate)
-    judged, tables, codes = points(JUDGED, generator), [], []
+    chosen, tables, codes = points(POINTS, generator), [], []
     for step in range(SHOWN[-1] + 1):
         if step in SHOWN:
             tables.append(quantizer.table()[0].clone())
-            codes.append(quantizer.encode(judged)[0, 0])
+            codes.append(quantizer.encode(chosen)[0, 0])
         batch = points(BATCH, generator)
         loss = (quantizer.lookup(quantizer.encode(batch)) - batch).square().sum(1).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return tables, codes, judged[0].T
+    return tables, codes, chosen[0].T
 
 
 def table(seeds: int, rate: float) -> str:
@@ -60,9 +60,9 @@ def table(seeds: int, rate: float) -> str:
     for name, trained in SCENARIOS.items():
         usage, error = torch.zeros(len(SHOWN)), torch.zeros(len(SHOWN))
         for seed in range(seeds):
-            tables, codes, judged = train(trained, seed, rate)
+            tables, codes, chosen = train(trained, seed, rate)
             usage += torch.tensor([len(chosen.unique()) / CODES for chosen in codes]) / seeds
-            error += torch.stack([(t[c] - judged).square().sum(1).mean() for t, c in zip(tables, codes)]) / seeds
+            error += torch.stack([(t[c] - chosen).square().sum(1).mean() for t, c in zip(tables, codes)]) / seeds
         lines.append(f"| {name} | " + " | ".join(f"{100 * u:.0f} %, {e:.3f}" for u, e in zip(usage, error)) + " |")
     return "\n".join(lines)
 
@@ -77,11 +77,11 @@ def draw(path: Path, rate: float) -> None:
     size = (2.2 * len(SHOWN), 2.4 * len(SCENARIOS))
     figure, grid = pyplot.subplots(len(SCENARIOS), len(SHOWN), figsize=size, sharex=True, sharey=True)
     for row, (name, trained) in zip(grid, SCENARIOS.items()):
-        tables, codes, judged = train(trained, 0, rate)
+        tables, codes, chosen = train(trained, 0, rate)
         row[0].set_ylabel(name, fontsize=8)
         for axes, step, effective, chosen in zip(row, SHOWN, tables, codes):
             used = torch.zeros(CODES, dtype=torch.bool).index_fill(0, chosen, True)
-            axes.scatter(*judged[:500].T, s=2, color="0.8")
+            axes.scatter(*chosen[:500].T, s=2, color="0.8")
             axes.scatter(*effective[~used].T, s=8, color="tab:red", label="never chosen")
             axes.scatter(*effective[used].T, s=8, color="tab:blue", label="in use")
             axes.set_title(f"step {step:,}: {100 * used.float().mean():.0f} % in use", fontsize=8)

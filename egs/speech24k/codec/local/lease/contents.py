@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from common import LeaseError, sha256_of
-from lean import BELONGS_TO, JUDGES, MODEL
+from lean import BELONGS_TO, DISCRIMINATORS, MODEL
 
 from audiocodec.config.schema import Config
 
@@ -82,6 +82,6 @@ def make_start(source: str, config: Config, folder: Path) -> None:
     described = model_file.describe(path)
     theirs, notes = described.config, dict(described.notes)
     model_file.save(model_file.load(path), theirs, folder / MODEL, half=True, notes=notes)
-    if judges := discriminators_beside(path):
-        halves = {name: t.half() if t.is_floating_point() else t for name, t in load_file(judges).items()}
-        save_file(halves, folder / JUDGES, {BELONGS_TO: sha256_of(folder / MODEL)})
+    if found := discriminators_beside(path):
+        halves = {name: t.half() if t.is_floating_point() else t for name, t in load_file(found).items()}
+        save_file(halves, folder / DISCRIMINATORS, {BELONGS_TO: sha256_of(folder / MODEL)})

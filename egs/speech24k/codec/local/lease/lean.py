@@ -20,7 +20,7 @@ from typing import Any
 from common import LeaseError, in_mib
 
 NOTES = "state.json"
-MODEL, JUDGES = "model.safetensors", "discriminators.safetensors"
+MODEL, DISCRIMINATORS = "model.safetensors", "discriminators.safetensors"
 COMING = "discriminators.next.safetensors"  # the trainer's, until the model that they belong to is in its place
 BELONGS_TO = "model_sha256"  # in the header of the discriminators
 STAGING = Path("new") / "a" / "b"
@@ -131,14 +131,16 @@ def _pair(state: Path) -> dict[str, bytes]:
     """Model and discriminators that were written together; empty while the trainer is between the two."""
     try:
         model = (state / MODEL).read_bytes()
-        judges = [(state / name).read_bytes() for name in (JUDGES, COMING) if (state / name).exists()]
+        discriminators = [(state / name).read_bytes() for name in (DISCRIMINATORS, COMING) if (state / name).exists()]
     except FileNotFoundError:
         return {}
-    if not judges:
+    if not discriminators:
         return {MODEL: model}
     owner = hashlib.sha256(model).hexdigest()
-    ours = [content for content in judges if _metadata(content, state / JUDGES).get(BELONGS_TO) == owner]
-    return {MODEL: model, JUDGES: ours[0]} if ours else {}
+    ours = [
+        content for content in discriminators if _metadata(content, state / DISCRIMINATORS).get(BELONGS_TO) == owner
+    ]
+    return {MODEL: model, DISCRIMINATORS: ours[0]} if ours else {}
 
 
 def _step(model: bytes, path: Path) -> int:
@@ -158,8 +160,8 @@ def _metadata(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _check(place: Path, notes: dict[str, Any]) -> None:
-    if {file["name"] for file in notes["files"]} not in ({MODEL}, {MODEL, JUDGES}):
-        raise LeaseError(f"{place}: {NOTES} names other files than {MODEL} and {JUDGES}")
+    if {file["name"] for file in notes["files"]} not in ({MODEL}, {MODEL, DISCRIMINATORS}):
+        raise LeaseError(f"{place}: {NOTES} names other files than {MODEL} and {DISCRIMINATORS}")
     for part in notes["parts"]:
         path = place / part["name"]
         if path.parent != place or not path.is_file():

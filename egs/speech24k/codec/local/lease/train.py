@@ -164,10 +164,10 @@ def _used_seconds(exp: Path) -> float:
 
 def _phases(config: Any, budget: float, goes_on: bool) -> str:
     """What begins when, on the clock of the schedule."""
-    warm_up, judges = config.train.warmup_autoencoder_steps, config.discriminator.start_step
+    warm_up, start = config.train.warmup_autoencoder_steps, config.discriminator.start_step
     begins = {"quantized, if it was not yet" if goes_on else "quantized": warm_up}
     if config.discriminator.kinds:
-        begins |= {"discriminators alone": judges, "against them": judges + config.discriminator.alone_steps}
+        begins |= {"discriminators alone": start, "against them": start + config.discriminator.alone_steps}
     begins = {what: budget * step / config.train.steps for what, step in begins.items() if step < config.train.steps}
     words = ["0:00 goes on from start" if goes_on else "0:00 without quantization"]
     for what, at in [*begins.items(), ("the end", budget)]:

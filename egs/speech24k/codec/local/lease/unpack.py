@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common import LeaseError, Pack, exit_status, in_mib
-from lean import JUDGES, MODEL, Returned, join, newest
+from lean import DISCRIMINATORS, MODEL, Returned, join, newest
 
 from audiocodec import model_file
 from audiocodec.config.load import load_config
@@ -39,11 +39,11 @@ def unpack(args: argparse.Namespace) -> int:
     try:
         files = join(state, made)
         described = _check_model(made / MODEL, config)
-        if (made / JUDGES).exists():
-            _check_judges(made, config)
+        if (made / DISCRIMINATORS).exists():
+            _check_discriminators(made, config)
         _refuse_replacing(start / MODEL, described, args.force == "true")
         start.mkdir(exist_ok=True)
-        (start / JUDGES).unlink(missing_ok=True)
+        (start / DISCRIMINATORS).unlink(missing_ok=True)
         for path in files:
             path.replace(start / path.name)
     finally:
@@ -67,18 +67,18 @@ def _check_model(path: Path, config: Config) -> ModelHeader:
     return described
 
 
-def _check_judges(folder: Path, config: Config) -> None:
+def _check_discriminators(folder: Path, config: Config) -> None:
     from safetensors.torch import load_file
 
     from audiocodec.build import build_discriminators
     from audiocodec.training.checkpoints.initial import take_discriminators
     from audiocodec.training.losses import DiscriminatorBundle
 
-    _refuse_not_finite(JUDGES, load_file(folder / JUDGES))
+    _refuse_not_finite(DISCRIMINATORS, load_file(folder / DISCRIMINATORS))
     taken = take_discriminators(DiscriminatorBundle(build_discriminators(config)), folder / MODEL)
     if taken is None or taken.fresh or taken.resized:
         raise LeaseError(
-            f"{JUDGES}: is not of the discriminators that were packed: {'; '.join(taken.lines() if taken else [])}"
+            f"{DISCRIMINATORS}: is not of the discriminators that were packed: {'; '.join(taken.lines() if taken else [])}"
         )
 
 

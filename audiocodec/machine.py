@@ -1,17 +1,32 @@
-"""How much memory is free, where the system says so, and keeping what was freed for the next allocation."""
+"""What the machine has: processor and free memory, as far as the system tells; and keeping what was freed."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
+CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT_BYTES = 2**29  # more than coding a piece of audio ever frees at once
+
+
+def cpu_name() -> str:
+    """Model of the first processor."""
+    return _cpu_entry("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> set[str] | None:
+    """Instruction sets of the first processor, as the kernel names them; None where the system does not list them."""
+    found = _cpu_entry("flags", "Features")  # x86, Arm
+    return None if found is None else set(found.split())
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -20,6 +35,8 @@ def free_bytes(device: torch.device) -> int | None:
     On the CPU the smaller of the machine's and, in a container, its own allowance (cgroup version 2).
     """
     if device.type == "cuda":
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type != "cpu":
         return None
@@ -38,6 +55,15 @@ def keep_freed() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         if mallopt(M_MMAP_THRESHOLD, KEPT_BYTES):  # 0 where an old glibc refuses: then its own rule is the better one
             mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def _cpu_entry(*names: str) -> str | None:
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    entries = (line.split(":", 1) for line in lines if ":" in line)
+    return next((value.strip() for name, value in entries if name.strip() in names), None)
 
 
 def _of_machine() -> int | None:
