@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from audiocodec.machine import cpu_name
+from audiocodec.markdown import table
 
 Cell = Mapping[str, Any]
 CHECKOUT = Path(__file__).parents[1]
@@ -117,8 +118,7 @@ def report(title: str, notes: Sequence[str], header: Sequence[str], rows: Sequen
     """A markdown page: title, the command, the machine, notes, the table."""
     program, *arguments = sys.orig_argv
     lines = [f"# {title}", "", f"    {Path(program).name} {' '.join(arguments)}", "", _machine(), ""]
-    ruler = ["---:" if value[0].isdigit() else "---" for value in rows[0]]
-    lines += [" ".join(notes), "", _line(header), _line(ruler), *map(_line, rows), ""]
+    lines += [" ".join(notes), "", table(header, rows, numbers=True), ""]
     return "\n".join(lines)
 
 
@@ -127,10 +127,6 @@ def publish(text: str, output: Path | None) -> None:
     print(text)
     if output is not None:
         output.write_text(text, encoding="utf-8")
-
-
-def _line(columns: Sequence[str]) -> str:
-    return f"| {' | '.join(columns)} |"
 
 
 def _machine() -> str:

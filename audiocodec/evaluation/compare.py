@@ -13,7 +13,7 @@ from audiocodec.evaluation.catalogue import Metric, measures_of
 from audiocodec.evaluation.paired import Difference, differences
 from audiocodec.evaluation.pairing import AnyPath, list_audio
 from audiocodec.evaluation.results import differences_md, results_md
-from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY, Row, reopen, write_atomically
+from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY, Row, reopen
 from audiocodec.evaluation.run import Options, score_entries
 from audiocodec.evaluation.settings import Settings, metrics_of, refuse_inside
 from audiocodec.evaluation.summary_file import Summary
@@ -27,6 +27,7 @@ from audiocodec.evaluation.systems.kinds import (
     System,
 )
 from audiocodec.evaluation.watch import Watch
+from audiocodec.files import write_text
 from audiocodec.loading import AUTO
 
 RESULTS = "RESULTS.md"
@@ -185,7 +186,7 @@ def _write(
     text = results_md(list(summaries), list(summaries.values()), "")
     if against is not None:
         text += "\n" + differences_md(rows, against, measures)
-    write_atomically(page, "".join([text, *(["\nCoded by\n\n", *made] if made else [])]))
+    write_text(page, "".join([text, *(["\nCoded by\n\n", *made] if made else [])]))
     paired = differences(rows, against, measures) if against is not None else {}
     return Comparison(rows, summaries, paired, page)
 

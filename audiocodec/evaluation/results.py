@@ -13,8 +13,10 @@ from typing import Any
 
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.paired import Difference, differences
-from audiocodec.evaluation.rows import Row, to_bytes, write_atomically
+from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary_file import MeasureSummary, ModelSummary, Summary, read_summary
+from audiocodec.files import text_bytes, write_text
+from audiocodec.markdown import table
 
 _FOOTNOTE = (
     "Means over utterances; in brackets 95 % intervals by bootstrap over utterances. "
@@ -41,8 +43,8 @@ def write_results_md(
     summaries = [read_summary(folder) for folder in eval_dirs]
     text = results_md([_label(Path(folder)) for folder in eval_dirs], summaries, command)
     target = Path(path)
-    if not target.is_file() or target.read_bytes() != to_bytes(text):
-        write_atomically(target, text)
+    if not target.is_file() or target.read_bytes() != text_bytes(text):
+        write_text(target, text)
     return summaries
 
 
@@ -74,10 +76,8 @@ def differences_md(rows: Mapping[str, Sequence[Row]], against: str, measures: Se
     heading = (
         f"Difference from {against} on the same utterances [95 % interval by paired bootstrap], and how often better:"
     )
-    lines = [heading, "", *_table_head(["system", *(measure.compared_heading for measure in used)])]
-    for label, by_name in found.items():
-        lines.append(_table_row([label, *(_difference(by_name[m.name], m.decimals) for m in used)]))
-    return "\n".join(lines) + "\n"
+    lines = [[label, *(_difference(by_name[m.name], m.decimals) for m in used)] for label, by_name in found.items()]
+    return f"{heading}\n\n{table(['system', *(measure.compared_heading for measure in used)], lines)}\n"
 
 
 def _difference(found: Difference, decimals: int) -> str:
@@ -140,11 +140,16 @@ def _scores(labels: Sequence[str], summaries: Sequence[Summary]) -> list[str]:
     used = [measure for measure in MEASURES.values() if any(measure.name in s.measures for s in summaries)]
     tables = []
     for shown in (cell, median):
-        tables.append(_table_head(["evaluation", "utterances", *(measure.heading for measure in used)]))
-        for label, summary in zip(labels, summaries):
-            cells = [shown(summary.measures.get(m.name), f".{m.decimals}f", summary.n_rows) for m in used]
-            tables[-1].append(_table_row([label, str(summary.n_rows), *cells]))
-    return [*tables[0], "", "Medians:", "", *tables[1]]
+        rows = [
+            [
+                label,
+                str(summary.n_rows),
+                *(shown(summary.measures.get(m.name), f".{m.decimals}f", summary.n_rows) for m in used),
+            ]
+            for label, summary in zip(labels, summaries)
+        ]
+        tables.append(table(["evaluation", "utterances", *(measure.heading for measure in used)], rows))
+    return [tables[0], "", "Medians:", "", tables[1]]
 
 
 def _groups(labels: Sequence[str], summaries: Sequence[Summary]) -> Iterator[list[str]]:
@@ -152,12 +157,17 @@ def _groups(labels: Sequence[str], summaries: Sequence[Summary]) -> Iterator[lis
     for column in _unique(column for summary in summaries for column in summary.groups):
         found = [(label, s.groups[column]) for label, s in zip(labels, summaries) if column in s.groups]
         used = [m for m in MEASURES.values() if any(m.name in g.measures for _, gs in found for g in gs.values())]
-        lines = _table_head(["evaluation", column, "utterances", *(measure.heading for measure in used)])
-        for label, values in found:
-            for value, group in values.items():
-                cells = [cell(group.measures.get(m.name), f".{m.decimals}f", group.n_rows) for m in used]
-                lines.append(_table_row([label, value or "-", str(group.n_rows), *cells]))
-        yield lines
+        rows = [
+            [
+                label,
+                value or "-",
+                str(group.n_rows),
+                *(cell(group.measures.get(m.name), f".{m.decimals}f", group.n_rows) for m in used),
+            ]
+            for label, values in found
+            for value, group in values.items()
+        ]
+        yield [table(["evaluation", column, "utterances", *(measure.heading for measure in used)], rows)]
 
 
 def _codebooks(labels: Sequence[str], summaries: Sequence[Summary]) -> list[str]:
@@ -176,19 +186,8 @@ def _codebooks(labels: Sequence[str], summaries: Sequence[Summary]) -> list[str]
         for label, summary in zip(labels, summaries)
         for index, use in enumerate(summary.codebooks)
     ]
-    if not rows:
-        return []
     used = ["entries", "used", "dead", "perplexity", "entropy, bits", "effective dimension", "frames counted"]
-    head = _table_head(["evaluation", "codebook", *used])
-    return head + [_table_row(row) for row in rows]
-
-
-def _table_head(names: Sequence[str]) -> list[str]:
-    return [_table_row(names), "|" + "---|" * len(names)]
-
-
-def _table_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
+    return [table(["evaluation", "codebook", *used], rows)] if rows else []
 
 
 def _label(folder: Path) -> str:

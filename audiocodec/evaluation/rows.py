@@ -15,7 +15,7 @@ from typing import Any, TextIO, TypeVar, final
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
-from audiocodec.files import replacing
+from audiocodec.files import write_text
 from audiocodec.records import parse
 
 FINISHED, GROWING, SUMMARY = "rows.jsonl", "rows.jsonl.partial", "summary.json"
@@ -115,7 +115,7 @@ def reopen(folder: Path, keep: bool) -> None:
     """
     rows = scored_before(folder).values() if keep else ()
     if rows:
-        write_atomically(folder / GROWING, _lines(rows))
+        write_text(folder / GROWING, _lines(rows))
     for name in (FINISHED, SUMMARY, *(() if rows else (GROWING,))):
         (folder / name).unlink(missing_ok=True)
 
@@ -134,7 +134,7 @@ class RowWriter:
 
     def __enter__(self) -> RowWriter:
         path = self._folder / GROWING
-        write_atomically(path, _lines(self._kept))
+        write_text(path, _lines(self._kept))
         self._file = open(path, "a", encoding="utf-8")
         return self
 
@@ -150,22 +150,8 @@ class RowWriter:
 
     def finish(self, rows: Iterable[Row]) -> None:
         """Write the finished file, all at once, and remove the growing one."""
-        write_atomically(self._folder / FINISHED, _lines(rows))
+        write_text(self._folder / FINISHED, _lines(rows))
         (self._folder / GROWING).unlink()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then move it; on failure nothing is left.
-
-    Names of files need not be text: what has no UTF-8 is written as `\\udcff`.
-    """
-    with replacing(path) as temporary:
-        temporary.write_bytes(to_bytes(text))
-
-
-def to_bytes(text: str) -> bytes:
-    """What `write_atomically` puts into the file."""
-    return text.encode(errors="backslashreplace")
 
 
 def _lines(rows: Iterable[Row]) -> str:

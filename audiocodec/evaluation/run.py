@@ -15,11 +15,12 @@ from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_o
 from audiocodec.evaluation.coding import CodedSizes, Timings, TokenSet, read_timings
 from audiocodec.evaluation.model_facts import ModelFacts
 from audiocodec.evaluation.pairing import Entry
-from audiocodec.evaluation.rows import SUMMARY, Row, RowWriter, reopen, scored_before, write_atomically
+from audiocodec.evaluation.rows import SUMMARY, Row, RowWriter, reopen, scored_before
 from audiocodec.evaluation.scoring import Scores, Task, score
 from audiocodec.evaluation.summary import summarize
 from audiocodec.evaluation.summary_file import Summary
 from audiocodec.evaluation.workers import Lost, run_all
+from audiocodec.files import write_text
 
 TIMES = ("encode_rtf", "decode_rtf", "coding_rtf")  # measures that are not there where nobody took the time
 
@@ -101,7 +102,7 @@ def score_entries(
     described = coding.describe(codebooks) if coding is not None else None
     model = options.model.summary if options.model is not None else None
     summary = summarize(rows, _measures(rows, options, coding), described, options.command, model)
-    write_atomically(folder / SUMMARY, summary.to_text())
+    write_text(folder / SUMMARY, summary.to_text())
     return rows, summary
 
 

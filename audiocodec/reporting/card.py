@@ -11,6 +11,7 @@ from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.results import cell
 from audiocodec.evaluation.summary_file import CodebookSummary, Summary, read_summary
+from audiocodec.markdown import table
 from audiocodec.model_file import FileHeader
 from audiocodec.training.monitor import history
 
@@ -43,7 +44,7 @@ def card(
     header = model_file.describe(model)
     config = header.config
     runs = history.read(run)
-    parts = [f"# {title}", _table(["", ""], [*_codec(config, header), *_training(config, runs)])]
+    parts = [f"# {title}", table(["", ""], [*_codec(config, header), *_training(config, runs)])]
     summaries = {label: _of_model(folder, header.fingerprint) for label, folder in evaluations.items()}
     usage = _usage(summaries) if summaries else []
     summaries |= {label: read_summary(folder) for label, folder in baselines.items()}
@@ -115,7 +116,7 @@ def _scores(summaries: Mapping[str, Summary]) -> str:
         (label, f"{s.n_rows}", *(cell(s.measures.get(m.name), f".{m.decimals}f", s.n_rows) for m in used))
         for label, s in summaries.items()
     ]
-    return _table(["audio", "utterances", *(measure.heading for measure in used)], rows)
+    return table(["audio", "utterances", *(measure.heading for measure in used)], rows)
 
 
 def _usage(summaries: Mapping[str, Summary]) -> list[str]:
@@ -127,13 +128,8 @@ def _usage(summaries: Mapping[str, Summary]) -> list[str]:
         for i, use in enumerate(codebooks[label])
     ]
     head = [f"codebook, {label}", "used", "perplexity", "effective dimension", "frames"]
-    return [_table(head, rows)] if rows else []
+    return [table(head, rows)] if rows else []
 
 
 def _one(use: CodebookSummary) -> str:
     return "-" if use.effective_dimension is None else f"{use.effective_dimension:.1f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audiocodec.errors import AudioCodecError, UsageError
-from audiocodec.evaluation.rows import write_atomically
+from audiocodec.files import write_text
 from audiocodec.reporting.differences import base_of
 from audiocodec.reporting.listening.choice import choose, why_none
 from audiocodec.reporting.listening.clips import make_example, report_id
@@ -65,7 +65,7 @@ def report(
     content = Content(title, identity, systems, heard, sessions, base, silence)
     text = render(content).encode(errors="backslashreplace").decode()  # names of files need not be text
     try:
-        write_atomically(Path(path), text)
+        write_text(Path(path), text)
     except OSError as error:
         raise AudioCodecError(f"{path}: cannot write: {error.strerror or error}") from None
     return content

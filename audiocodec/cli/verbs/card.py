@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audiocodec.cli import arguments
 from audiocodec.errors import UsageError
-from audiocodec.model_file import write_atomically
+from audiocodec.files import replacing, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
     text = card.card(title, model, experiment, dict(args.evaluation), dict(args.baseline), about, link)
     if args.picture:
         curves = training_picture.read_scalars(experiment / "tensorboard")
-        write_atomically(args.picture, lambda path: training_picture.draw(curves, path))
-    write_atomically(args.output, lambda path: path.write_text(text, encoding="utf-8"))
+        with replacing(args.picture) as temporary:
+            training_picture.draw(curves, temporary)
+    write_text(args.output, text)
     return 0
 
 

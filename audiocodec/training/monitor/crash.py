@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from audiocodec.data.dataset import SegmentDataset
-from audiocodec.errors import CheckpointError
-from audiocodec.model_file import write_atomically
+from audiocodec.files import replacing, write_text
 
 log = logging.getLogger("audiocodec.train")
 
@@ -48,11 +47,11 @@ def write_bundle(
         losses = {name: repr(float(value)) for name, value in values.items()}  # JSON knows no NaN
         text = json.dumps({**facts, "values": losses, "segments": segments}, indent=1)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda temporary: temporary.write_text(text))
+        write_text(path, text)
         if modules:
-            weights = _weights(modules)
-            write_atomically(path.with_suffix(".safetensors"), lambda temporary: save_file(weights, temporary))
-    except (OSError, SafetensorError, CheckpointError, RuntimeError) as error:  # RuntimeError: of a broken GPU
+            with replacing(path.with_suffix(".safetensors")) as temporary:
+                save_file(_weights(modules), temporary)
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: of a broken GPU
         log.error("%s: cannot write the crash bundle: %s", path, error)
 
 

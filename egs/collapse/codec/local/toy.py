@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from audiocodec import markdown
 from audiocodec.quantization.simvq import SimVQ
 
 SCENARIOS = {  # name: (codebook is trained, map is trained)
@@ -56,15 +57,15 @@ def train(trained: tuple[bool, bool], seed: int, rate: float) -> tuple[list[Tens
 
 def table(seeds: int, rate: float) -> str:
     """Markdown: codes in use, and mean squared distance of the points to their codes, by scenario and step."""
-    lines = ["| | " + " | ".join(f"step {step:,}" for step in SHOWN) + " |", "|---|" + "---|" * len(SHOWN)]
+    rows = []
     for name, trained in SCENARIOS.items():
         usage, error = torch.zeros(len(SHOWN)), torch.zeros(len(SHOWN))
         for seed in range(seeds):
             tables, codes, chosen = train(trained, seed, rate)
             usage += torch.tensor([len(chosen.unique()) / CODES for chosen in codes]) / seeds
             error += torch.stack([(t[c] - chosen).square().sum(1).mean() for t, c in zip(tables, codes)]) / seeds
-        lines.append(f"| {name} | " + " | ".join(f"{100 * u:.0f} %, {e:.3f}" for u, e in zip(usage, error)) + " |")
-    return "\n".join(lines)
+        rows.append([name, *(f"{100 * u:.0f} %, {e:.3f}" for u, e in zip(usage, error))])
+    return markdown.table(["", *(f"step {step:,}" for step in SHOWN)], rows)
 
 
 def draw(path: Path, rate: float) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import log2
 from statistics import fmean
 
 from audiocodec.evaluation.summary_file import MeasureSummary
+from audiocodec.markdown import table
 from collapse.outcomes import Outcome
 
 MEASURES = {"pesq": ("PESQ", ".3f"), "stoi": ("STOI", ".3f"), "mel_distance": ("mel distance, dB", ".2f")}
@@ -69,7 +70,7 @@ def table_1(outcomes: Sequence[Outcome]) -> str:
         else [o.run.row.label, _dimension(o), _size(o), *_failed(o, 6)]
         for o in outcomes
     ]
-    return markdown(["method", "latent dimension", "codebook size", *_USE, *_SCORES], lines)
+    return table(["method", "latent dimension", "codebook size", *_USE, *_SCORES], lines)
 
 
 def table_2(outcomes: Sequence[Outcome]) -> str:
@@ -78,7 +79,7 @@ def table_2(outcomes: Sequence[Outcome]) -> str:
     labels = dict.fromkeys(o.run.row.label for o in outcomes)
     cells = {(o.run.row.label, o.run.size): _sweep(o) for o in outcomes}
     lines = [[label, *(cells.get((label, size), "") for size in sizes)] for label in labels]
-    return markdown(["method", *(f"{size:,}" for size in sizes)], lines)
+    return table(["method", *(f"{size:,}" for size in sizes)], lines)
 
 
 def table_3(outcomes: Sequence[Outcome]) -> str:
@@ -97,14 +98,14 @@ def table_3(outcomes: Sequence[Outcome]) -> str:
         )
         rest = _failed(o, 6) if o.reason else [*_use(o), *_scores(o)]
         lines.append([o.run.row.label, *how, _size(o), *rest])
-    return markdown(["row", "drawn from", "codebook", "W", "codebook size", *_USE, *_SCORES], lines)
+    return table(["row", "drawn from", "codebook", "W", "codebook size", *_USE, *_SCORES], lines)
 
 
 def table_4(outcomes: Sequence[Outcome]) -> str:
     """How many tokens change when the audio hardly does, and how well they can be guessed."""
     changes = list(dict.fromkeys(change["name"] for o in outcomes for change in o.probe["stability"]))
     head = ["method", "codebook size", *changes, "bits if unknown", "n-gram", "transformer"]
-    return markdown(head, [[o.run.row.label, _size(o), *_changed(o, changes), *_bits(o)] for o in outcomes])
+    return table(head, [[o.run.row.label, _size(o), *_changed(o, changes), *_bits(o)] for o in outcomes])
 
 
 def table_5(outcomes: Sequence[Outcome]) -> str:
@@ -116,7 +117,7 @@ def table_5(outcomes: Sequence[Outcome]) -> str:
         else [o.run.row.label, _use(o)[0], _joined(o.different, ".2f"), _joined(o.errors, ".3f"), *_scores(o)]
         for o in outcomes
     ]
-    return markdown(head, lines)
+    return table(head, lines)
 
 
 def _joined(values: Sequence[float], form: str) -> str:
@@ -187,9 +188,3 @@ def _failed(o: Outcome, cells: int) -> list[str]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
-
-
-def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Markdown; nothing when there are no lines."""
-    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows]) if rows else ""
