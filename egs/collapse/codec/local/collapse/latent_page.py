@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocodec.markdown import table
+from audiocodec import markdown
 
 TITLES = {
     "single": "One codebook of 8,192",
@@ -41,7 +41,7 @@ def _table(shown: Sequence[Found]) -> str:
         "perplexity",
         "start, CPU s",
     ]
-    return table(head, [_line(found) for found in shown])
+    return markdown.table(head, [_line(found) for found in shown])
 
 
 def _line(found: Found) -> list[str]:
