@@ -15,7 +15,7 @@ from audiocodec.evaluation.pairing import AnyPath, list_audio
 from audiocodec.evaluation.results import differences_md, results_md
 from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY, Row, reopen
 from audiocodec.evaluation.run import Options, score_entries
-from audiocodec.evaluation.settings import Settings, metrics_of, refuse_inside
+from audiocodec.evaluation.settings import Settings, metrics_of, refuse_inside, words_of
 from audiocodec.evaluation.summary_file import Summary
 from audiocodec.evaluation.systems import catalogue
 from audiocodec.evaluation.systems.kinds import (
@@ -97,14 +97,14 @@ def compare(
     reference: AnyPath,
     out: AnyPath,
     *,
-    models: Sequence[str] = (),
-    baselines: Sequence[str] | None = None,
-    systems: Sequence[str] = (),
+    models: str | Sequence[str] = (),
+    baselines: str | Sequence[str] | None = None,
+    systems: str | Sequence[str] = (),
     encodec: AnyPath | None = None,
     against: str | None = None,
     resample_rate: int = RESAMPLE_RATE,
     metrics: str | Iterable[str | Metric] = (),
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     table: AnyPath | None = None,
     jobs: int | None = None,
     force: bool = False,
@@ -115,6 +115,9 @@ def compare(
     watch: Watch | None = None,
 ) -> Comparison:
     """Code the same utterances with several systems, score them, and write a page.
+
+    Coding and scoring run in processes that import the calling program anew: in a script, call it below
+    `if __name__ == "__main__":`.
 
     Args:
         reference: the originals: folder of audio, data folder, or `wav.scp`.
@@ -137,32 +140,34 @@ def compare(
             in `out`.
         AudioCodecError: no references, a table or a model that cannot be read.
     """
-    watch = watch or Watch()
-    chosen = metrics_of(metrics)
-    settings = Settings(chosen, tuple(by), table, jobs, force, resume, allow_pipes, device, threads)
-    contest = Contest(
-        tuple(models), None if baselines is None else tuple(baselines), tuple(systems), encodec, against, resample_rate
-    )
-    settings.check(reference, encodec)
+    settings = Settings(metrics_of(metrics), words_of(by), table, jobs, force, resume, allow_pipes, device, threads)
+    baselines = None if baselines is None else words_of(baselines)
+    contest = Contest(words_of(models), baselines, words_of(systems), encodec, against, resample_rate)
+    return _compare(reference, out, contest, settings, watch or Watch())
+
+
+def _compare(reference: AnyPath, out: AnyPath, contest: Contest, settings: Settings, watch: Watch) -> Comparison:
+    place = Path(out)
+    settings.check(reference, contest.encodec)
     refuse_inside(out, reference)
-    found = contest.systems_of(settings, watch)
-    folders = {system.label: Path(out) / system.label for system in found}
+    systems = contest.systems_of(settings, watch)
+    folders = {system.label: place / system.label for system in systems}
     names = [folder / name for folder in folders.values() for name in (FINISHED, GROWING, SUMMARY)]
-    settings.refuse_existing([Path(out) / RESULTS, *names])
+    settings.refuse_existing([place / RESULTS, *names])
     options = Options(
-        metrics=chosen,
+        metrics=settings.metrics,
         jobs=settings.processes,
-        resume=resume,
-        allow_pipes=allow_pipes,
+        resume=settings.resume,
+        allow_pipes=settings.allow_pipes,
         command=_command(reference, out, contest, settings),
         groups=settings.groups(reference, watch),
     )
-    originals = Originals(reference, list_audio(reference, allow_pipes))
+    originals = Originals(reference, list_audio(reference, settings.allow_pipes))
     for folder in folders.values():
-        reopen(folder, keep=resume)
-    (Path(out) / RESULTS).unlink(missing_ok=True)
-    scored = {system.label: _score(system, originals, folders[system.label], options, watch) for system in found}
-    return _write(Path(out) / RESULTS, scored, against, measures_of(chosen))
+        reopen(folder, keep=settings.resume)
+    (place / RESULTS).unlink(missing_ok=True)
+    scored = {system.label: _score(system, originals, folders[system.label], options, watch) for system in systems}
+    return _write(place / RESULTS, scored, contest.against, measures_of(settings.metrics))
 
 
 def _score(

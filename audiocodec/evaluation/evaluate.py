@@ -14,7 +14,7 @@ from audiocodec.evaluation.model_facts import ModelFacts
 from audiocodec.evaluation.pairing import AnyPath, Entry, list_audio, pair
 from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY, Row, reopen
 from audiocodec.evaluation.run import Options, score_entries
-from audiocodec.evaluation.settings import Settings, metrics_of, refuse_inside
+from audiocodec.evaluation.settings import Settings, metrics_of, refuse_inside, words_of
 from audiocodec.evaluation.summary_file import Summary
 from audiocodec.evaluation.systems.model import TIMINGS, reconstruct
 from audiocodec.evaluation.watch import Watch
@@ -76,9 +76,9 @@ def evaluate(
     num_codebooks: int | None = None,
     tokens: AnyPath | None = None,
     made_by: AnyPath | None = None,
-    timings: Sequence[AnyPath] = (),
+    timings: AnyPath | Sequence[AnyPath] = (),
     metrics: str | Iterable[str | Metric] = (),
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     table: AnyPath | None = None,
     jobs: int | None = None,
     force: bool = False,
@@ -89,6 +89,9 @@ def evaluate(
     watch: Watch | None = None,
 ) -> Evaluation:
     """Score reconstructions against their references, or code the references with a model and score that.
+
+    Scoring runs in processes that import the calling program anew: in a script, call it below
+    `if __name__ == "__main__":`.
 
     Args:
         reference: the originals: folder of audio, data folder, or `wav.scp`.
@@ -115,26 +118,29 @@ def evaluate(
         UsageError: arguments that contradict each other, a path that is not there, or an earlier evaluation in `out`.
         AudioCodecError: no references, a table, a model or timings that cannot be read.
     """
-    watch = watch or Watch()
-    chosen = metrics_of(metrics)
-    settings = Settings(chosen, tuple(by), table, jobs, force, resume, allow_pipes, device, threads)
-    subject = Subject(estimate, model, num_codebooks, tokens, made_by, tuple(timings))
+    files = (timings,) if isinstance(timings, str | os.PathLike) else tuple(timings)
+    settings = Settings(metrics_of(metrics), words_of(by), table, jobs, force, resume, allow_pipes, device, threads)
+    subject = Subject(estimate, model, num_codebooks, tokens, made_by, files)
+    return _evaluate(reference, out, subject, settings, watch or Watch())
+
+
+def _evaluate(reference: AnyPath, out: AnyPath, subject: Subject, settings: Settings, watch: Watch) -> Evaluation:
+    codes = subject.model is not None
     subject.check(settings)
-    settings.check(reference, estimate, tokens, *timings)
-    names = (FINISHED, GROWING, SUMMARY, *([TIMINGS] if model is not None else []))
+    settings.check(reference, subject.estimate, subject.tokens, *subject.timings)
+    names = (FINISHED, GROWING, SUMMARY, *([TIMINGS] if codes else []))
     settings.refuse_existing(Path(out) / name for name in names)
-    if model is not None:
+    if codes:
         refuse_inside(out, reference)
     groups = settings.groups(reference, watch)
-    code = _code if model is not None else _pair
-    entries, files, facts = code(reference, out, subject, settings, watch)
+    entries, timings, facts = (_code if codes else _pair)(reference, out, subject, settings, watch)
     options = Options(
-        metrics=chosen,
+        metrics=settings.metrics,
         jobs=settings.processes,
-        bitrate=model is not None or tokens is not None,
-        timings=files,
-        resume=resume,
-        allow_pipes=allow_pipes,
+        bitrate=codes or subject.tokens is not None,
+        timings=timings,
+        resume=settings.resume,
+        allow_pipes=settings.allow_pipes,
         command=_command(reference, out, subject, settings),
         model=facts,
         groups=groups,

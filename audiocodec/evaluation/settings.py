@@ -111,6 +111,11 @@ def metrics_of(asked: str | Iterable[str | Metric]) -> tuple[Metric, ...]:
     return found or DEFAULT
 
 
+def words_of(values: str | Iterable[str]) -> tuple[str, ...]:
+    """Words as a tuple; a text is one word, not as many as it has letters."""
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
 def refuse_inside(out: AnyPath, reference: AnyPath) -> None:
     """Raise UsageError when audio that is written to `out` would count as references."""
     inside = os.path.join(os.path.realpath(reference), "")

@@ -17,7 +17,7 @@ from audiocodec.reporting.systems import read_systems
 
 
 def report(
-    eval_dirs: Sequence[str | os.PathLike[str]],
+    eval_dirs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     path: str | os.PathLike[str],
     *,
     names: Sequence[str] = (),
@@ -52,9 +52,10 @@ def report(
         AudioCodecError: a folder holds no finished evaluation, audio or ratings cannot be read, or ratings are of
             another page.
     """
-    _check_paths(eval_dirs, os.fspath(path), names, ratings, force)
+    folders = [eval_dirs] if isinstance(eval_dirs, str | os.PathLike) else list(eval_dirs)
+    _check_paths(folders, os.fspath(path), names, ratings, force)
     sessions = read_ratings(ratings)
-    systems = read_systems(eval_dirs, names)
+    systems = read_systems(folders, names)
     base = base_of(systems, against)
     chosen = [(key, "chosen by hand") for key in utterances] or choose(systems, examples)
     heard = [make_example(systems, key, why, allow_pipes) for key, why in chosen]

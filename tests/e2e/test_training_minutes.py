@@ -157,7 +157,7 @@ Path({folder!r}, f"rates_{{rank}}").write_text(repr(rates))
 def test_processes_agree_on_the_time(tmp_path: Path, data: Path) -> None:
     """Were each to look at its own clock, one would wait for gradients of discriminators that the other has not begun."""
     script = tmp_path / "skewed.py"
-    script.write_text(SKEWED.format(paths=[str(Path(__file__).parent)], folder=str(tmp_path), data=str(data)))
+    script.write_text(SKEWED.format(paths=[str(Path(__file__).parents[1])], folder=str(tmp_path), data=str(data)))
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=200)

@@ -327,8 +327,8 @@ def test_evaluate_compare_and_report_are_functions(folders: Path, tiny_model_pat
     compared = audiocodec.compare(
         folders / "ref",
         tmp_path / "cmp",
-        baselines=["reference"],
-        models=[f"tiny={tiny_model_path}@1"],
+        baselines="reference",
+        models=f"tiny={tiny_model_path}@1",
         systems=[f"noisy={folders / 'est'}"],
         against="noisy",
         metrics="si_sdr",
@@ -346,7 +346,7 @@ def test_evaluate_compare_and_report_are_functions(folders: Path, tiny_model_pat
     )
     assert [system.label for system in page.systems] == ["tiny", "noisy"] and len(page.examples) == 1
     with pytest.raises(UsageError, match=r"page\.html already exists"):
-        audiocodec.report([tmp_path / "eval"], tmp_path / "page.html")
+        audiocodec.report(tmp_path / "eval", tmp_path / "page.html")
 
 
 def test_contradictions_are_refused_before_any_work(folders: Path, tmp_path: Path) -> None:
@@ -362,5 +362,5 @@ def test_contradictions_are_refused_before_any_work(folders: Path, tmp_path: Pat
         with pytest.raises(UsageError, match=message):
             audiocodec.evaluate(folders / "ref", tmp_path / "out", **wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="'opus-7' is no baseline"):
-        audiocodec.compare(folders / "ref", tmp_path / "out", baselines=["opus-7"])
+        audiocodec.compare(folders / "ref", tmp_path / "out", baselines="opus-7")
     assert not (tmp_path / "out").exists()
