@@ -40,9 +40,7 @@ def build_codec(config: Config, norm: bool = True) -> Codec:
         LatentScale(config.quantizer.codebook_dim, config.model.latent_scale),
         build_quantizer(config),
         decoder,
-        sample_rate=config.sample_rate,
-        hop_length=config.hop_length,
-        level_db=config.data.level_db,
+        config,
     )
 
 

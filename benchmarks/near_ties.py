@@ -77,7 +77,7 @@ def measure(cell: Cell) -> dict[str, float]:
 def load(runtime: str, model: str | None) -> Any:
     """The codec on one thread."""
     if runtime == "onnx":
-        from audiocodec.onnx.model import load
+        from audiocodec.onnx.load import load
 
         return load(model, threads=1)
     import audiocodec

@@ -20,6 +20,7 @@ from audiocodec.audio import library
 from audiocodec.audio.container import CHECKED, length_is_stated, missing_bytes
 from audiocodec.audio.resampling import resample, resample_blocks, resampled_length
 from audiocodec.audio.writer import Writer, finite, write
+from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
     "write",
 ]
 
-MIN_RATE, MAX_RATE = 1_000, 1_000_000
 MAX_GAIN = 64.0  # 36 dB: below that a file is taken for noise that should stay quiet
 _MP3_LEAD = 10 * 1152  # an MP3 frame borrows bits from earlier ones: decode these too, and drop them
 READ_VALUES = 1 << 18  # samples times channels held at once while reading

@@ -49,7 +49,7 @@ def load_onnx(path: str, device: str, threads: int | None, quiet: bool) -> Block
         UsageError: CUDA was asked for, and this onnxruntime has none.
     """
     from audiocodec.onnx.codec import CUDA, providers
-    from audiocodec.onnx.model import load
+    from audiocodec.onnx.load import load
 
     if device == "cuda" and CUDA not in providers():
         raise UsageError("--device cuda: this onnxruntime has none; pip install onnxruntime-gpu, or use --device cpu")

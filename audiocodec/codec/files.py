@@ -10,6 +10,7 @@ import numpy as np
 
 from audiocodec.audio import io
 from audiocodec.codec.interface import BlockCodec
+from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
@@ -89,8 +90,8 @@ def decode_file(
     """
     check_fingerprint(tokens, codec.fingerprint)
     rate = tokens.original_sample_rate if sample_rate is None else sample_rate
-    if not io.MIN_RATE <= rate <= io.MAX_RATE:
-        raise AudioError(f"{path}: sample rate {rate} Hz is outside {io.MIN_RATE} to {io.MAX_RATE}")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"{path}: sample rate {rate} Hz is outside {MIN_RATE} to {MAX_RATE}")
     length = decoded_length(tokens, rate)
     blocks = codec.decode_blocks(tokens.codes, tokens.num_samples)
     watched = _watched(blocks, tokens.num_samples, codec.sample_rate, progress)

@@ -16,7 +16,7 @@ from numbers import Integral
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.audio.io import MAX_RATE, MIN_RATE
+from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError, TokenFileError
 
 CHUNK_SECONDS = 10.0

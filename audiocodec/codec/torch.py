@@ -5,6 +5,7 @@ Chunks, and the checks of what comes in, are those of every runtime (`codec.inte
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.audio.resampling import resample
-from audiocodec.codec.exact import NearTies
+from audiocodec.codec.exact import ExactEncoder, NearTies
 from audiocodec.codec.interface import (
     BlockCodec,
     CodeArray,
@@ -27,6 +28,8 @@ from audiocodec.codec.interface import (
     whole_hertz,
 )
 from audiocodec.codec.streams import DecoderStream, EncoderStream
+from audiocodec.config.schema import Config
+from audiocodec.constants import LATENT_ERROR
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
 from audiocodec.nn.istft_decoder import Backbone, ISTFTDecoder
@@ -34,6 +37,7 @@ from audiocodec.nn.pitch import Pitch
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
 from audiocodec.nn.streaming import stream_of
 from audiocodec.nn.voiced_decoder import VoicedDecoder
+from audiocodec.onnx.quantizers import Quantizer
 from audiocodec.quantization.base import QuantizerOutput
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
@@ -59,10 +63,7 @@ class Codec(nn.Module, BlockCodec):
         scale: LatentScale,
         quantizer: ResidualQuantizer,
         decoder: Decoder,
-        *,
-        sample_rate: int,
-        hop_length: int,
-        level_db: float,
+        config: Config,
     ) -> None:
         """Put the parts together; `build.build_codec` makes them from a configuration.
 
@@ -71,15 +72,15 @@ class Codec(nn.Module, BlockCodec):
             scale: fixes the scale of the latents.
             quantizer: `[B, D, T] -> codes [B, K, T]`.
             decoder: `[B, D, T] -> [B, 1, S]`.
-            sample_rate: Hz.
-            hop_length: samples per frame.
-            level_db: RMS in dB full scale that the codec was trained at.
+            config: what all of them were built from.
         """
         super().__init__()
         self.encoder, self.scale, self.quantizer, self.decoder = encoder, scale, quantizer, decoder
-        self.sample_rate, self.hop_length, self.level_db = sample_rate, hop_length, level_db
+        self.sample_rate, self.hop_length, self.level_db = config.sample_rate, config.hop_length, config.data.level_db
+        self._config = config
         self._fingerprint: bytes | None = None
-        self.near_ties = NearTies(encoder, scale, quantizer, self.encoder_halo, hop_length)
+        self._exact: tuple[tuple[int, ...], ExactEncoder] | None = None
+        self._near_ties = NearTies(self._exact_encoder, LATENT_ERROR)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -100,6 +101,11 @@ class Codec(nn.Module, BlockCodec):
             )
             self._fingerprint = fingerprint_of(self.sample_rate, self.hop_length, self.codebook_sizes, weights)
         return self._fingerprint
+
+    @property
+    def near_ties(self) -> NearTies:
+        """What decides frames that float32 cannot."""
+        return self._near_ties
 
     def freeze(self) -> Codec:
         """Fold weight normalisation, switch to inference and drop gradients; returns itself."""
@@ -319,7 +325,29 @@ class Codec(nn.Module, BlockCodec):
     ) -> Tensor:
         if self.has_lstm:  # each frame depends on all before it: none can be looked at again by itself
             return self.quantizer.encode(latents, num_codebooks)
-        return self.near_ties.encode(latents, wav, first, frames, num_codebooks)
+        codes, margins = self.quantizer.encode_with_margins(latents, num_codebooks)
+        decided = codes.cpu().numpy()
+        for item, own in enumerate(margins.cpu().numpy()):
+            end = None if frames is None else frames[item]
+            self.near_ties.decide(decided[item], own, wav[item, 0].cpu().numpy(), first, end, num_codebooks)
+        return torch.from_numpy(decided).to(codes.device)
+
+    def _exact_encoder(self) -> ExactEncoder:
+        """Encoder, scale and quantizer in float64, kept until a weight changes."""
+        tensors = [*self.encoder.state_dict().values(), *self.scale.buffers(), *self.quantizer.state_dict().values()]
+        counted = not any(t.is_inference() for t in tensors)  # weights made in inference mode could change unseen
+        key = tuple(n for t in tensors for n in (t._version, t.data_ptr())) if counted else ()
+        if self._exact is None or self._exact[0] != key or not counted:
+            encoder = copy.deepcopy(self.encoder)
+            fold_weight_norm(encoder)
+            parts = {"encoder": encoder, "scale": self.scale, "quantizer": self.quantizer}
+            weights = {
+                f"{part}.{name}": tensor.detach().float().cpu().numpy()
+                for part, module in parts.items()
+                for name, tensor in module.state_dict().items()
+            }
+            self._exact = key, ExactEncoder(self._config, weights, Quantizer(self._config, weights))
+        return self._exact[1]
 
     def _latents_of(self, codes: npt.NDArray[np.integer]) -> Tensor:
         if codes.ndim == 2 and codes.shape[1] == 0:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.constants import LAYER_NORM_EPSILON
 from audiocodec.nn.conv import Conv1d
 from audiocodec.nn.kernels import linear
 
@@ -27,7 +28,7 @@ class ConvNeXtBlock(nn.Module):
         """
         super().__init__()
         self.depthwise = Conv1d(channels, channels, kernel_size, groups=channels, causal=causal, norm=False)
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm = nn.LayerNorm(channels, eps=LAYER_NORM_EPSILON)
         self.expand = nn.Linear(channels, hidden)
         self.project = nn.Linear(hidden, channels)
         self.scale = nn.Parameter(torch.full((channels,), scale))

@@ -13,13 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.constants import LAYER_NORM_EPSILON, MAX_LOG_MAGNITUDE, MIN_ENVELOPE
 from audiocodec.nn.conv import Conv1d
 from audiocodec.nn.convnext import ConvNeXtBlock
 from audiocodec.nn.kernels import linear
-
-MAX_LOG_MAGNITUDE = 5.0  # exp(5) is far above any frame of audio within [-1, 1]; keeps a bad step finite
-
-MIN_ENVELOPE = 1e-8  # of the squared windows; guards a division only
 
 INITIAL_LOG_MAGNITUDE = -4.0  # start near the level of quiet speech, not at full scale
 
@@ -91,12 +88,12 @@ class Backbone(nn.Module):
         """Build the blocks; the arguments are those of `config.schema.DecoderConfig`."""
         super().__init__()
         self.embed = Conv1d(latent_dim, dim, kernel_size, causal=causal, norm=False)
-        self.norm_in = nn.LayerNorm(dim, eps=1e-6)
+        self.norm_in = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         blocks = [
             ConvNeXtBlock(dim, expansion * dim, kernel_size, causal=causal, scale=1 / layers) for _ in range(layers)
         ]
         self.blocks = nn.Sequential(*blocks)
-        self.norm_out = nn.LayerNorm(dim, eps=1e-6)
+        self.norm_out = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
 
     def start_weights(self) -> None:
         """Draw the weights of all convolutions and linear layers, the head's included."""

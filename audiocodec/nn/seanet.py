@@ -14,15 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.constants import LEAKY_SLOPE
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
 from audiocodec.nn.convnext import ConvNeXtBlock
-
-SLOPE = 0.1  # of the leaky activation, below zero
 
 
 def activation(name: str) -> nn.Module:
     """The pointwise non-linearity called `name` (`elu` or `leaky_relu`)."""
-    return nn.ELU() if name == "elu" else nn.LeakyReLU(SLOPE)
+    return nn.ELU() if name == "elu" else nn.LeakyReLU(LEAKY_SLOPE)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
 
 def _activate(layer: nn.Module, x: Tensor) -> Tensor:
     """An activation, over its input."""
-    return F.elu_(x) if isinstance(layer, nn.ELU) else F.leaky_relu_(x, SLOPE)
+    return F.elu_(x) if isinstance(layer, nn.ELU) else F.leaky_relu_(x, LEAKY_SLOPE)
 
 
 class ResidualUnit(nn.Module):

@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.constants import MIN_ENVELOPE
 from audiocodec.dsp.noise import ROWS
 from audiocodec.dsp.voice import ONSET
 from audiocodec.nn.conv import Conv1d, ConvTranspose1d
 from audiocodec.nn.convnext import ConvNeXtBlock
-from audiocodec.nn.istft_decoder import MIN_ENVELOPE, Backbone, ISTFTDecoder, ISTFTHead, OverlapAdd
+from audiocodec.nn.istft_decoder import Backbone, ISTFTDecoder, ISTFTHead, OverlapAdd
 from audiocodec.nn.pitch import contour, phases
 from audiocodec.nn.seanet import ResidualUnit, SEANetDecoder, SEANetEncoder, SkipLSTM
 from audiocodec.nn.voiced_decoder import Filters, VoicedDecoder, VoicedHead

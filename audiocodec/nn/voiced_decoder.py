@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.constants import MAX_LOG_MAGNITUDE
 from audiocodec.dsp import noise
 from audiocodec.dsp.voice import FADE, ONSET
-from audiocodec.nn.istft_decoder import MAX_LOG_MAGNITUDE, Backbone, OverlapAdd
+from audiocodec.nn.istft_decoder import Backbone, OverlapAdd
 from audiocodec.nn.kernels import linear
 from audiocodec.nn.pitch import Contour, Pitch, contour, harmonics, phases, whole_frequency
 

@@ -23,8 +23,8 @@ from audiocodec.dsp.voice import ONSET
 from audiocodec.errors import AudioError, CheckpointError, TokenFileError
 
 if TYPE_CHECKING:
-    from audiocodec.onnx.near_ties import NearTies
-    from audiocodec.onnx.parts import OnnxModel
+    from audiocodec.codec.exact import NearTies
+    from audiocodec.onnx.model import OnnxModel
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _NOTHING = np.zeros(0, np.float32)  # so that there is something to put together when no samples are wanted
@@ -34,7 +34,7 @@ class OnnxCodec(BlockCodec):
     """Encoder and decoder as sessions of onnxruntime, made when first used; the quantizer in numpy."""
 
     def __init__(self, model: OnnxModel, device: str = "cpu", threads: int | None = None) -> None:
-        """Take a model; `onnx.model.load` reads one.
+        """Take a model; `onnx.load.load` reads one.
 
         Args:
             model: networks, quantizer and what describes them.
@@ -139,7 +139,9 @@ class OnnxCodec(BlockCodec):
         near_ties, quantizer = self._model.near_ties, self._model.quantizer
         if near_ties is None:
             return quantizer.encode(latents, num_codebooks).astype(np.int32)
-        return near_ties.encode(quantizer, latents, padded, first, num_codebooks).astype(np.int32)
+        codes, margins = quantizer.encode_with_margins(latents, num_codebooks)
+        end = len(padded) // self.hop_length
+        return near_ties.decide(codes, margins, padded, first, end, num_codebooks).astype(np.int32)
 
     def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
         wav: FloatArray = self._run("decoder", self._latents(codes))[0][0, 0]

@@ -22,10 +22,10 @@ from audiocodec import model_file
 from audiocodec.config.plain import config_to_json
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
-from audiocodec.onnx.graph import FloatArray
+from audiocodec.onnx.model import OnnxModel
 from audiocodec.onnx.networks import Network
-from audiocodec.onnx.parts import OnnxModel
 from audiocodec.onnx.quantizers import Quantizer
+from audiocodec.onnx.writer import FloatArray
 
 FORMAT = "audiocodec-onnx-1"
 DESCRIPTION = "model.json"
@@ -126,7 +126,7 @@ def _exact_arrays(model: OnnxModel) -> dict[str, npt.NDArray[np.floating[Any]]]:
     of_quantizer = model.quantizer.exact_arrays()
     if model.near_ties is None or of_quantizer is None:
         return {}
-    return {name: _smallest(array) for name, array in {**model.near_ties.weights, **of_quantizer}.items()}
+    return {name: _smallest(array) for name, array in {**model.exact.weights, **of_quantizer}.items()}
 
 
 def _smallest(array: FloatArray) -> npt.NDArray[np.floating[Any]]:

@@ -11,12 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from audiocodec.config.schema import EncoderConfig
+from audiocodec.constants import LAYER_NORM_EPSILON, LEAKY_SLOPE, MAX_LOG_MAGNITUDE
 from audiocodec.onnx import writer
-from audiocodec.onnx.graph import FloatArray, Graph
-
-LAYER_NORM_EPSILON = 1e-6
-LEAKY_SLOPE = 0.1
-MAX_LOG_MAGNITUDE = 5.0  # that of `nn.istft_decoder`
+from audiocodec.onnx.writer import FloatArray, Graph
 
 
 class Layers(Graph):

@@ -7,10 +7,10 @@ from itertools import count
 from typing import NamedTuple
 
 from audiocodec.config.schema import Config
-from audiocodec.onnx.graph import FloatArray, Value
 from audiocodec.onnx.layers import Layers
 from audiocodec.onnx.stft import Sizes, waveform, windowed_frames
 from audiocodec.onnx.voiced import ANCHOR, FRAME, PHASE, PHASES, voice
+from audiocodec.onnx.writer import FloatArray, Value
 
 Weights = Mapping[str, FloatArray]
 

@@ -10,12 +10,10 @@ import numpy.typing as npt
 
 from audiocodec.config.levels import fsq_levels
 from audiocodec.config.schema import Config
+from audiocodec.constants import FSQ_MARGIN, MIN_NORM
 from audiocodec.onnx.search import FloatArray, IntArray
 from audiocodec.onnx.special import DoubleArray
 from audiocodec.onnx.table import Stage, Table, Weights, linear, table_of
-
-MIN_NORM = 1e-12  # guards a division only, as torch.nn.functional.normalize does
-FSQ_MARGIN = 1e-3  # that of `quantization.fsq`
 
 
 class Quantizer:

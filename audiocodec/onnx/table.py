@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.codec.bounds import SCORE_ERROR
 from audiocodec.config.schema import Config
+from audiocodec.constants import SCORE_ERROR
 from audiocodec.onnx.search import FloatArray, IntArray, half_squares, nearest_codes, nearest_with_margins
 from audiocodec.onnx.special import DoubleArray, gelu
 

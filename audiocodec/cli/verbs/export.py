@@ -16,7 +16,7 @@ from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError
 
 if TYPE_CHECKING:
-    from audiocodec.onnx.parts import OnnxModel
+    from audiocodec.onnx.model import OnnxModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +59,10 @@ def _write_model(args: argparse.Namespace, config: Config, notes: dict[str, Any]
 
 
 def _write_onnx(args: argparse.Namespace, config: Config, notes: dict[str, Any]) -> None:
-    from audiocodec.onnx import folder, model
+    from audiocodec.onnx import folder
+    from audiocodec.onnx.load import read
 
-    made = model.read(args.model, "int8" if args.int8 else "float32")
+    made = read(args.model, "int8" if args.int8 else "float32")
     if args.int8 and not made.encoder.int8_layers + made.decoder.int8_layers:
         raise UsageError(f"{args.model} has no linear layers, which is what --int8 computes in 8 bits; leave it out")
     agreement = _agreement(args.model, made, args.int8) if args.int8 else None
@@ -75,7 +76,7 @@ def _agreement(path: str, int8: OnnxModel, audio: str) -> dict[str, Any]:
     """How many tokens of `audio` are those of float32: files, codes, and the share that is equal."""
     from audiocodec.codec.files import encode_file
     from audiocodec.onnx.codec import OnnxCodec
-    from audiocodec.onnx.model import read
+    from audiocodec.onnx.load import read
 
     coders = [OnnxCodec(read(path)), OnnxCodec(int8)]
     files = codes = equal = 0
