@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from audiocodec.codec.latent_error import LatentError
 from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.errors import CheckpointError
 from audiocodec.files import replacing
@@ -71,7 +72,8 @@ def describe(model: str | Path | None = None) -> dict[str, Any]:
     """What a model file says of itself, from its header alone.
 
     Returns:
-        `path`, `fingerprint` (hex), `config` (text, see `config_of`), `parameters`, `bytes`, and whatever notes were stored.
+        `path`, `fingerprint` (hex), `config` (text, see `config_of`), `parameters`, `bytes`, whatever notes were
+        stored, and `latent_error` (text, see `latent_error_of`).
 
     Raises:
         CheckpointError: not a model file of this package.
@@ -91,6 +93,7 @@ def describe(model: str | Path | None = None) -> dict[str, Any]:
         "parameters": _count_parameters(header, path),
         "bytes": path.stat().st_size,
         "notes": json.loads(metadata["notes"]),
+        "latent_error": metadata.get("latent_error", "[]"),
     }
 
 
@@ -112,6 +115,36 @@ def config_of(described: dict[str, Any]) -> Config:
             "anew by `audiocodec export`"
         ) from error
     return config_from_text(text, source)
+
+
+def latent_error_of(described: dict[str, Any]) -> LatentError:
+    """The measured error of the float32 latents of a model that `describe` described.
+
+    Raises:
+        CheckpointError: it makes no sense to this version.
+    """
+    try:
+        return LatentError.from_json(described["latent_error"])
+    except ValueError as error:
+        raise CheckpointError(f"{described['path']}: latent_error in the header: {error}") from error
+
+
+def state_latent_error(path: str | Path, error: LatentError) -> None:
+    """Write what was measured into the header of a model file; weights and fingerprint stay as they are.
+
+    Raises:
+        CheckpointError: not a model file, or it cannot be written.
+    """
+    describe(path)
+    header = _read_header(Path(path))
+    metadata = header["__metadata__"]
+    metadata["latent_error"] = error.to_json()
+    metadata["digest"] = _digest(metadata)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # weights stay aligned
+    data = Path(path).read_bytes()
+    weights = data[8 + struct.unpack("<Q", data[:8])[0] :]
+    write_atomically(path, lambda to: to.write_bytes(struct.pack("<Q", len(text)) + text + weights))
 
 
 def save(
@@ -140,6 +173,8 @@ def save(
         "fingerprint": frozen.fingerprint.hex(),
         "notes": json.dumps(notes or {}),
     }
+    if codec.near_ties.error.seen and not half:  # rounded weights are those of another encoder
+        metadata["latent_error"] = codec.near_ties.error.to_json()
     metadata["digest"] = _digest(metadata)
     write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
 
@@ -169,6 +204,7 @@ def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
     codec = build_codec(config, norm=False)
     load_state(codec, {name: tensor.float() for name, tensor in state.items()}, str(path))
     codec.freeze()
+    codec.near_ties.error = latent_error_of(described)
     check_weights(path, codec.fingerprint, described["fingerprint"])
     return codec.to(device)
 

@@ -1,9 +1,9 @@
 """Frames whose codes float32 cannot decide are decided again in float64, from the samples alone; in numpy, for every runtime.
 
 Kernels, chunks, threads and machines round differently, so a latent that lies nearly as close to a second code could get
-either. A search gives each frame its margin: how far the latent can move before its code changes. Where that is less
-than the error of a float32 latent, the frame's latent is computed in float64 from its receptive field, and the nearest
-code is chosen in float64. `docs/determinism.md` gives the errors measured.
+either. The search gives each frame a margin: how far its latent can move before a code changes. Where that is less than
+the error of a float32 latent (`codec.latent_error`), the margin is computed exactly; where it is still less, the latent
+is computed in float64 from its receptive field. `docs/determinism.md` gives the errors measured.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from audiocodec.codec.latent_error import LatentError
 from audiocodec.config.schema import Config
 from audiocodec.onnx.networks import halo_of, scaled_latents
 from audiocodec.onnx.program import Program
@@ -97,55 +98,60 @@ class ExactEncoder:
         chosen: DoubleArray = latents[:, np.array(window.frames) - first].T
         return chosen
 
-    def codes(self, wav: FloatArray, window: Window, num_codebooks: int | None) -> list[list[int]]:
-        """Codes `[n][K]` of a window's frames, see `latents`."""
-        return [self.quantizer.settle(latent, num_codebooks) for latent in self.latents(wav, window)]
-
 
 class NearTies:
     """Finds the frames that float32 cannot decide and has them decided; counts them.
 
     Attributes:
-        bound: distance that a float32 latent may be off.
+        error: what a float32 latent may be off.
         frames: seen so far.
-        settled: decided in float64 so far.
+        settled: decided in float64 from their samples so far.
     """
 
-    def __init__(self, exact: Callable[[], ExactEncoder], bound: float) -> None:
+    def __init__(self, exact: Callable[[], ExactEncoder], error: LatentError) -> None:
         """Take what decides.
 
         Args:
             exact: gives the float64 encoder; called only when there is a frame to decide.
-            bound: distance that a float32 latent may be off.
+            error: what a float32 latent may be off.
         """
-        self.exact, self.bound = exact, bound
+        self.exact, self.error = exact, error
         self.frames = self.settled = 0
 
     def decide(
         self,
+        latents: FloatArray,
         codes: IntArray,
         margins: FloatArray,
         wav: FloatArray,
         first: int,
         end: int | None,
-        num_codebooks: int | None,
     ) -> IntArray:
         """`codes` with near-ties decided again, in place.
 
         Args:
-            codes: `[K, t]` as float32 has them.
-            margins: `[t]` distance that each latent may move before a code changes.
+            latents: `[D, t]` in float32, scaled.
+            codes: `[K, t]` their codes; K may be fewer than the model has.
+            margins: `[t]` distance that each latent may move, at least, before a code changes.
             wav: `[S]` samples that hold their receptive field, from a whole frame or the signal's beginning on.
-            first: the frame of `wav` that the first code belongs to.
+            first: the frame of `wav` that the first latent belongs to.
             end: frames of `wav` that the signal has; None: it continues after `wav`.
-            num_codebooks: use only the first so many codebooks.
         """
-        found = first + np.flatnonzero(margins < self.bound)
-        found = found if end is None else found[found < end]
         self.frames += len(margins)
-        self.settled += len(found)
-        if len(found):
-            exact = self.exact()
-            for window in windows(found.tolist(), exact.halo, end):
-                codes[:, np.array(window.frames) - first] = np.transpose(exact.codes(wav, window, num_codebooks))
+        near = np.flatnonzero(margins < self.error.largest)
+        near = near if end is None else near[near < end - first]
+        if not len(near):
+            return codes
+        exact = self.exact()
+        bounds = self.error.bounds(wav, first + near, exact.hop_length)
+        doubtful = margins[near] < bounds
+        near, bounds = near[doubtful], bounds[doubtful]
+        if not len(near):
+            return codes
+        codes[:, near], found = exact.quantizer.settle(latents[:, near].T.astype(np.float64), len(codes), bounds)
+        near = near[found < bounds]
+        for window in windows((first + near).tolist(), exact.halo, end):
+            places = np.array(window.frames) - first
+            codes[:, places] = exact.quantizer.settle(exact.latents(wav, window), len(codes))[0]
+        self.settled += len(near)
         return codes

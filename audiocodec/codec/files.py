@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.codec.interface import BlockCodec
+from audiocodec.codec.interface import BlockCodec, FloatArray
 from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
 BLOCK_SECONDS = 5.0
+MEASURED_SECONDS = 30.0
 # How torch says it on CPU, CUDA, in cuDNN and cuBLAS, and where the C++ library says it; all are plain RuntimeErrors.
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc")
+
+FAST = {"near_ties": "float32"}  # note of a token file whose near-ties nobody decided
 
 Progress = Callable[[float, float], None]  # called with seconds of audio done, of how many
 
@@ -28,6 +31,7 @@ def encode_file(
     normalize: bool = True,
     progress: Progress | None = None,
     chunk_seconds: float | None = None,
+    exact: bool = True,
 ) -> TokenFile:
     """Encode an audio file of any rate and channel count; it is downmixed and resampled to the codec's rate.
 
@@ -36,6 +40,7 @@ def encode_file(
         normalize: bring the file to the level the codec expects; the factor is kept in the token file.
         progress: called with seconds of audio done, of how many.
         chunk_seconds: of audio coded at once, see `Codec.encode_blocks`.
+        exact: False leaves near-ties to float32, see `Codec.encode_blocks`; the notes then hold `FAST`.
 
     Returns:
         Codes [K, ceil(S / hop_length)] with all that decoding needs, S = samples at the codec's rate.
@@ -51,7 +56,7 @@ def encode_file(
         scaled = (block * np.float32(gain) for block in blocks)
         num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
         watched = _watched(scaled, num_samples, codec.sample_rate, progress)
-        codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds)), 1)
+        codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds, exact)), 1)
     return TokenFile(
         codes=codes,
         codebook_sizes=codec.codebook_sizes[: len(codes)],
@@ -63,7 +68,15 @@ def encode_file(
         original_num_samples=stats.num_samples,
         gain=gain,
         fingerprint=codec.fingerprint,
+        notes={} if exact else FAST,
     )
+
+
+def read_at_level(path: str | os.PathLike[str], codec: BlockCodec) -> FloatArray:
+    """The first `MEASURED_SECONDS` of a file as the codec encodes them: mono `[S]`, at its rate and level."""
+    gain = io.level_gain(io.level(path, codec.sample_rate), codec.level_db)
+    length = round(MEASURED_SECONDS * codec.sample_rate)
+    return next(io.read_blocks(path, codec.sample_rate, length)) * np.float32(gain)
 
 
 def decode_file(

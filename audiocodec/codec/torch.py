@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from audiocodec.audio.resampling import resample
 from audiocodec.codec.exact import ExactEncoder, NearTies
+from audiocodec.codec.float32 import float32_inference
 from audiocodec.codec.interface import (
     BlockCodec,
     CodeArray,
@@ -27,9 +28,9 @@ from audiocodec.codec.interface import (
     float_samples,
     whole_hertz,
 )
+from audiocodec.codec.latent_error import LatentError
 from audiocodec.codec.streams import DecoderStream, EncoderStream
 from audiocodec.config.schema import Config
-from audiocodec.constants import LATENT_ERROR
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
 from audiocodec.nn.istft_decoder import Backbone, ISTFTDecoder
@@ -80,7 +81,7 @@ class Codec(nn.Module, BlockCodec):
         self._config = config
         self._fingerprint: bytes | None = None
         self._exact: tuple[tuple[int, ...], ExactEncoder] | None = None
-        self._near_ties = NearTies(self._exact_encoder, LATENT_ERROR)
+        self._near_ties = NearTies(self._exact_encoder, LatentError())
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -136,7 +137,7 @@ class Codec(nn.Module, BlockCodec):
             estimate = self.decoder(entering)
         return CodecOutput(estimate[..., : wav.shape[-1]], latents, quantized, said)
 
-    @torch.inference_mode()
+    @float32_inference()
     def encode(
         self,
         wav: Tensor | FloatArray,
@@ -175,7 +176,7 @@ class Codec(nn.Module, BlockCodec):
         codes = torch.cat(parts, -1)
         return codes * (torch.arange(total) < ends[:, None])[:, None].to(codes.device)
 
-    @torch.inference_mode()
+    @float32_inference()
     def decode(self, codes: Tensor | npt.NDArray[np.integer], num_samples: int | None = None) -> Tensor:
         """Decode codes to audio.
 
@@ -273,7 +274,7 @@ class Codec(nn.Module, BlockCodec):
         """Waveform `[1, 1, n]` of `codes [1, K, T]` by a stream, a chunk at a time; the last piece holds what was held back."""
         stream, frames = stream_of(self.decoder), codes.shape[-1]
         for first, last, _, _ in self._chunks(frames, (0, 0)):
-            with torch.inference_mode():
+            with float32_inference():
                 wav = stream.step(self.quantizer.decode(codes[..., first:last]), last == frames)
             yield wav
 
@@ -281,6 +282,13 @@ class Codec(nn.Module, BlockCodec):
     def has_lstm(self) -> bool:
         """Whether a recurrent layer makes the receptive field unbounded."""
         return any(isinstance(layer, nn.LSTM) for layer in self.modules())
+
+    @float32_inference()
+    def float_latents(self, wav: FloatArray) -> FloatArray:
+        """The scaled float32 latents `[D, T]` of `wav [T * hop_length]`, coded whole."""
+        raw = self.encoder(torch.from_numpy(wav).to(self.device)[None, None])
+        latents: FloatArray = self.scale.running(raw)[0].cpu().numpy()
+        return latents
 
     @contextmanager
     def other_threads(self) -> Iterator[None]:
@@ -292,17 +300,20 @@ class Codec(nn.Module, BlockCodec):
         finally:
             torch.set_num_threads(before)
 
-    def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
-        with torch.inference_mode():
+    def _encode_piece(
+        self, piece: FloatArray, context: int, size: int, num_codebooks: int | None, exact: bool
+    ) -> CodeArray:
+        with float32_inference():
             wav = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)[None, None]
             first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
             padded = self._pad(wav)
             frames = torch.tensor([padded.shape[-1] // self.hop_length])
-            codes: CodeArray = self._codes(padded, slice(first, last), frames, num_codebooks)[0].int().cpu().numpy()
-        return codes
+            codes = self._codes(padded, slice(first, last), frames, num_codebooks, exact)
+            piece_codes: CodeArray = codes[0].int().cpu().numpy()
+        return piece_codes
 
     def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        with torch.inference_mode():
+        with float32_inference():
             wav: FloatArray = self.decoder(self.quantizer.decode(self._check_codes(codes)))[0, 0].cpu().numpy()
         return wav
 
@@ -313,11 +324,15 @@ class Codec(nn.Module, BlockCodec):
         for wav in self._sung(self._check_codes(codes)):
             yield wav[0, 0].cpu().numpy()
 
-    def _codes(self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None) -> Tensor:
+    def _codes(
+        self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None, exact: bool = True
+    ) -> Tensor:
         """Codes `[B, K, t]` of the frames `kept` of `padded [B, 1, S]`, whose items end after `frames [B]` frames."""
         ragged = bool((frames * self.hop_length != padded.shape[-1]).any())
         raw = self.encoder(padded, frames.to(self.device)) if ragged else self.encoder(padded)
         latents = self.scale.running(raw)[..., kept]
+        if not exact:
+            return self.quantizer.encode(latents, num_codebooks)
         return self._quantized(latents, padded, kept.start, frames.tolist(), num_codebooks)
 
     def _quantized(
@@ -326,10 +341,10 @@ class Codec(nn.Module, BlockCodec):
         if self.has_lstm:  # each frame depends on all before it: none can be looked at again by itself
             return self.quantizer.encode(latents, num_codebooks)
         codes, margins = self.quantizer.encode_with_margins(latents, num_codebooks)
-        decided = codes.cpu().numpy()
-        for item, own in enumerate(margins.cpu().numpy()):
+        floats, decided, margin, samples = (x.cpu().numpy() for x in (latents, codes, margins, wav[:, 0]))
+        for item, own in enumerate(decided):
             end = None if frames is None else frames[item]
-            self.near_ties.decide(decided[item], own, wav[item, 0].cpu().numpy(), first, end, num_codebooks)
+            self.near_ties.decide(floats[item], own, margin[item], samples[item], first, end)
         return torch.from_numpy(decided).to(codes.device)
 
     def _exact_encoder(self) -> ExactEncoder:

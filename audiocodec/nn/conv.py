@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from audiocodec.nn.kernels import convolve, pad
-
 
 class Conv1d(nn.Module):
     """Convolution whose output has `S // stride` steps for an input of `S` steps, `S` a multiple of `stride`."""
@@ -102,6 +100,43 @@ class ConvTranspose1d(nn.Module):
         y = convolve(x, taps.contiguous(), None if bias is None else bias.repeat_interleave(self.stride))
         steps: Tensor = y.unflatten(1, (out, self.stride)).transpose(2, 3).flatten(2)
         return steps
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> Tensor:
+    """Convolve `x [B, C, S]`, without padding, with `weight [C', C / groups, k]` to `[B, C', S']`."""
+    if _channels_last(x) and groups == 1:
+        return _of_steps(channels_last(x), weight, bias, stride, dilation)
+    return F.conv1d(x, weight, bias, stride, 0, dilation, groups)
+
+
+def pad(x: Tensor, left: int, right: int) -> Tensor:
+    """`x [B, C, S]` with zeros before and after; in training on a CPU with the channels of a step side by side in memory."""
+    if not _channels_last(x):
+        return F.pad(x, (left, right))
+    return F.pad(channels_last(x).transpose(1, 2), (0, 0, left, right)).transpose(1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x [B, C, S]` with the channels of a step side by side in memory."""
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def _channels_last(x: Tensor) -> bool:
+    """Whether it is training on a CPU, where convolutions of that layout need no copies: a third of their time."""
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _of_steps(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: int) -> Tensor:
+    """Convolve `x [B, C, S]`, channels last. With a stride, as many steps become one of so many channels, which costs nothing in
+    this layout: strided kernels are slower, and oneDNN's for AMX are wrong for some shapes in bfloat16 (torch 2.13)."""
+    taps = weight.shape[-1]
+    if stride > 1 and dilation == 1 and taps % stride == x.shape[-1] % stride == 0:
+        x = x.transpose(1, 2).unflatten(1, (-1, stride)).flatten(2).transpose(1, 2)
+        weight, stride = weight.unflatten(2, (-1, stride)).permute(0, 3, 1, 2).flatten(1, 2), 1
+    y: Tensor = F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), 0, (1, dilation)).squeeze(2)
+    return y
 
 
 def fold_weight_norm(module: nn.Module) -> None:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from audiocodec.constants import LAYER_NORM_EPSILON
 from audiocodec.nn.conv import Conv1d
-from audiocodec.nn.kernels import linear
 
 
 class ConvNeXtBlock(nn.Module):
@@ -39,6 +38,6 @@ class ConvNeXtBlock(nn.Module):
 
     def pointwise(self, x: Tensor) -> Tensor:
         """All after the depthwise convolution, `[B, C, T]` to the same shape: each step for itself."""
-        y = linear(self.norm(x.transpose(1, 2)), self.expand.weight, self.expand.bias)
-        y = linear(F.gelu(y), self.project.weight, self.project.bias) * self.scale
+        y = F.linear(self.norm(x.transpose(1, 2)), self.expand.weight, self.expand.bias)
+        y = F.linear(F.gelu(y), self.project.weight, self.project.bias) * self.scale
         return y.transpose(1, 2)

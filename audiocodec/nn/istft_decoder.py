@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from audiocodec.constants import LAYER_NORM_EPSILON, MAX_LOG_MAGNITUDE, MIN_ENVELOPE
 from audiocodec.nn.conv import Conv1d
 from audiocodec.nn.convnext import ConvNeXtBlock
-from audiocodec.nn.kernels import linear
 
 INITIAL_LOG_MAGNITUDE = -4.0  # start near the level of quiet speech, not at full scale
 
@@ -73,7 +72,7 @@ class ISTFTHead(nn.Module):
 
     def frames(self, features: Tensor) -> Tensor:
         """Windowed pieces of waveform `[B, T, n_fft]` of `features [B, T, D]`; each frame for itself."""
-        out = linear(features.float(), self.linear.weight.float(), self.linear.bias.float())
+        out = F.linear(features.float(), self.linear.weight.float(), self.linear.bias.float())
         log_magnitude, phase = out[..., : self.bins], out[..., self.bins :]
         magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp() * math.sqrt(self.n_fft)
         spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())

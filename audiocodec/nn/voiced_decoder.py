@@ -23,7 +23,6 @@ from audiocodec.constants import MAX_LOG_MAGNITUDE
 from audiocodec.dsp import noise
 from audiocodec.dsp.voice import FADE, ONSET
 from audiocodec.nn.istft_decoder import Backbone, OverlapAdd
-from audiocodec.nn.kernels import linear
 from audiocodec.nn.pitch import Contour, Pitch, contour, harmonics, phases, whole_frequency
 
 INITIAL_HARMONICS, INITIAL_NOISE, INITIAL_FREE = -2.5, -6.0, -4.0  # log gains: near the level of quiet speech
@@ -96,7 +95,7 @@ class VoicedHead(nn.Module):
 
     def parameters_of(self, features: Tensor) -> tuple[Filters, Pitch]:
         """Filters and pitch of `features [B, T, D]`; each frame for itself."""
-        out = linear(features, self.linear.weight.float(), self.linear.bias.float())
+        out = F.linear(features, self.linear.weight.float(), self.linear.bias.float())
         parts = out[..., :-2].unflatten(-1, (len(Filters._fields), self.bins)).unbind(-2)
         return Filters(*parts), Pitch(out[..., -2], out[..., -1])
 

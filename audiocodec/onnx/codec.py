@@ -122,6 +122,11 @@ class OnnxCodec(BlockCodec):
         length = batch.shape[-1] * self.hop_length if num_samples is None else num_samples
         return np.stack([np.concatenate([*self.decode_blocks(item, length), _NOTHING])[None] for item in batch])
 
+    def float_latents(self, wav: FloatArray) -> FloatArray:
+        """The scaled float32 latents `[D, T]` of `wav [T * hop_length]`, coded whole."""
+        latents: FloatArray = self._run("encoder", wav[None, None])[0][0]
+        return latents
+
     @contextmanager
     def other_threads(self) -> Iterator[None]:
         """For a while, sessions on another number of threads than now: one, or two where it is one."""
@@ -132,16 +137,18 @@ class OnnxCodec(BlockCodec):
         finally:
             self._threads, self._sessions = before
 
-    def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
+    def _encode_piece(
+        self, piece: FloatArray, context: int, size: int, num_codebooks: int | None, exact: bool
+    ) -> CodeArray:
         first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
         padded = np.pad(piece, (0, -len(piece) % self.hop_length))
-        latents: FloatArray = self._run("encoder", padded[None, None])[0][0, :, first:last]
+        latents = self.float_latents(padded)[:, first:last]
         near_ties, quantizer = self._model.near_ties, self._model.quantizer
-        if near_ties is None:
+        if near_ties is None or not exact:
             return quantizer.encode(latents, num_codebooks).astype(np.int32)
         codes, margins = quantizer.encode_with_margins(latents, num_codebooks)
         end = len(padded) // self.hop_length
-        return near_ties.decide(codes, margins, padded, first, end, num_codebooks).astype(np.int32)
+        return near_ties.decide(latents, codes, margins, padded, first, end).astype(np.int32)
 
     def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
         wav: FloatArray = self._run("decoder", self._latents(codes))[0][0, 0]

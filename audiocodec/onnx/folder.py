@@ -52,7 +52,12 @@ def describe(folder: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot read: {error}") from error
     if not isinstance(said, dict) or said.get("format") != FORMAT or said.get("digest") != _digest(said):
         raise CheckpointError(f"{path}: not the description of an exported model (format {FORMAT!r}), or damaged")
-    return {**said, "path": str(folder), "config": json.dumps(said["config"])}
+    return {
+        "latent_error": "[]",  # of folders written before there was one
+        **said,
+        "path": str(folder),
+        "config": json.dumps(said["config"]),
+    }
 
 
 def write(
@@ -91,6 +96,7 @@ def write(
         "token_agreement": None if agreement is None else dict(agreement),
         "halo": {"encoder": model.encoder.halo, "decoder": model.decoder.halo},
         "lookback": model.decoder.lookback,
+        "latent_error": model.latent_error.to_json(),
         "config": json.loads(config_to_json(config)),
         "notes": dict(notes),
         "files": {name: _sha256((target / name).read_bytes()) for name in (ENCODER, DECODER, *arrays)},
@@ -117,7 +123,14 @@ def read(folder: str | Path) -> OnnxModel:
     quantizer = Quantizer(config, {**tables, **(exact or {})})
     fingerprint = bytes.fromhex(described["fingerprint"])
     return OnnxModel(
-        config, fingerprint, lambda: encoder, lambda: decoder, lambda: quantizer, described["precision"], exact
+        config,
+        fingerprint,
+        lambda: encoder,
+        lambda: decoder,
+        lambda: quantizer,
+        described["precision"],
+        exact,
+        model_file.latent_error_of(described),
     )
 
 

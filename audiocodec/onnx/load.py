@@ -70,4 +70,5 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
         part(lambda: Quantizer(config, weights)),
         precision,
         weights,
+        model_file.latent_error_of(described),
     )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from audiocodec.codec.exact import ExactEncoder, NearTies
+from audiocodec.codec.latent_error import LatentError
 from audiocodec.config.schema import Config
-from audiocodec.constants import LATENT_ERROR
 from audiocodec.onnx.networks import Network
 from audiocodec.onnx.quantizers import Quantizer
 from audiocodec.onnx.writer import FloatArray
@@ -19,6 +19,7 @@ class OnnxModel:
     Attributes:
         sample_rate, hop_length, level_db, codebook_sizes, fingerprint, has_lstm: as in `codec.interface.BlockCodec`.
         precision: `float32` or `int8`.
+        latent_error: of its float32 encoder.
         near_ties: decides what float32 cannot; None where no bound holds (8 bits), frames cannot be looked at by themselves
             (LSTM), or what it takes is not at hand.
     """
@@ -32,6 +33,7 @@ class OnnxModel:
         quantizer: Callable[[], Quantizer],
         precision: str = "float32",
         exact: Mapping[str, FloatArray] | None = None,
+        latent_error: LatentError | None = None,
     ) -> None:
         """Keep the makers of the parts.
 
@@ -41,15 +43,17 @@ class OnnxModel:
             encoder, decoder, quantizer: make them.
             precision: `float32` or `int8`.
             exact: weights of the encoder and of the scale, that near-ties can be decided with; None: they are not at hand.
+            latent_error: of its float32 encoder; None: not measured.
         """
         d, q = config.model.decoder, config.quantizer
         self.sample_rate, self.hop_length, self.level_db = config.sample_rate, config.hop_length, config.data.level_db
         self.codebook_sizes = (q.codebook_size,) * q.num_codebooks
         self.has_lstm = bool(config.model.encoder.lstm_layers or (d.kind == "seanet" and d.lstm_layers))
         self.fingerprint, self.precision = fingerprint, precision
+        self.latent_error = latent_error or LatentError()
         self.near_ties: NearTies | None = None
         if exact is not None and precision == "float32" and not self.has_lstm:
-            self.near_ties = NearTies(lambda: self.exact, LATENT_ERROR)
+            self.near_ties = NearTies(lambda: self.exact, self.latent_error)
         self._config, self._exact = config, exact
         self._make_encoder, self._make_decoder, self._make_quantizer = encoder, decoder, quantizer
 

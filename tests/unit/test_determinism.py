@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +148,47 @@ def test_of_equal_codes_the_lowest_is_taken() -> None:
     codes = codec.encode(noise(HOP * 60))
     assert codes.max() < 40
     assert codec.near_ties.settled > 0
+
+
+STATES = {
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "gradients": torch.enable_grad,
+    "no gradients": torch.no_grad,
+    "low precision": lambda: low_precision(),
+    "deterministic": lambda: deterministic(),
+}
+
+
+@contextlib.contextmanager
+def low_precision() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+        assert torch.get_float32_matmul_precision() == "medium"  # left as it was found
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_whatever_surrounds_the_call(state: str) -> None:
+    codec, wav = copy.deepcopy(make(codebooks=3)), noise(HOP * 400)
+    expected, sound = codec.encode(wav)[0], codec.decode(codec.encode(wav))
+    with STATES[state]():  # type: ignore[operator]
+        assert torch.equal(codec.encode(wav)[0], expected)
+        parts = list(codec.encode_blocks([wav], chunk_seconds=0.37))
+        np.testing.assert_array_equal(stream_encode(codec, wav, sizes(len(wav), 7 * HOP, 0)), expected.numpy())
+        torch.testing.assert_close(codec.decode(expected), sound, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(np.concatenate(parts, 1), expected.numpy())
 
 
 @pytest.mark.parametrize("lengths", [[5], [5, 0], [5, 101], [5, -1], [1, 2, 3]])

@@ -42,6 +42,8 @@ WITHOUT_TORCH = (
     "constants",
     "codec.exact",
     "codec.interface",
+    "codec.latent_error",
+    "codec.measure",
     "codec.files",
     "model_file",
     "onnx",

@@ -127,9 +127,10 @@ def test_rows_are_compared_in_float64(quantizer: str, tmp_path: Path) -> None:
         if np.sort(np.linalg.norm(rows - middle, axis=1))[2] < 0.51 * distances[other] or distances[other] < 1e-6:
             continue  # a third is as near, or the two are one
         for side, expected in ((step, code), (-step, other)):
-            chosen, found = ours.settle(middle + side)
-            assert chosen == expected
-            np.testing.assert_allclose(found, rows[expected], rtol=0, atol=1e-13)
+            chosen, found, margin = ours.settle((middle + side)[None], np.full(1, 0.1, np.float32))
+            assert chosen == [expected]
+            np.testing.assert_allclose(found[0], rows[expected], rtol=0, atol=1e-13)
+            np.testing.assert_allclose(margin, 1e-10 * distances[other], rtol=0.01)
             compared += 1
     assert compared > 10
 
@@ -189,7 +190,8 @@ def test_an_exported_folder_decides_alike(quantizer: str, tmp_path: Path) -> Non
     folder.write(read(path), config(NETWORKS["istft"], quantizer), made, {})
     ours = wrong_by(load(made, threads=1), 0.9)
     np.testing.assert_array_equal(ours.encode(wav)[0], model_file.load(path).encode(wav)[0].numpy())
-    assert ours.near_ties is not None and ours.near_ties.settled > 0
+    assert ours.near_ties is not None and ours.near_ties.frames == FRAMES
+    assert ours.near_ties.settled > 0 or quantizer == QUANTIZERS["simvq_mlp"]  # whose few codes lie far apart
 
 
 def test_weights_of_16_bits_are_stored_in_16(tmp_path: Path) -> None:
