@@ -8,6 +8,7 @@ MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz, sample rates that files and models 
 # Layers
 LEAKY_SLOPE = 0.1  # of the leaky activation, below zero
 LAYER_NORM_EPSILON = 1e-6
+MIN_SNAKE = 1e-9  # guards a division only
 MAX_LOG_MAGNITUDE = 5.0  # exp(5) is far above any frame of audio within [-1, 1]; keeps a bad step finite
 MIN_ENVELOPE = 1e-8  # of the summed squared windows; guards a division only
 

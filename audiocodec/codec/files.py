@@ -26,7 +26,7 @@ Progress = Callable[[float, float], None]  # called with seconds of audio done, 
 
 def encode_file(
     codec: BlockCodec,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | io.AudioFile,
     num_codebooks: int | None = None,
     normalize: bool = True,
     progress: Progress | None = None,
@@ -36,6 +36,8 @@ def encode_file(
     """Encode an audio file of any rate and channel count; it is downmixed and resampled to the codec's rate.
 
     Args:
+        codec: that codes it.
+        path: of the file, or the file as it was opened.
         num_codebooks: use only the first so many; None: all.
         normalize: bring the file to the level the codec expects; the factor is kept in the token file.
         progress: called with seconds of audio done, of how many.
@@ -48,15 +50,16 @@ def encode_file(
     Raises:
         AudioError: naming the file and the cause; also when memory runs out.
     """
-    header = io.info(path)
-    with _enough_memory(path, header.num_samples / header.sample_rate):
-        stats = io.level(path, codec.sample_rate)
-        gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
-        blocks = io.read_blocks(path, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
-        scaled = (block * np.float32(gain) for block in blocks)
-        num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
-        watched = _watched(scaled, num_samples, codec.sample_rate, progress)
-        codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds, exact)), 1)
+    with io.AudioFile.of(path) as file:
+        header = io.info(file)
+        with _enough_memory(path, header.num_samples / header.sample_rate):
+            stats = io.level(file, codec.sample_rate)
+            gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
+            blocks = io.read_blocks(file, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
+            scaled = (block * np.float32(gain) for block in blocks)
+            num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
+            watched = _watched(scaled, num_samples, codec.sample_rate, progress)
+            codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds, exact)), 1)
     return TokenFile(
         codes=codes,
         codebook_sizes=codec.codebook_sizes[: len(codes)],
@@ -74,9 +77,10 @@ def encode_file(
 
 def read_at_level(path: str | os.PathLike[str], codec: BlockCodec) -> FloatArray:
     """The first `MEASURED_SECONDS` of a file as the codec encodes them: mono `[S]`, at its rate and level."""
-    gain = io.level_gain(io.level(path, codec.sample_rate), codec.level_db)
     length = round(MEASURED_SECONDS * codec.sample_rate)
-    return next(io.read_blocks(path, codec.sample_rate, length)) * np.float32(gain)
+    with io.AudioFile(path) as file:
+        gain = io.level_gain(io.level(file, codec.sample_rate), codec.level_db)
+        return next(io.read_blocks(file, codec.sample_rate, length)) * np.float32(gain)
 
 
 def decode_file(
@@ -149,7 +153,7 @@ def is_stale(output: str | os.PathLike[str], source: str) -> bool:
 
 
 @contextlib.contextmanager
-def _enough_memory(path: str | os.PathLike[str], seconds: float) -> Iterator[None]:
+def _enough_memory(path: str | os.PathLike[str] | io.AudioFile, seconds: float) -> Iterator[None]:
     """Turn numpy's and torch's errors of allocation into one about the file, so that a batch goes on after it."""
     try:
         yield

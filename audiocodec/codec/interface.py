@@ -70,10 +70,6 @@ class BlockCodec:
         """Codes `[K, t]` of `size` samples of `piece [n]` after its first `context`; see `encode_blocks` for `exact`."""
 
     @abstractmethod
-    def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        """Audio `[t * hop_length]` of `codes [K, t]`, which may be anything yet."""
-
-    @abstractmethod
     def float_latents(self, wav: FloatArray) -> FloatArray:
         """The scaled float32 latents `[D, T]` of `wav [T * hop_length]`, coded whole."""
 
@@ -158,11 +154,9 @@ class BlockCodec:
             yield wav[:left]
             left = max(0, left - len(wav))
 
+    @abstractmethod
     def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
-        """Audio `[T * hop_length]` of `codes [K, T]`, piece by piece."""
-        for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
-            wav = self._decode_piece(codes[:, low:high])
-            yield wav[(first - low) * self.hop_length : (last - low) * self.hop_length]
+        """Audio `[T * hop_length]` of `codes [K, T]`, which may be anything yet, piece by piece."""
 
     def _chunk_frames(self, seconds: float) -> int:
         return 2**62 if self.has_lstm else max(1, round(seconds * self.frame_rate))

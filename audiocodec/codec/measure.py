@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def latent_errors(
 def measure(codecs: Sequence[BlockCodec], exact: ExactEncoder, signals: Iterable[FloatArray]) -> LatentError:
     """The largest error at each level, of `signals` and of white noise at every level; see `latent_errors`."""
     errors, levels = [], []
-    for wav, found in latent_errors(codecs, exact, [*_noise(codecs[0].sample_rate), *signals]):
+    for wav, found in latent_errors(codecs, exact, chain(_noise(codecs[0].sample_rate), signals)):
         errors.append(found.max(0))
         levels.append(levels_of(wav, np.arange(found.shape[1]), exact.hop_length))
     return largest_by_level(np.concatenate(errors), np.concatenate(levels))

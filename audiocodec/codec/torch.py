@@ -6,7 +6,7 @@ Chunks, and the checks of what comes in, are those of every runtime (`codec.inte
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from audiocodec.audio.resampling import resample
 from audiocodec.codec.exact import ExactEncoder, NearTies
 from audiocodec.codec.float32 import float32_inference
 from audiocodec.codec.interface import (
+    CHUNK_SECONDS,
     BlockCodec,
     CodeArray,
     FloatArray,
@@ -32,11 +33,10 @@ from audiocodec.codec.latent_error import LatentError
 from audiocodec.codec.streams import DecoderStream, EncoderStream
 from audiocodec.config.schema import Config
 from audiocodec.errors import AudioError, TokenFileError
-from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
-from audiocodec.nn.istft_decoder import Backbone, ISTFTDecoder
+from audiocodec.nn.conv import fold_weight_norm
+from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.nn.pitch import Pitch
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
-from audiocodec.nn.streaming import stream_of
 from audiocodec.nn.voiced_decoder import VoicedDecoder
 from audiocodec.onnx.quantizers import Quantizer
 from audiocodec.quantization.base import QuantizerOutput
@@ -193,7 +193,7 @@ class Codec(nn.Module, BlockCodec):
         batch = self._check_codes(codes)
         self._check_num_samples(num_samples, batch.shape[-1])
         if self._sings:
-            items = [torch.cat(list(self._sung(item[None])), -1) for item in batch]
+            items = [torch.cat(list(self._streamed(item[None])), -1) for item in batch]
             return torch.cat(items)[..., :num_samples]
         parts = []
         for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
@@ -204,13 +204,13 @@ class Codec(nn.Module, BlockCodec):
     @property
     def encoder_halo(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's codes depend on."""
-        left, right = downsampling_context(self.encoder.modules())
+        left, right = self.encoder.context()
         return -(-left // self.hop_length), -(-right // self.hop_length)
 
     @property
     def decoder_halo(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's samples depend on."""
-        left, right = self._decoder_reach
+        left, right = self.decoder.context()
         return -(-left // self.hop_length), -(-right // self.hop_length)
 
     @property
@@ -221,12 +221,12 @@ class Codec(nn.Module, BlockCodec):
     @property
     def encoder_latency_samples(self) -> int:
         """Samples, from a frame's first on, that must be known before its codes are."""
-        return self.hop_length + downsampling_context(self.encoder.modules())[1]
+        return self.hop_length + self.encoder.context()[1]
 
     @property
     def decoder_latency_samples(self) -> int:
         """Samples after an instant whose frames must be known before it can be put out."""
-        return self._decoder_reach[1]
+        return self.decoder.context()[1]
 
     def stream_encoder(self, num_codebooks: int | None = None) -> EncoderStream:
         """A context that takes samples of one signal, in pieces of any size, and gives codes as soon as they are sure.
@@ -239,7 +239,7 @@ class Codec(nn.Module, BlockCodec):
         """
         self._check_codebooks(num_codebooks)
         return EncoderStream(
-            stream_of(self.encoder),
+            self.encoder.stream(),
             self.scale.running,
             lambda latents, wav, first, frames: self._quantized(latents, wav, first, frames, num_codebooks),
             lambda samples: self._finite(_float_samples(samples).reshape(1, 1, -1)),
@@ -250,32 +250,36 @@ class Codec(nn.Module, BlockCodec):
 
     def stream_decoder(self) -> DecoderStream:
         """A context that takes codes of one signal, any number at a time, and gives samples as soon as they are sure."""
-        return DecoderStream(stream_of(self.decoder), self._latents_of, latency_samples=self.decoder_latency_samples)
-
-    @property
-    def _decoder_reach(self) -> tuple[int, int]:
-        """Samples before and after an output sample that decide which frames it depends on."""
-        left, right = upsampling_context(self.decoder.modules())
-        if isinstance(self.decoder, Backbone):  # its convolutions run at the frame rate; a sample sums its windows
-            window = self.decoder.head.sum
-            left = left * self.hop_length + window.n_fft - self.hop_length - window.trim_left
-            right = right * self.hop_length + window.trim_left
-        if self._sings:  # a window looks at its source, that at the pitch of the frames beside it
-            left += (-(-window.trim_left // self.hop_length) + 1) * self.hop_length
-            right += ((window.n_fft - window.trim_left - 1) // self.hop_length + 1) * self.hop_length
-        return left, right
+        return DecoderStream(self.decoder.stream(), self._latents_of, latency_samples=self.decoder_latency_samples)
 
     @property
     def _sings(self) -> bool:
         """Whether the phase of a voice goes through the whole signal: then it is decoded as a stream."""
         return isinstance(self.decoder, VoicedDecoder)
 
-    def _sung(self, codes: Tensor) -> Iterator[Tensor]:
+    def encode_blocks(
+        self,
+        blocks: Iterable[FloatArray],
+        num_codebooks: int | None = None,
+        chunk_seconds: float | None = None,
+        exact: bool = True,
+    ) -> Iterator[CodeArray]:
+        """See `BlockCodec.encode_blocks`; a model with an LSTM is coded by a stream, which carries its state."""
+        if not self.has_lstm:
+            yield from super().encode_blocks(blocks, num_codebooks, chunk_seconds, exact)
+            return
+        with self.stream_encoder(num_codebooks) as stream:
+            for codes in (*map(stream.push, blocks), stream.finish()):
+                if codes.shape[1]:
+                    yield codes
+
+    def _streamed(self, codes: Tensor) -> Iterator[Tensor]:
         """Waveform `[1, 1, n]` of `codes [1, K, T]` by a stream, a chunk at a time; the last piece holds what was held back."""
-        stream, frames = stream_of(self.decoder), codes.shape[-1]
-        for first, last, _, _ in self._chunks(frames, (0, 0)):
+        stream, frames, size = self.decoder.stream(), codes.shape[-1], round(CHUNK_SECONDS * self.frame_rate)
+        for first in range(0, frames, size):
             with float32_inference():
-                wav = stream.step(self.quantizer.decode(codes[..., first:last]), last == frames)
+                latents = self.quantizer.decode(codes[..., first : first + size])
+                wav = stream.step(latents, first + size >= frames)
             yield wav
 
     @property
@@ -312,16 +316,8 @@ class Codec(nn.Module, BlockCodec):
             piece_codes: CodeArray = codes[0].int().cpu().numpy()
         return piece_codes
 
-    def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        with float32_inference():
-            wav: FloatArray = self.decoder(self.quantizer.decode(self._check_codes(codes)))[0, 0].cpu().numpy()
-        return wav
-
     def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
-        if not self._sings:
-            yield from super()._decode_pieces(codes)
-            return
-        for wav in self._sung(self._check_codes(codes)):
+        for wav in self._streamed(self._check_codes(codes)):
             yield wav[0, 0].cpu().numpy()
 
     def _codes(

@@ -36,7 +36,7 @@ def check(config: Config) -> list[tuple[str, str]]:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "model.encoder.activation": ("elu", "leaky_relu"),
+    "model.encoder.activation": ("elu", "leaky_relu", "snake"),
     "model.decoder.kind": ("istft", "seanet", "voiced"),
     "quantizer.kind": QUANTIZER_KINDS,
     "quantizer.start": ("waterfill", "isotropic", "covariance", "kmeans", "published"),

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
+from audiocodec.nn.streaming import Stream, Trim
+
 
 class Conv1d(nn.Module):
     """Convolution whose output has `S // stride` steps for an input of `S` steps, `S` a multiple of `stride`."""
@@ -64,6 +66,10 @@ class Conv1d(nn.Module):
                 return self._convolve(padded.float())
         return self._convolve(padded)
 
+    def stream(self) -> ConvStream:
+        """The layer as a stream."""
+        return ConvStream(self)
+
     def _convolve(self, padded: Tensor) -> Tensor:
         conv = self.conv
         return convolve(
@@ -89,6 +95,10 @@ class ConvTranspose1d(nn.Module):
         y = self.blocks(F.pad(x, (1, 1)))
         return y[..., self.trim_left : y.shape[-1] - self.trim_right]
 
+    def stream(self) -> TransposeStream:
+        """The layer as a stream."""
+        return TransposeStream(self)
+
     def blocks(self, x: Tensor) -> Tensor:
         """Of `x [B, C, T + 1]`, `[B, C', T * stride]`: the steps that both of two neighbours reach.
 
@@ -100,6 +110,45 @@ class ConvTranspose1d(nn.Module):
         y = convolve(x, taps.contiguous(), None if bias is None else bias.repeat_interleave(self.stride))
         steps: Tensor = y.unflatten(1, (out, self.stride)).transpose(2, 3).flatten(2)
         return steps
+
+
+class ConvStream(Stream):
+    """Holds the inputs that a coming output still looks at: at first the zeros on the left."""
+
+    def __init__(self, layer: Conv1d) -> None:
+        conv = layer.conv
+        self._layer = layer
+        self._span = (conv.kernel_size[0] - 1) * conv.dilation[0] + 1
+        self._held = conv.weight.new_zeros(1, conv.in_channels, layer.pad_left)
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        stride = self._layer.stride
+        held = torch.cat([self._held, x], -1)
+        if last:
+            held = F.pad(held, (0, self._layer.pad_right))
+        count = max(0, (held.shape[-1] - self._span) // stride + 1)
+        self._held = held[..., count * stride :]
+        if count == 0:
+            return x.new_empty(1, self._layer.conv.out_channels, 0)
+        return self._layer.convolve(held[..., : (count - 1) * stride + self._span].contiguous())
+
+
+class TransposeStream(Stream):
+    """Holds the last input, which reaches into the next block of outputs."""
+
+    def __init__(self, layer: ConvTranspose1d) -> None:
+        self._layer = layer
+        self._held = layer.conv.weight.new_zeros(1, layer.conv.in_channels, 1)
+        self._trim = Trim(layer.trim_left, layer.stride)
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        held = torch.cat([self._held, x], -1)
+        if last:
+            held = F.pad(held, (0, 1))
+        self._held = held[..., -1:]
+        if held.shape[-1] < 2:
+            return x.new_empty(1, self._layer.conv.out_channels, 0)
+        return self._trim.cut(self._layer.blocks(held), x.shape[-1])
 
 
 def convolve(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from audiocodec.constants import LAYER_NORM_EPSILON
 from audiocodec.nn.conv import Conv1d
+from audiocodec.nn.streaming import Chain, Pointwise, Skip, Stream
 
 
 class ConvNeXtBlock(nn.Module):
@@ -35,6 +36,10 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `x [B, C, T]` to the same shape."""
         return x + self.pointwise(self.depthwise(x))
+
+    def stream(self) -> Stream:
+        """The block as a stream."""
+        return Skip(Chain([self.depthwise.stream(), Pointwise(self.pointwise)]), Pointwise(nn.Identity()))
 
     def pointwise(self, x: Tensor) -> Tensor:
         """All after the depthwise convolution, `[B, C, T]` to the same shape: each step for itself."""

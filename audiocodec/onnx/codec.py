@@ -150,14 +150,12 @@ class OnnxCodec(BlockCodec):
         end = len(padded) // self.hop_length
         return near_ties.decide(latents, codes, margins, padded, first, end).astype(np.int32)
 
-    def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        wav: FloatArray = self._run("decoder", self._latents(codes))[0][0, 0]
-        return wav
-
     def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
-        lookback = self._model.decoder.lookback
+        hop, lookback = self.hop_length, self._model.decoder.lookback
         if lookback is None:
-            yield from super()._decode_pieces(codes)
+            for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
+                wav = self._run("decoder", self._latents(codes[:, low:high]))[0]
+                yield wav[0, 0, (first - low) * hop : (last - low) * hop]
             return
         anchor, phase = 0, np.array([ONSET])  # the phase with which that frame begins
         for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
@@ -165,7 +163,7 @@ class OnnxCodec(BlockCodec):
             wav, phases = self._run("decoder", self._latents(codes[:, low:high]), phase, *place)
             anchor = max(0, last - lookback)
             phase = phases[anchor - low : anchor - low + 1]
-            yield wav[0, 0, (first - low) * self.hop_length : (last - low) * self.hop_length]
+            yield wav[0, 0, (first - low) * hop : (last - low) * hop]
 
     def _latents(self, codes: npt.NDArray[np.integer]) -> FloatArray:
         """`[1, D, T]` of `codes [K, T]`."""

@@ -152,6 +152,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "Div": np.divide,
     "MatMul": np.matmul,
     "Erf": erf,
+    "Sin": np.sin,
     "Conv": _conv,
     "LayerNormalization": _layer_norm,
     "Elu": _elu,

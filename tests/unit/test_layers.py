@@ -46,6 +46,7 @@ WITHOUT_TORCH = (
     "codec.measure",
     "codec.files",
     "model_file",
+    "nn.plan",
     "onnx",
     "cli",
 )

@@ -24,7 +24,7 @@ def same_sound(found: np.ndarray, expected: np.ndarray, error: float = 1e-5) -> 
     np.testing.assert_allclose(found, expected, rtol=0, atol=error * max(1, np.abs(expected).max(initial=0)))
 
 
-@pytest.mark.parametrize("activation", ["leaky_relu", "elu"])
+@pytest.mark.parametrize("activation", ["leaky_relu", "elu", "snake"])
 @pytest.mark.parametrize(("kind", "causal"), KINDS)
 def test_streamed_is_offline(kind: str, causal: bool, activation: str) -> None:
     codec = make(kind, causal, activation=activation)

@@ -51,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
     def work(job: Job, progress: Progress) -> batch.Report | None:
         if args.resume and _is_finished(job, model, args):
             return None
-        with local_file(job.source, args.allow_pipes) as path:
-            io.info(path)  # bad files are refused before the weights are loaded
+        with local_file(job.source, args.allow_pipes) as path, io.AudioFile(path) as file:
+            io.info(file)  # bad files are refused before the weights are loaded
             codec, started = model.coder, time.perf_counter()
-            tokens = encode_file(codec, path, args.num_codebooks, progress=progress, exact=not args.fast)
+            tokens = encode_file(codec, file, args.num_codebooks, progress=progress, exact=not args.fast)
             if args.verify:
-                _verify(codec, path, tokens, job.source)
+                _verify(codec, file, tokens, job.source)
         if job.target != STREAM:
             batch.make_folder_of(job.target)
         tokens.write(job.target)
@@ -71,14 +71,14 @@ def run(args: argparse.Namespace) -> int:
     return batch.run_plan(plan, args, work)
 
 
-def _verify(codec: BlockCodec, path: str, tokens: TokenFile, source: str) -> None:
+def _verify(codec: BlockCodec, file: io.AudioFile, tokens: TokenFile, source: str) -> None:
     """Encode once more, another way.
 
     Raises:
         AudioError: other tokens came out.
     """
     with codec.other_threads():
-        again = encode_file(codec, path, len(tokens.codes), chunk_seconds=VERIFY_CHUNK_SECONDS)
+        again = encode_file(codec, file, len(tokens.codes), chunk_seconds=VERIFY_CHUNK_SECONDS)
     different = int((again.codes != tokens.codes).any(0).sum())
     if different:
         raise AudioError(f"{source}: {different} of {tokens.codes.shape[1]} frames got other codes when encoded again")
