@@ -15,7 +15,7 @@ from audiocodec.errors import ConfigError
 from audiocodec.machine import free_bytes
 from audiocodec.nn.discriminator import MultiPeriodDiscriminator, MultiScaleSTFTDiscriminator
 from audiocodec.nn.istft_decoder import ISTFTDecoder
-from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder, SEANetPlan
+from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
 from audiocodec.nn.voiced_decoder import VoicedDecoder
 from audiocodec.quantization.base import Stage
 from audiocodec.quantization.fsq import FSQ
@@ -40,9 +40,7 @@ def build_codec(config: Config, norm: bool = True) -> Codec:
         LatentScale(config.quantizer.codebook_dim, config.model.latent_scale),
         build_quantizer(config),
         decoder,
-        sample_rate=config.sample_rate,
-        hop_length=config.hop_length,
-        level_db=config.data.level_db,
+        config,
     )
 
 
@@ -118,38 +116,16 @@ def build_discriminators(config: Config) -> nn.ModuleDict:
     return nn.ModuleDict(made)
 
 
-def _plan(config: Config, norm: bool) -> SEANetPlan:
-    e = config.model.encoder
-    return SEANetPlan(
-        strides=e.strides,
-        residual_layers=e.residual_layers,
-        dilation_base=e.dilation_base,
-        kernel_size=e.kernel_size,
-        residual_kernel_size=e.residual_kernel_size,
-        last_kernel_size=e.last_kernel_size,
-        compress=e.compress,
-        true_skip=e.true_skip,
-        activation=e.activation,
-        causal=config.model.causal,
-        norm=norm,
-    )
-
-
 def _encoder(config: Config, norm: bool) -> SEANetEncoder:
-    e, latent_dim = config.model.encoder, config.quantizer.codebook_dim
-    return SEANetEncoder(
-        _plan(config, norm),
-        e.base_channels,
-        latent_dim,
-        lstm_layers=e.lstm_layers,
-        convnext_layers=e.convnext_layers,
-    )
+    m = config.model
+    return SEANetEncoder(m.encoder, config.quantizer.codebook_dim, causal=m.causal, norm=norm)
 
 
 def _decoder(config: Config, norm: bool) -> Decoder:
-    d, latent_dim = config.model.decoder, config.quantizer.codebook_dim
+    m, d, latent_dim = config.model, config.model.decoder, config.quantizer.codebook_dim
     if d.kind == "seanet":
-        return SEANetDecoder(_plan(config, norm), d.base_channels, latent_dim, lstm_layers=d.lstm_layers)
+        lstm = d.lstm_layers
+        return SEANetDecoder(m.encoder, d.base_channels, latent_dim, lstm_layers=lstm, causal=m.causal, norm=norm)
     sizes: dict[str, Any] = {
         "latent_dim": latent_dim,
         "hop_length": config.hop_length,

@@ -165,7 +165,7 @@ class Model:
     def onnx_codec(self) -> OnnxCodec:
         """The codec on onnxruntime."""
         from audiocodec.onnx.codec import CUDA, providers
-        from audiocodec.onnx.model import load as load_onnx
+        from audiocodec.onnx.load import load as load_onnx
 
         device = self._device
         if device == "cuda" and CUDA not in providers():

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from audiocodec.codec.latent_error import LatentError
 from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.errors import CheckpointError
 from audiocodec.files import replacing
@@ -77,6 +79,7 @@ class ModelHeader:
         config_text: its configuration as it is stored.
         notes: JSON object stored with it.
         bytes: on disk.
+        latent_error_text: measured error of its float32 latents as it is stored.
     """
 
     path: str
@@ -84,6 +87,7 @@ class ModelHeader:
     config_text: str
     notes: Mapping[str, Any]
     bytes: int
+    latent_error_text: str
 
     @cached_property
     def config(self) -> Config:
@@ -104,6 +108,18 @@ class ModelHeader:
                 "anew by `audiocodec export`"
             ) from error
         return config_from_text(self.config_text, source)
+
+    @cached_property
+    def latent_error(self) -> LatentError:
+        """The measured error of its float32 latents.
+
+        Raises:
+            CheckpointError: it makes no sense to this version.
+        """
+        try:
+            return LatentError.from_json(self.latent_error_text)
+        except ValueError as error:
+            raise CheckpointError(f"{self.path}: latent_error in the header: {error}") from error
 
     @property
     def config_fingerprint(self) -> str:
@@ -142,8 +158,27 @@ def describe(model: str | Path | None = None) -> FileHeader:
         raise CheckpointError(f"{path}: not an audiocodec model (format {found!r}, need {FORMAT!r}), or damaged")
     if metadata.get("digest") != _digest(metadata):
         raise CheckpointError(f"{path}: the header contradicts its own checksum: the file is damaged")
-    notes = json.loads(metadata["notes"])
-    return FileHeader(str(path), metadata["fingerprint"], metadata["config"], notes, path.stat().st_size, parameters)
+    notes, error = json.loads(metadata["notes"]), metadata.get("latent_error", "[]")
+    size = path.stat().st_size
+    return FileHeader(str(path), metadata["fingerprint"], metadata["config"], notes, size, error, parameters)
+
+
+def state_latent_error(path: str | Path, error: LatentError) -> None:
+    """Write what was measured into the header of a model file; weights and fingerprint stay as they are.
+
+    Raises:
+        CheckpointError: not a model file, or it cannot be written.
+    """
+    describe(path)
+    data = Path(path).read_bytes()
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:end])
+    metadata = header["__metadata__"]
+    metadata["latent_error"] = error.to_json()
+    metadata["digest"] = _digest(metadata)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # weights stay aligned
+    write_atomically(path, lambda to: to.write_bytes(struct.pack("<Q", len(text)) + text + data[end:]))
 
 
 def save(
@@ -172,6 +207,8 @@ def save(
         "fingerprint": frozen.fingerprint.hex(),
         "notes": json.dumps(notes or {}),
     }
+    if codec.near_ties.error.seen and not half:  # rounded weights are those of another encoder
+        metadata["latent_error"] = codec.near_ties.error.to_json()
     metadata["digest"] = _digest(metadata)
     write_atomically(path, lambda temporary: temporary.write_bytes(to_file(state, metadata)))
 
@@ -199,6 +236,7 @@ def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
     codec = build_codec(header.config, norm=False)
     load_state(codec, {name: tensor.float() for name, tensor in state.items()}, str(path))
     codec.freeze()
+    codec.near_ties.error = header.latent_error
     check_weights(path, codec.fingerprint, header.fingerprint)
     return codec.to(device)
 

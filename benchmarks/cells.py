@@ -55,7 +55,7 @@ def run_cells(module: str, cells: Sequence[Cell], rounds: int) -> list[dict[str,
     Args:
         module: name of the benchmark, whose `--cell` is called.
         cells: what to measure; `threads`, where there is one, is the number of CPU threads, `environment` what is
-            added to the process's.
+            added to the process's, `checkout` another state of the repository, whose benchmark is called.
         rounds: how often to go over all cells.
 
     Returns:
@@ -73,10 +73,11 @@ def run_cells(module: str, cells: Sequence[Cell], rounds: int) -> list[dict[str,
 
 def _run_cell(module: str, cell: Cell) -> dict[str, float]:
     threads = str(cell.get("threads", 1))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONPATH": str(CHECKOUT)}
+    checkout = str(cell.get("checkout") or CHECKOUT)
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONPATH": checkout}
     environment |= cell.get("environment", {})
     command = [sys.executable, "-m", module, "--cell", json.dumps(dict(cell))]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, env=environment, cwd=checkout, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{module}: cell {json.dumps(dict(cell))} failed with status {done.returncode}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

@@ -1,6 +1,7 @@
-"""What deciding near-ties costs: CPU time of encoding without margins, with margins alone, and with frames decided again.
+"""What deciding near-ties costs: CPU time of encoding without (`encode --fast`) and with it.
 
-The files are read, brought to the model's level and kept before anything is measured; each is coded by itself.
+The files are read, brought to the model's level and kept before anything is measured; each is coded by itself. With
+`--before` the same is measured of another state of the repository, in the same rounds.
 """
 
 from __future__ import annotations
@@ -18,26 +19,31 @@ from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from benchmarks.cells import Cell, arguments, publish, report, run_cells, timed
 
 RUNTIMES = ("torch", "onnx")
-RULES = ("neither", "margins", "decided")
-HEADER = ("runtime", "rule", "CPU RTF", "frames", "decided again")
+RULES = ("fast", "decided")
+RULES_BEFORE = ("neither", "decided")  # as that state calls them
+HEADER = ("state", "runtime", "rule", "CPU RTF", "times", "frames", "decided again")
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 SAMPLES = Path(__file__).parents[1] / "egs/mini/codec/local/audio"
 
 
 def main() -> None:
     """Measure all cells."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.near_ties", description=__doc__)
+    parser.add_argument("--before", metavar="DIR", help="checkout of another state, measured as well")
     args, given = audio_arguments(parser, 3, measure)
-    environment = {"OPENBLAS_NUM_THREADS": "1"}
+    states = {"now": ("", RULES)} | ({"before": (args.before, RULES_BEFORE)} if args.before else {})
     cells: list[dict[str, Any]] = [
-        {"runtime": runtime, "rule": rule, **given, "environment": environment}
+        {"state": state, "checkout": checkout, "runtime": runtime, "rule": rule, **given, "environment": ENVIRONMENT}
         for runtime in RUNTIMES
-        for rule in RULES
+        for state, (checkout, rules) in states.items()
+        for rule in rules
     ]
     results = run_cells("benchmarks.near_ties", cells, args.rounds)
-    rows = [
-        [c["runtime"], c["rule"], f"{r['cpu']:.4f}", f"{r['frames']:,.0f}", f"{r['settled']:,.0f}"]
-        for c, r in zip(cells, results)
-    ]
+    rows = []
+    for i, (c, r) in enumerate(zip(cells, results)):
+        times = r["cpu"] / results[i - i % 2]["cpu"]  # the first of two rules decides nothing
+        counts = [f"{r['frames']:,.0f}", f"{r['settled']:,.0f}"]
+        rows.append([c["state"], c["runtime"], c["rule"], f"{r['cpu']:.4f}", f"{times:.2f}", *counts])
     publish(report("Deciding near-ties", ["One thread."], HEADER, rows), args.output)
 
 
@@ -57,17 +63,12 @@ def measure(cell: Cell) -> dict[str, float]:
     """One cell in this process: CPU seconds per second of audio, frames seen and frames decided again."""
     codec = load(cell["runtime"], cell["model"])
     signals = read(Path(cell["audio"]), codec, cell["seconds"])
-    near_ties = codec.near_ties
-    if cell["rule"] == "neither":
-        plain = codec.quantizer if cell["runtime"] == "torch" else codec._model.quantizer
-        plain.encode_with_margins = lambda latents, count: (plain.encode(latents, count), _infinite(latents))
-    elif cell["rule"] == "margins":
-        near_ties.bound = -np.inf
+    near_ties, exact = codec.near_ties, cell["rule"] == "decided"
 
     def work() -> None:
         near_ties.frames = near_ties.settled = 0
         for signal in signals:
-            list(codec.encode_blocks([signal]))
+            list(codec.encode_blocks([signal], exact=exact))
 
     work()
     seconds = sum(map(len, signals)) / codec.sample_rate
@@ -77,7 +78,7 @@ def measure(cell: Cell) -> dict[str, float]:
 def load(runtime: str, model: str | None) -> Any:
     """The codec on one thread."""
     if runtime == "onnx":
-        from audiocodec.onnx.model import load
+        from audiocodec.onnx.load import load
 
         return load(model, threads=1)
     import audiocodec
@@ -96,12 +97,6 @@ def read(folder: Path, codec: BlockCodec, seconds: float) -> list[np.ndarray]:
         if left <= 0:
             break
     return signals
-
-
-def _infinite(latents: Any) -> Any:
-    if isinstance(latents, np.ndarray):
-        return np.full(latents.shape[-1], np.inf, np.float32)
-    return latents.new_full((len(latents), latents.shape[-1]), np.inf)
 
 
 if __name__ == "__main__":

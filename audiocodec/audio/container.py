@@ -33,20 +33,16 @@ def missing_bytes(descriptor: int) -> int:
     return 0
 
 
-def length_is_stated(path: str | os.PathLike[str], frames: int) -> bool:
+def length_is_stated(descriptor: int, frames: int) -> bool:
     """Whether the number of samples libsndfile reports was written in the file and not guessed."""
     if frames >= UNKNOWN_FRAMES:
         return False
-    with open(path, "rb") as f:
-        head = f.read(10)
-        if head[:3] == b"ID3" and len(head) == 10:
-            size = 0
-            for byte in head[6:10]:
-                size = size << 7 | (byte & 0x7F)
-            f.seek(10 + size)
-        else:
-            f.seek(0)
-        frame = f.read(64)
+    head, start = os.pread(descriptor, 10, 0), 0
+    if head[:3] == b"ID3" and len(head) == 10:
+        for byte in head[6:10]:
+            start = start << 7 | (byte & 0x7F)
+        start += 10
+    frame = os.pread(descriptor, 64, start)
     is_mpeg = len(frame) > 1 and frame[0] == 0xFF and frame[1] & 0xE6 in (0xE2, 0xE4, 0xE6)
     return not is_mpeg or b"Xing" in frame or b"Info" in frame or b"VBRI" in frame
 

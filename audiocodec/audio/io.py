@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +20,11 @@ from audiocodec.audio import library
 from audiocodec.audio.container import CHECKED, length_is_stated, missing_bytes
 from audiocodec.audio.resampling import resample, resample_blocks, resampled_length
 from audiocodec.audio.writer import Writer, finite, write
+from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError
 
 __all__ = [
+    "AudioFile",
     "AudioInfo",
     "LevelStats",
     "Writer",
@@ -41,7 +43,9 @@ __all__ = [
     "write",
 ]
 
-MIN_RATE, MAX_RATE = 1_000, 1_000_000
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 MAX_GAIN = 64.0  # 36 dB: below that a file is taken for noise that should stay quiet
 _MP3_LEAD = 10 * 1152  # an MP3 frame borrows bits from earlier ones: decode these too, and drop them
 READ_VALUES = 1 << 18  # samples times channels held at once while reading
@@ -65,16 +69,52 @@ class LevelStats:
     num_samples: int
 
 
-def info(path: str | os.PathLike[str]) -> AudioInfo:
+class AudioFile:
+    """A file that is opened once and read as often as is needed; a context. Stands for its path in this module."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open it; what it holds is looked at later.
+
+        Raises:
+            AudioError: it is missing, or may not be read.
+        """
+        self.path = path
+        try:
+            self.descriptor = os.open(
+                path, os.O_RDONLY | os.O_NONBLOCK
+            )  # a named pipe would be waited for, then refused
+        except OSError as error:
+            raise AudioError(f"{path}: {error.strerror or error}") from None
+
+    @staticmethod
+    def of(path: Path) -> contextlib.AbstractContextManager[AudioFile]:
+        """The file itself where it is open already, which stays so; else the file of that name."""
+        return contextlib.nullcontext(path) if isinstance(path, AudioFile) else AudioFile(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+Path = str | os.PathLike[str] | AudioFile
+
+
+def info(path: Path) -> AudioInfo:
     """Rate, channels and exact length of a file; decodes only where the header does not state the length.
 
     Raises:
         AudioError: the file is missing, empty, not audio, cut short or without samples.
     """
-    with _open(path) as f:
-        rate, channels, frames = f.samplerate, f.channels, f.frames
-    if not length_is_stated(path, frames):
-        frames = sum(len(block) for block in _native_blocks(path))
+    with AudioFile.of(path) as file:
+        with _open(file) as f:
+            rate, channels, frames = f.samplerate, f.channels, f.frames
+        if not length_is_stated(file.descriptor, frames):
+            frames = sum(len(block) for block in _native_blocks(file))
     if frames == 0:
         raise AudioError(f"{path}: has no samples")
     return AudioInfo(rate, channels, frames)
@@ -115,7 +155,7 @@ def read_part(path: str | os.PathLike[str], start: int, num_samples: int) -> np.
     return _mono(finite(path, part))
 
 
-def level(path: str | os.PathLike[str], sample_rate: int | None = None) -> LevelStats:
+def level(path: Path, sample_rate: int | None = None) -> LevelStats:
     """RMS and peak of the whole downmixed file, in bounded memory.
 
     Args:
@@ -168,7 +208,7 @@ def level_gain(stats: LevelStats, level_db: float) -> float:
     return float(np.float32(gain))
 
 
-def read_blocks(path: str | os.PathLike[str], sample_rate: int, block_samples: int) -> Iterator[np.ndarray]:
+def read_blocks(path: Path, sample_rate: int, block_samples: int) -> Iterator[np.ndarray]:
     """Read a file as mono blocks at `sample_rate`, in bounded memory.
 
     Args:
@@ -210,16 +250,14 @@ def _mono(block: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _open(path: str | os.PathLike[str], forward: bool = True) -> Iterator[Any]:
+def _open(path: Path, forward: bool = True) -> Iterator[Any]:
     """Open by descriptor: libsndfile then goes by content alone (by name it takes any .au or .vox file for audio)."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for, and then refused
-    except OSError as error:
-        raise AudioError(f"{path}: {error.strerror or error}") from None
-    try:
+    with AudioFile.of(path) as opened:
+        descriptor = opened.descriptor
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise AudioError(f"{path}: is {'a directory' if stat.S_ISDIR(status.st_mode) else 'no regular file'}")
+        os.lseek(descriptor, 0, os.SEEK_SET)
         if status.st_size == 0:
             raise AudioError(f"{path}: is empty (0 bytes)")
         if lacking := missing_bytes(descriptor):
@@ -237,14 +275,13 @@ def _open(path: str | os.PathLike[str], forward: bool = True) -> Iterator[Any]:
             if not MIN_RATE <= file.samplerate <= MAX_RATE:
                 raise AudioError(f"{path}: sample rate {file.samplerate} Hz is outside {MIN_RATE} to {MAX_RATE}")
             yield file
-    finally:
-        os.close(descriptor)
 
 
-def _native_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
+def _native_blocks(path: Path) -> Iterator[np.ndarray]:
     """Decode a file front to back: float32 [n, C], finite, complete, at least one sample."""
-    with _open(path) as f:
+    with AudioFile.of(path) as file, _open(file) as f:
         declared, count = f.frames, 0
+        stated = length_is_stated(file.descriptor, declared)
         step = max(1, READ_VALUES // f.channels)
         while True:
             try:
@@ -255,8 +292,8 @@ def _native_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
             if len(block) == 0:
                 break
             count += len(block)
-            yield finite(path, block)
-    if count < declared and length_is_stated(path, declared):
+            yield finite(file.path, block)
+    if count < declared and stated:
         raise AudioError(f"{path}: truncated: {count} of {declared} samples")
     if count == 0:
         raise AudioError(f"{path}: has no samples")

@@ -1,113 +1,157 @@
-"""Frames whose codes float32 cannot decide are decided again, from the samples alone.
+"""Frames whose codes float32 cannot decide are decided again in float64, from the samples alone; in numpy, for every runtime.
 
 Kernels, chunks, threads and machines round differently, so a latent that lies nearly as close to a second code could get
-either. A search gives each frame its margin: how far the latent can move before its code changes. Where that is less
-than the error a float32 encoder was seen to make, the frame's latent is computed anew in float64 from its receptive
-field, and the nearest code among the candidates is chosen in float64. `onnx.near_ties` does the same without torch.
+either. The search gives each frame a margin: how far its latent can move before a code changes. Where that is less than
+the error of a float32 latent (`codec.latent_error`), the margin is computed exactly; where it is still less, the latent
+is computed in float64 from its receptive field. `docs/guide/determinism.md` gives the errors measured.
 """
 
 from __future__ import annotations
 
-import copy
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
-from audiocodec.codec.bounds import LATENT_ERROR, Window, windows
-from audiocodec.nn.conv import downsampling_context
-from audiocodec.nn.seanet import SEANetEncoder
-from audiocodec.quantization.residual import ResidualQuantizer
-from audiocodec.quantization.scale import LatentScale
+from audiocodec.codec.latent_error import LatentError
+from audiocodec.config.schema import Config
+from audiocodec.onnx.networks import halo_of, scaled_latents
+from audiocodec.onnx.program import Program
+from audiocodec.onnx.quantizers import Quantizer
+from audiocodec.onnx.special import DoubleArray
+from audiocodec.onnx.writer import FloatArray
+
+MAX_WINDOW = 4  # receptive fields: limits the memory that one window takes
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Window(NamedTuple):
+    """Frames `low` to `high`, on which all of `frames` depend and nothing else."""
+
+    low: int
+    high: int
+    frames: list[int]
+
+
+def windows(frames: Iterable[int], halo: tuple[int, int], end: int | None) -> Iterator[Window]:
+    """The windows that frames are computed in; neighbours whose receptive fields overlap share one.
+
+    Args:
+        frames: in ascending order.
+        halo: frames (before, after) that each depends on.
+        end: where the signal ends; None: beyond every window.
+    """
+    left, right = halo
+    field = left + 1 + right
+    together: list[int] = []
+    for frame in frames:
+        if together and (frame - together[-1] >= field or frame - together[0] >= (MAX_WINDOW - 1) * field):
+            yield _window(together, halo, end)
+            together = []
+        together.append(frame)
+    if together:
+        yield _window(together, halo, end)
+
+
+def _window(frames: list[int], halo: tuple[int, int], end: int | None) -> Window:
+    high = frames[-1] + halo[1] + 1
+    return Window(max(0, frames[0] - halo[0]), high if end is None else min(high, end), frames)
+
+
+class ExactEncoder:
+    """Encoder, scale and quantizer of a model without LSTM in float64.
+
+    Attributes:
+        weights: of the encoder and of the scale.
+        halo: frames (before, after) that a frame depends on.
+    """
+
+    def __init__(self, config: Config, weights: Mapping[str, FloatArray], quantizer: Quantizer) -> None:
+        """Read the encoder's description.
+
+        Args:
+            config: of the model.
+            weights: folded, by the names of the torch modules; only those of encoder and scale are kept.
+            quantizer: of the model.
+        """
+        self.weights = {name: array for name, array in weights.items() if name.startswith(("encoder.", "scale."))}
+        self.quantizer, self.hop_length = quantizer, config.hop_length
+        self._program = Program(self.weights, causal=config.model.causal, hop_length=config.hop_length)
+        self._last = scaled_latents(config, self._program)
+        self.halo = halo_of(config, self._program)
+
+    def latents(self, wav: FloatArray, window: Window) -> DoubleArray:
+        """The scaled latents `[n, D]` of a window's frames.
+
+        Args:
+            wav: `[S]` samples; what a last frame lacks, which no frame of the window may depend on, counts as zero.
+            window: its frames are counted from the first sample of `wav`.
+        """
+        hop, size = self.hop_length, (window.high - window.low) * self.hop_length
+        samples = wav[window.low * hop : window.high * hop].astype(np.float64)
+        samples = np.pad(samples, (0, size - len(samples)))
+        first, last = window.frames[0], window.frames[-1]
+        span = slice(first - window.low, last - window.low + 1)
+        latents = self._program.run("wav", samples[None, None], self._last, span)[0]
+        chosen: DoubleArray = latents[:, np.array(window.frames) - first].T
+        return chosen
 
 
 class NearTies:
-    """Decides near-ties of one codec; counts frames seen and frames decided again.
+    """Finds the frames that float32 cannot decide and has them decided; counts them.
 
     Attributes:
-        bound: distance that a float32 latent may be off.
+        error: what a float32 latent may be off.
+        frames: seen so far.
+        settled: decided in float64 from their samples so far.
     """
 
-    def __init__(
-        self,
-        encoder: SEANetEncoder,
-        scale: LatentScale,
-        quantizer: ResidualQuantizer,
-        halo: tuple[int, int],
-        hop_length: int,
-    ) -> None:
-        """Put the parts together.
+    def __init__(self, exact: Callable[[], ExactEncoder], error: LatentError) -> None:
+        """Take what decides.
 
         Args:
-            encoder: `[B, 1, S] -> [B, D, T]`, of a finite receptive field.
-            scale: of the latents.
-            quantizer: of the scaled latents.
-            halo: frames (before, after) that a frame's codes depend on.
-            hop_length: samples per frame.
+            exact: gives the float64 encoder; called only when there is a frame to decide.
+            error: what a float32 latent may be off.
         """
-        self._parts = encoder, scale, quantizer
-        self._halo, self._hop_length = halo, hop_length
-        self._twin: tuple[tuple[int, ...], SEANetEncoder] | None = None
-        self.bound = LATENT_ERROR
+        self.exact, self.error = exact, error
         self.frames = self.settled = 0
 
-    def encode(
-        self, latents: Tensor, wav: Tensor, first: int, frames: list[int] | None, num_codebooks: int | None
-    ) -> Tensor:
-        """Codes of `latents`, near-ties decided again.
+    def decide(
+        self,
+        latents: FloatArray,
+        codes: IntArray,
+        margins: FloatArray,
+        wav: FloatArray,
+        first: int,
+        end: int | None,
+    ) -> IntArray:
+        """`codes` with near-ties decided again, in place.
 
         Args:
-            latents: `[B, D, t]`, scaled.
-            wav: `[B, 1, S]` samples that hold their receptive field, from a whole frame or the signal's beginning on.
+            latents: `[D, t]` in float32, scaled.
+            codes: `[K, t]` their codes; K may be fewer than the model has.
+            margins: `[t]` distance that each latent may move, at least, before a code changes.
+            wav: `[S]` samples that hold their receptive field, from a whole frame or the signal's beginning on.
             first: the frame of `wav` that the first latent belongs to.
-            frames: of each item, how many frames of `wav` its signal has; beyond it ends. None: it goes on after `wav`.
-            num_codebooks: use only the first so many codebooks.
-
-        Returns:
-            `[B, K, t]` int64.
+            end: frames of `wav` that the signal has; None: it continues after `wav`.
         """
-        quantizer = self._parts[2]
-        codes, margins = quantizer.encode_with_margins(latents, num_codebooks)
-        self.frames += margins.numel()
-        for item, near in enumerate((margins < self.bound).cpu()):
-            end = None if frames is None else frames[item]
-            found = [first + step for step in near.nonzero()[:, 0].tolist() if end is None or first + step < end]
-            for window in windows(found, self._halo, end):
-                for frame, latent in zip(window.frames, self._exact_latents(wav[item : item + 1], window)):
-                    codes[item, :, frame - first] = quantizer.settle(latent, num_codebooks)
-            self.settled += len(found)
+        self.frames += len(margins)
+        near = np.flatnonzero(margins < self.error.largest)
+        near = near if end is None else near[near < end - first]
+        if not len(near):
+            return codes
+        exact = self.exact()
+        bounds = self.error.bounds(wav, first + near, exact.hop_length)
+        doubtful = margins[near] < bounds
+        near, bounds = near[doubtful], bounds[doubtful]
+        if not len(near):
+            return codes
+        codes[:, near], found = exact.quantizer.settle(latents[:, near].T.astype(np.float64), len(codes), bounds)
+        near = near[found < bounds]
+        for window in windows((first + near).tolist(), exact.halo, end):
+            places = np.array(window.frames) - first
+            codes[:, places] = exact.quantizer.settle(exact.latents(wav, window), len(codes))[0]
+        self.settled += len(near)
         return codes
-
-    def _exact_latents(self, wav: Tensor, window: Window) -> Tensor:
-        """The scaled latents `[n, D]` of a window's frames in float64."""
-        samples = wav[..., window.low * self._hop_length : window.high * self._hop_length].double()
-        # A stream need not have all of the last frame yet; the latents do not depend on the part that is missing.
-        size = (window.high - window.low) * self._hop_length
-        samples = F.pad(samples, (0, size - samples.shape[-1]))
-        scale = self._parts[1]
-        frames = [frame - window.low for frame in window.frames]
-        latents = self._span(samples, frames[0], frames[-1])[:, [frame - frames[0] for frame in frames]]
-        return (latents.T - scale.mean.double()) / scale.rms.double()
-
-    def _span(self, samples: Tensor, first: int, last: int) -> Tensor:
-        """Raw latents `[D, n]` of the frames `first` to `last` of `samples [1, 1, S]`; at the frame rate, each layer
-        sees what they still need."""
-        x, layers, total = samples, list(self._encoder().layers), samples.shape[-1] // self._hop_length
-        for i, layer in enumerate(layers):
-            x = layer(x)
-            if x.shape[-1] == total:
-                left, right = downsampling_context(part for rest in layers[i + 1 :] for part in rest.modules())
-                low = max(0, first - left)
-                x = x[..., low : last + right + 1]
-                first, last, total = first - low, last - low, x.shape[-1]
-        return x[0, :, first : last + 1]
-
-    def _encoder(self) -> SEANetEncoder:
-        """The encoder in float64, kept until a weight changes."""
-        encoder = self._parts[0]
-        tensors = list(chain(encoder.parameters(), encoder.buffers()))
-        counted = not any(t.is_inference() for t in tensors)
-        key = tuple(n for t in tensors for n in (t._version, t.data_ptr())) if counted else ()
-        if self._twin is None or self._twin[0] != key or not counted:
-            self._twin = (key, copy.deepcopy(encoder).double())
-        return self._twin[1]

@@ -13,31 +13,39 @@ import numpy.typing as npt
 from audiocodec.audio import io
 from audiocodec.codec.inputs import as_array, check_fingerprint, prepare
 from audiocodec.codec.interface import BlockCodec, CodeArray, FloatArray, float_samples, whole_hertz
+from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
 BLOCK_SECONDS = 5.0
+MEASURED_SECONDS = 30.0
 # How torch says it on CPU, CUDA, in cuDNN and cuBLAS, and where the C++ library says it; all are plain RuntimeErrors.
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc")
+
+FAST = {"near_ties": "float32"}  # note of a token file whose near-ties nobody decided
 
 Progress = Callable[[float, float], None]  # called with seconds of audio done, of how many
 
 
 def encode_file(
     codec: BlockCodec,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | io.AudioFile,
     num_codebooks: int | None = None,
     normalize: bool = True,
     progress: Progress | None = None,
     chunk_seconds: float | None = None,
+    exact: bool = True,
 ) -> TokenFile:
     """Encode an audio file of any rate and channel count; it is downmixed and resampled to the codec's rate.
 
     Args:
+        codec: that codes it.
+        path: of the file, or the file as it was opened.
         num_codebooks: use only the first so many; None: all.
         normalize: bring the file to the level the codec expects; the factor is kept in the token file.
         progress: called with seconds of audio done, of how many.
         chunk_seconds: of audio coded at once, see `Codec.encode_blocks`.
+        exact: False leaves near-ties to float32, see `Codec.encode_blocks`; the notes then hold `FAST`.
 
     Returns:
         Codes [K, ceil(S / hop_length)] with all that decoding needs, S = samples at the codec's rate.
@@ -45,17 +53,26 @@ def encode_file(
     Raises:
         AudioError: naming the file and the cause; also when memory runs out.
     """
-    header = io.info(path)
-    with _enough_memory(path, header.num_samples / header.sample_rate):
-        stats = io.level(path, codec.sample_rate)
-        gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
-        blocks = io.read_blocks(path, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
-        scaled = (block * np.float32(gain) for block in blocks)
-        num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
-        watched = _watched(scaled, num_samples, codec.sample_rate, progress)
-        codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds)), 1)
+    with io.AudioFile.of(path) as file:
+        header = io.info(file)
+        with _enough_memory(path, header.num_samples / header.sample_rate):
+            stats = io.level(file, codec.sample_rate)
+            gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
+            blocks = io.read_blocks(file, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
+            scaled = (block * np.float32(gain) for block in blocks)
+            num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
+            watched = _watched(scaled, num_samples, codec.sample_rate, progress)
+            codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds, exact)), 1)
     original = io.AudioInfo(header.sample_rate, header.channels, stats.num_samples)
-    return _token_file(codec, codes, num_samples, original, gain)
+    return _token_file(codec, codes, num_samples, original, gain, exact)
+
+
+def read_at_level(path: str | os.PathLike[str], codec: BlockCodec) -> FloatArray:
+    """The first `MEASURED_SECONDS` of a file as the codec encodes them: mono `[S]`, at its rate and level."""
+    length = round(MEASURED_SECONDS * codec.sample_rate)
+    with io.AudioFile(path) as file:
+        gain = io.level_gain(io.level(file, codec.sample_rate), codec.level_db)
+        return next(io.read_blocks(file, codec.sample_rate, length)) * np.float32(gain)
 
 
 def decode_file(
@@ -82,8 +99,8 @@ def decode_file(
     """
     check_fingerprint(tokens, codec.fingerprint)
     rate = tokens.original_sample_rate if sample_rate is None else sample_rate
-    if not io.MIN_RATE <= rate <= io.MAX_RATE:
-        raise AudioError(f"{path}: sample rate {rate} Hz is outside {io.MIN_RATE} to {io.MAX_RATE}")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"{path}: sample rate {rate} Hz is outside {MIN_RATE} to {MAX_RATE}")
     length = decoded_length(tokens, rate)
     with _enough_memory(path, tokens.num_samples / tokens.sample_rate), io.Writer(path, rate) as writer:
         for block in _decoded(codec, tokens, rate, progress):
@@ -168,7 +185,7 @@ def is_stale(output: str | os.PathLike[str], source: str) -> bool:
 
 
 def _token_file(
-    codec: BlockCodec, codes: CodeArray, num_samples: int, original: io.AudioInfo, gain: float
+    codec: BlockCodec, codes: CodeArray, num_samples: int, original: io.AudioInfo, gain: float, exact: bool = True
 ) -> TokenFile:
     return TokenFile(
         codes=codes,
@@ -181,6 +198,7 @@ def _token_file(
         original_num_samples=original.num_samples,
         gain=gain,
         fingerprint=codec.fingerprint,
+        notes={} if exact else FAST,
     )
 
 
@@ -193,7 +211,7 @@ def _decoded(codec: BlockCodec, tokens: TokenFile, sample_rate: int, progress: P
 
 
 @contextlib.contextmanager
-def _enough_memory(path: str | os.PathLike[str], seconds: float) -> Iterator[None]:
+def _enough_memory(path: str | os.PathLike[str] | io.AudioFile, seconds: float) -> Iterator[None]:
     """Turn numpy's and torch's errors of allocation into one about the file, so that a batch goes on after it."""
     try:
         yield

@@ -16,7 +16,7 @@ from numbers import Integral
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.audio.io import MAX_RATE, MIN_RATE
+from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError, TokenFileError
 
 CHUNK_SECONDS = 10.0
@@ -64,12 +64,14 @@ class BlockCodec:
         """Whether a recurrent layer makes the receptive field unbounded."""
 
     @abstractmethod
-    def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
-        """Codes `[K, t]` of `size` samples of `piece [n]` after its first `context`."""
+    def _encode_piece(
+        self, piece: FloatArray, context: int, size: int, num_codebooks: int | None, exact: bool
+    ) -> CodeArray:
+        """Codes `[K, t]` of `size` samples of `piece [n]` after its first `context`; see `encode_blocks` for `exact`."""
 
     @abstractmethod
-    def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        """Audio `[t * hop_length]` of `codes [K, t]`, which may be anything yet."""
+    def float_latents(self, wav: FloatArray) -> FloatArray:
+        """The scaled float32 latents `[D, T]` of `wav [T * hop_length]`, coded whole."""
 
     @abstractmethod
     def other_threads(self) -> AbstractContextManager[None]:
@@ -86,7 +88,11 @@ class BlockCodec:
         return len(self.codebook_sizes)
 
     def encode_blocks(
-        self, blocks: Iterable[FloatArray], num_codebooks: int | None = None, chunk_seconds: float | None = None
+        self,
+        blocks: Iterable[FloatArray],
+        num_codebooks: int | None = None,
+        chunk_seconds: float | None = None,
+        exact: bool = True,
     ) -> Iterator[CodeArray]:
         """Encode a stream of mono blocks `[n]` at the codec's rate in bounded memory.
 
@@ -94,6 +100,8 @@ class BlockCodec:
             blocks: consecutive pieces of one signal, any sizes.
             num_codebooks: use only the first so many codebooks.
             chunk_seconds: of audio coded at once, `CHUNK_SECONDS` by default; changes nothing but speed and memory.
+            exact: False leaves frames that float32 cannot decide as they are: faster, and the same signal may get other
+                codes in other chunks, on other threads or another runtime (docs/guide/determinism.md).
 
         Yields:
             int32 codes `[K, t]`; together those of `encode` on the whole signal.
@@ -120,7 +128,7 @@ class BlockCodec:
                 piece = pending[: context + chunk + right]
                 if not np.isfinite(piece).all():
                     raise AudioError("audio holds NaN or infinite samples")
-                yield self._encode_piece(piece, context, size, num_codebooks)
+                yield self._encode_piece(piece, context, size, num_codebooks, exact)
             done = context + size
             pending = pending[max(0, done - left) :]
             context = min(left, done)
@@ -146,11 +154,9 @@ class BlockCodec:
             yield wav[:left]
             left = max(0, left - len(wav))
 
+    @abstractmethod
     def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
-        """Audio `[T * hop_length]` of `codes [K, T]`, piece by piece."""
-        for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
-            wav = self._decode_piece(codes[:, low:high])
-            yield wav[(first - low) * self.hop_length : (last - low) * self.hop_length]
+        """Audio `[T * hop_length]` of `codes [K, T]`, which may be anything yet, piece by piece."""
 
     def _chunk_frames(self, seconds: float) -> int:
         return 2**62 if self.has_lstm else max(1, round(seconds * self.frame_rate))

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiocodec.codec.float32 import float32_inference
 from audiocodec.errors import AudioError
 from audiocodec.nn.streaming import Stream
 
@@ -94,7 +95,7 @@ class EncoderStream(_Context):
         """End the signal; returns the codes `[K, t]` that are left, the last frame filled up with zeros."""
         return self._step(np.zeros(0, np.float32), last=True)
 
-    @torch.inference_mode()
+    @float32_inference()
     def _step(self, samples: Samples, last: bool) -> Codes:
         self._still_open(last)
         wav = self._checked(samples)
@@ -163,7 +164,7 @@ class DecoderStream(_Context):
         """End the signal; returns the samples `[n]` that are left."""
         return self._step(None, last=True)
 
-    @torch.inference_mode()
+    @float32_inference()
     def _step(self, codes: npt.NDArray[np.integer] | None, last: bool) -> Samples:
         self._still_open(last)
         latents = self._latents_of(np.zeros((1, 0), np.int32) if codes is None else codes)

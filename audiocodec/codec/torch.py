@@ -5,7 +5,8 @@ Chunks, and the checks of what comes in, are those of every runtime (`codec.inte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, overload
 
@@ -16,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from audiocodec.codec.exact import NearTies
+from audiocodec.codec.exact import ExactEncoder, NearTies
+from audiocodec.codec.float32 import float32_inference
 from audiocodec.codec.inputs import batch_shape, check_fingerprint, check_lengths, prepare
 from audiocodec.codec.interface import (
+    CHUNK_SECONDS,
     BlockCodec,
     CodeArray,
     FloatArray,
@@ -26,14 +29,16 @@ from audiocodec.codec.interface import (
     float_samples,
     whole_hertz,
 )
+from audiocodec.codec.latent_error import LatentError
 from audiocodec.codec.streams import DecoderStream, EncoderStream
+from audiocodec.config.schema import Config
 from audiocodec.errors import AudioError, TokenFileError
-from audiocodec.nn.conv import downsampling_context, fold_weight_norm, upsampling_context
-from audiocodec.nn.istft_decoder import Backbone, ISTFTDecoder
+from audiocodec.nn.conv import fold_weight_norm
+from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.nn.pitch import Pitch
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
-from audiocodec.nn.streaming import stream_of
 from audiocodec.nn.voiced_decoder import VoicedDecoder
+from audiocodec.onnx.quantizers import Quantizer
 from audiocodec.quantization.base import QuantizerOutput, Stage
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
@@ -76,10 +81,7 @@ class Codec(nn.Module, BlockCodec):
         scale: LatentScale,
         quantizer: ResidualQuantizer,
         decoder: Decoder,
-        *,
-        sample_rate: int,
-        hop_length: int,
-        level_db: float,
+        config: Config,
     ) -> None:
         """Put the parts together; `build.build_codec` makes them from a configuration.
 
@@ -88,15 +90,15 @@ class Codec(nn.Module, BlockCodec):
             scale: fixes the scale of the latents.
             quantizer: `[B, D, T] -> codes [B, K, T]`.
             decoder: `[B, D, T] -> [B, 1, S]`.
-            sample_rate: Hz.
-            hop_length: samples per frame.
-            level_db: RMS in dB full scale that the codec was trained at.
+            config: what all of them were built from.
         """
         super().__init__()
         self.encoder, self.scale, self.quantizer, self.decoder = encoder, scale, quantizer, decoder
-        self.sample_rate, self.hop_length, self.level_db = sample_rate, hop_length, level_db
+        self.sample_rate, self.hop_length, self.level_db = config.sample_rate, config.hop_length, config.data.level_db
+        self._config = config
         self._fingerprint: bytes | None = None
-        self.near_ties = NearTies(encoder, scale, quantizer, self.encoder_halo, hop_length)
+        self._exact: tuple[tuple[int, ...], ExactEncoder] | None = None
+        self._near_ties = NearTies(self._exact_encoder, LatentError())
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -117,6 +119,11 @@ class Codec(nn.Module, BlockCodec):
             )
             self._fingerprint = fingerprint_of(self.sample_rate, self.hop_length, self.codebook_sizes, weights)
         return self._fingerprint
+
+    @property
+    def near_ties(self) -> NearTies:
+        """What decides frames that float32 cannot."""
+        return self._near_ties
 
     def freeze(self) -> Codec:
         """Fold weight normalisation, switch to inference and drop gradients; returns itself."""
@@ -199,7 +206,7 @@ class Codec(nn.Module, BlockCodec):
         self._check_codebooks(num_codebooks)
         batch, samples = self._as_batch(wav, sample_rate, lengths, normalize)
         frames = self._frames_of(samples)
-        with torch.inference_mode():
+        with float32_inference():
             codes = self._encode_batch(batch, frames, num_codebooks)
         codes = codes.clone()  # an ordinary tensor: outside of inference mode
         return codes if lengths is None else EncodedBatch(codes, frames.to(codes.device))
@@ -237,14 +244,14 @@ class Codec(nn.Module, BlockCodec):
             return (self.decode(codes.codes, length).double() / codes.gain).float()
         batch = self._check_codes(codes)
         self._check_num_samples(num_samples, batch.shape[-1])
-        with torch.inference_mode():
+        with float32_inference():
             wav = self._decode_batch(batch)[..., :num_samples]
         return wav.clone()
 
     def _decode_batch(self, batch: Tensor) -> Tensor:
         """Audio `[B, 1, T * hop_length]` of `batch [B, K, T]`."""
         if self._sings:
-            items = [torch.cat(list(self._sung(item[None])), -1) for item in batch]
+            items = [torch.cat(list(self._streamed(item[None])), -1) for item in batch]
             return torch.cat(items)
         parts = []
         for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
@@ -309,13 +316,13 @@ class Codec(nn.Module, BlockCodec):
     @property
     def encoder_halo(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's codes depend on."""
-        left, right = downsampling_context(self.encoder.modules())
+        left, right = self.encoder.context()
         return -(-left // self.hop_length), -(-right // self.hop_length)
 
     @property
     def decoder_halo(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's samples depend on."""
-        left, right = self._decoder_reach
+        left, right = self.decoder.context()
         return -(-left // self.hop_length), -(-right // self.hop_length)
 
     @property
@@ -326,12 +333,12 @@ class Codec(nn.Module, BlockCodec):
     @property
     def encoder_latency_samples(self) -> int:
         """Samples, from a frame's first on, that must be known before its codes are."""
-        return self.hop_length + downsampling_context(self.encoder.modules())[1]
+        return self.hop_length + self.encoder.context()[1]
 
     @property
     def decoder_latency_samples(self) -> int:
         """Samples after an instant whose frames must be known before it can be put out."""
-        return self._decoder_reach[1]
+        return self.decoder.context()[1]
 
     def stream_encoder(self, num_codebooks: int | None = None) -> EncoderStream:
         """A context that takes samples of one signal, in pieces of any size, and gives codes as soon as they are sure.
@@ -344,7 +351,7 @@ class Codec(nn.Module, BlockCodec):
         """
         self._check_codebooks(num_codebooks)
         return EncoderStream(
-            stream_of(self.encoder),
+            self.encoder.stream(),
             self.scale.running,
             lambda latents, wav, first, frames: self._quantized(latents, wav, first, frames, num_codebooks),
             lambda samples: self._finite(_float_samples(samples).reshape(1, 1, -1)),
@@ -355,38 +362,49 @@ class Codec(nn.Module, BlockCodec):
 
     def stream_decoder(self) -> DecoderStream:
         """A context that takes codes of one signal, any number at a time, and gives samples as soon as they are sure."""
-        return DecoderStream(stream_of(self.decoder), self._latents_of, latency_samples=self.decoder_latency_samples)
-
-    @property
-    def _decoder_reach(self) -> tuple[int, int]:
-        """Samples before and after an output sample that decide which frames it depends on."""
-        left, right = upsampling_context(self.decoder.modules())
-        if isinstance(self.decoder, Backbone):  # its convolutions run at the frame rate; a sample sums its windows
-            window = self.decoder.head.sum
-            left = left * self.hop_length + window.n_fft - self.hop_length - window.trim_left
-            right = right * self.hop_length + window.trim_left
-        if self._sings:  # a window looks at its source, that at the pitch of the frames beside it
-            left += (-(-window.trim_left // self.hop_length) + 1) * self.hop_length
-            right += ((window.n_fft - window.trim_left - 1) // self.hop_length + 1) * self.hop_length
-        return left, right
+        return DecoderStream(self.decoder.stream(), self._latents_of, latency_samples=self.decoder_latency_samples)
 
     @property
     def _sings(self) -> bool:
         """Whether the phase of a voice goes through the whole signal: then it is decoded as a stream."""
         return isinstance(self.decoder, VoicedDecoder)
 
-    def _sung(self, codes: Tensor) -> Iterator[Tensor]:
+    def encode_blocks(
+        self,
+        blocks: Iterable[FloatArray],
+        num_codebooks: int | None = None,
+        chunk_seconds: float | None = None,
+        exact: bool = True,
+    ) -> Iterator[CodeArray]:
+        """See `BlockCodec.encode_blocks`; a model with an LSTM is coded by a stream, which carries its state."""
+        if not self.has_lstm:
+            yield from super().encode_blocks(blocks, num_codebooks, chunk_seconds, exact)
+            return
+        with self.stream_encoder(num_codebooks) as stream:
+            for codes in (*map(stream.push, blocks), stream.finish()):
+                if codes.shape[1]:
+                    yield codes
+
+    def _streamed(self, codes: Tensor) -> Iterator[Tensor]:
         """Waveform `[1, 1, n]` of `codes [1, K, T]` by a stream, a chunk at a time; the last piece holds what was held back."""
-        stream, frames = stream_of(self.decoder), codes.shape[-1]
-        for first, last, _, _ in self._chunks(frames, (0, 0)):
-            with torch.inference_mode():
-                wav = stream.step(self.quantizer.decode(codes[..., first:last]), last == frames)
+        stream, frames, size = self.decoder.stream(), codes.shape[-1], round(CHUNK_SECONDS * self.frame_rate)
+        for first in range(0, frames, size):
+            with float32_inference():
+                latents = self.quantizer.decode(codes[..., first : first + size])
+                wav = stream.step(latents, first + size >= frames)
             yield wav
 
     @property
     def has_lstm(self) -> bool:
         """Whether a recurrent layer makes the receptive field unbounded."""
         return any(isinstance(layer, nn.LSTM) for layer in self.modules())
+
+    @float32_inference()
+    def float_latents(self, wav: FloatArray) -> FloatArray:
+        """The scaled float32 latents `[D, T]` of `wav [T * hop_length]`, coded whole."""
+        raw = self.encoder(torch.from_numpy(wav).to(self.device)[None, None])
+        latents: FloatArray = self.scale.running(raw)[0].cpu().numpy()
+        return latents
 
     @contextmanager
     def other_threads(self) -> Iterator[None]:
@@ -398,32 +416,31 @@ class Codec(nn.Module, BlockCodec):
         finally:
             torch.set_num_threads(before)
 
-    def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
-        with torch.inference_mode():
+    def _encode_piece(
+        self, piece: FloatArray, context: int, size: int, num_codebooks: int | None, exact: bool
+    ) -> CodeArray:
+        with float32_inference():
             wav = torch.from_numpy(np.ascontiguousarray(piece)).to(self.device)[None, None]
             first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
             padded = self._pad(wav)
             frames = torch.tensor([padded.shape[-1] // self.hop_length])
-            codes: CodeArray = self._codes(padded, slice(first, last), frames, num_codebooks)[0].int().cpu().numpy()
-        return codes
-
-    def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        with torch.inference_mode():
-            wav: FloatArray = self.decoder(self.quantizer.decode(self._check_codes(codes)))[0, 0].cpu().numpy()
-        return wav
+            codes = self._codes(padded, slice(first, last), frames, num_codebooks, exact)
+            piece_codes: CodeArray = codes[0].int().cpu().numpy()
+        return piece_codes
 
     def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
-        if not self._sings:
-            yield from super()._decode_pieces(codes)
-            return
-        for wav in self._sung(self._check_codes(codes)):
+        for wav in self._streamed(self._check_codes(codes)):
             yield wav[0, 0].cpu().numpy()
 
-    def _codes(self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None) -> Tensor:
+    def _codes(
+        self, padded: Tensor, kept: slice, frames: Tensor, num_codebooks: int | None, exact: bool = True
+    ) -> Tensor:
         """Codes `[B, K, t]` of the frames `kept` of `padded [B, 1, S]`, whose items end after `frames [B]` frames."""
         ragged = bool((frames * self.hop_length != padded.shape[-1]).any())
         raw = self.encoder(padded, frames.to(self.device)) if ragged else self.encoder(padded)
         latents = self.scale.running(raw)[..., kept]
+        if not exact:
+            return self.quantizer.encode(latents, num_codebooks)
         return self._quantized(latents, padded, kept.start, frames.tolist(), num_codebooks)
 
     def _quantized(
@@ -431,7 +448,29 @@ class Codec(nn.Module, BlockCodec):
     ) -> Tensor:
         if self.has_lstm:  # each frame depends on all before it: none can be looked at again by itself
             return self.quantizer.encode(latents, num_codebooks)
-        return self.near_ties.encode(latents, wav, first, frames, num_codebooks)
+        codes, margins = self.quantizer.encode_with_margins(latents, num_codebooks)
+        floats, decided, margin, samples = (x.cpu().numpy() for x in (latents, codes, margins, wav[:, 0]))
+        for item, own in enumerate(decided):
+            end = None if frames is None else frames[item]
+            self.near_ties.decide(floats[item], own, margin[item], samples[item], first, end)
+        return torch.from_numpy(decided).to(codes.device)
+
+    def _exact_encoder(self) -> ExactEncoder:
+        """Encoder, scale and quantizer in float64, kept until a weight changes."""
+        tensors = [*self.encoder.state_dict().values(), *self.scale.buffers(), *self.quantizer.state_dict().values()]
+        counted = not any(t.is_inference() for t in tensors)  # weights made in inference mode could change unseen
+        key = tuple(n for t in tensors for n in (t._version, t.data_ptr())) if counted else ()
+        if self._exact is None or self._exact[0] != key or not counted:
+            encoder = copy.deepcopy(self.encoder)
+            fold_weight_norm(encoder)
+            parts = {"encoder": encoder, "scale": self.scale, "quantizer": self.quantizer}
+            weights = {
+                f"{part}.{name}": tensor.detach().float().cpu().numpy()
+                for part, module in parts.items()
+                for name, tensor in module.state_dict().items()
+            }
+            self._exact = key, ExactEncoder(self._config, weights, Quantizer(self._config, weights))
+        return self._exact[1]
 
     def _latents_of(self, codes: npt.NDArray[np.integer]) -> Tensor:
         if codes.ndim == 2 and codes.shape[1] == 0:

@@ -10,12 +10,12 @@ from typing import Any
 
 from audiocodec.config.quantizers import QUANTIZER_KINDS, Problem, check_quantizer
 from audiocodec.config.schema import Config
+from audiocodec.constants import MAX_RATE
 
 DISCRIMINATOR_KINDS = ("ms_stft", "mpd")
 VALID_SCORES = ("pesq", "stoi", "level")
 MIN_PESQ_RATE = 16_000  # Hz
 MAX_CODEBOOKS = 255  # a token file counts them in one byte
-MAX_SAMPLE_RATE = 1_000_000  # Hz, what audio files are read and written at
 MAX_SEED = 2**32 - 1  # torch takes 64 bits, and every step's seed is a multiple of this one
 
 
@@ -36,7 +36,7 @@ def check(config: Config) -> list[tuple[str, str]]:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "model.encoder.activation": ("elu", "leaky_relu"),
+    "model.encoder.activation": ("elu", "leaky_relu", "snake"),
     "model.decoder.kind": ("istft", "seanet", "voiced"),
     "quantizer.kind": QUANTIZER_KINDS,
     "quantizer.start": ("waterfill", "isotropic", "covariance", "kmeans", "published"),
@@ -125,7 +125,7 @@ _MINIMUMS: dict[str, float] = {
 }
 _MAXIMUMS: dict[str, float] = {
     "seed": MAX_SEED,
-    "sample_rate": MAX_SAMPLE_RATE,
+    "sample_rate": MAX_RATE,
     "quantizer.num_codebooks": MAX_CODEBOOKS,
 }
 _ABOVE_ZERO = (

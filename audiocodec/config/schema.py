@@ -25,7 +25,7 @@ class EncoderConfig:
     true_skip: bool = False  # identity instead of a 1x1 convolution on the skip path
     lstm_layers: int = 0  # > 0 gives up chunked coding: files are coded whole
     convnext_layers: int = 0  # ConvNeXt blocks at the frame rate, after the strides
-    activation: str = "elu"  # elu | leaky_relu
+    activation: str = "elu"  # elu | leaky_relu | snake
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from audiocodec.nn.kernels import convolve, pad
+from audiocodec.nn.streaming import Stream, Trim
 
 
 class Conv1d(nn.Module):
@@ -66,6 +66,10 @@ class Conv1d(nn.Module):
                 return self._convolve(padded.float())
         return self._convolve(padded)
 
+    def stream(self) -> ConvStream:
+        """The layer as a stream."""
+        return ConvStream(self)
+
     def _convolve(self, padded: Tensor) -> Tensor:
         conv = self.conv
         return convolve(
@@ -91,6 +95,10 @@ class ConvTranspose1d(nn.Module):
         y = self.blocks(F.pad(x, (1, 1)))
         return y[..., self.trim_left : y.shape[-1] - self.trim_right]
 
+    def stream(self) -> TransposeStream:
+        """The layer as a stream."""
+        return TransposeStream(self)
+
     def blocks(self, x: Tensor) -> Tensor:
         """Of `x [B, C, T + 1]`, `[B, C', T * stride]`: the steps that both of two neighbours reach.
 
@@ -102,6 +110,82 @@ class ConvTranspose1d(nn.Module):
         y = convolve(x, taps.contiguous(), None if bias is None else bias.repeat_interleave(self.stride))
         steps: Tensor = y.unflatten(1, (out, self.stride)).transpose(2, 3).flatten(2)
         return steps
+
+
+class ConvStream(Stream):
+    """Holds the inputs that a coming output still looks at: at first the zeros on the left."""
+
+    def __init__(self, layer: Conv1d) -> None:
+        conv = layer.conv
+        self._layer = layer
+        self._span = (conv.kernel_size[0] - 1) * conv.dilation[0] + 1
+        self._held = conv.weight.new_zeros(1, conv.in_channels, layer.pad_left)
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        stride = self._layer.stride
+        held = torch.cat([self._held, x], -1)
+        if last:
+            held = F.pad(held, (0, self._layer.pad_right))
+        count = max(0, (held.shape[-1] - self._span) // stride + 1)
+        self._held = held[..., count * stride :]
+        if count == 0:
+            return x.new_empty(1, self._layer.conv.out_channels, 0)
+        return self._layer.convolve(held[..., : (count - 1) * stride + self._span].contiguous())
+
+
+class TransposeStream(Stream):
+    """Holds the last input, which reaches into the next block of outputs."""
+
+    def __init__(self, layer: ConvTranspose1d) -> None:
+        self._layer = layer
+        self._held = layer.conv.weight.new_zeros(1, layer.conv.in_channels, 1)
+        self._trim = Trim(layer.trim_left, layer.stride)
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        held = torch.cat([self._held, x], -1)
+        if last:
+            held = F.pad(held, (0, 1))
+        self._held = held[..., -1:]
+        if held.shape[-1] < 2:
+            return x.new_empty(1, self._layer.conv.out_channels, 0)
+        return self._trim.cut(self._layer.blocks(held), x.shape[-1])
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> Tensor:
+    """Convolve `x [B, C, S]`, without padding, with `weight [C', C / groups, k]` to `[B, C', S']`."""
+    if _channels_last(x) and groups == 1:
+        return _of_steps(channels_last(x), weight, bias, stride, dilation)
+    return F.conv1d(x, weight, bias, stride, 0, dilation, groups)
+
+
+def pad(x: Tensor, left: int, right: int) -> Tensor:
+    """`x [B, C, S]` with zeros before and after; in training on a CPU with the channels of a step side by side in memory."""
+    if not _channels_last(x):
+        return F.pad(x, (left, right))
+    return F.pad(channels_last(x).transpose(1, 2), (0, 0, left, right)).transpose(1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x [B, C, S]` with the channels of a step side by side in memory."""
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def _channels_last(x: Tensor) -> bool:
+    """Whether it is training on a CPU, where convolutions of that layout need no copies: a third of their time."""
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _of_steps(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: int) -> Tensor:
+    """Convolve `x [B, C, S]`, channels last. With a stride, as many steps become one of so many channels, which costs nothing in
+    this layout: strided kernels are slower, and oneDNN's for AMX are wrong for some shapes in bfloat16 (torch 2.13)."""
+    taps = weight.shape[-1]
+    if stride > 1 and dilation == 1 and taps % stride == x.shape[-1] % stride == 0:
+        x = x.transpose(1, 2).unflatten(1, (-1, stride)).flatten(2).transpose(1, 2)
+        weight, stride = weight.unflatten(2, (-1, stride)).permute(0, 3, 1, 2).flatten(1, 2), 1
+    y: Tensor = F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), 0, (1, dilation)).squeeze(2)
+    return y
 
 
 def fold_weight_norm(module: nn.Module) -> None:

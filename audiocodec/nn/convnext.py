@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.constants import LAYER_NORM_EPSILON
 from audiocodec.nn.conv import Conv1d
-from audiocodec.nn.kernels import linear
+from audiocodec.nn.streaming import Chain, Pointwise, Skip, Stream
 
 
 class ConvNeXtBlock(nn.Module):
@@ -27,7 +28,7 @@ class ConvNeXtBlock(nn.Module):
         """
         super().__init__()
         self.depthwise = Conv1d(channels, channels, kernel_size, groups=channels, causal=causal, norm=False)
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm = nn.LayerNorm(channels, eps=LAYER_NORM_EPSILON)
         self.expand = nn.Linear(channels, hidden)
         self.project = nn.Linear(hidden, channels)
         self.scale = nn.Parameter(torch.full((channels,), scale))
@@ -36,8 +37,12 @@ class ConvNeXtBlock(nn.Module):
         """Map `x [B, C, T]` to the same shape."""
         return x + self.pointwise(self.depthwise(x))
 
+    def stream(self) -> Stream:
+        """The block as a stream."""
+        return Skip(Chain([self.depthwise.stream(), Pointwise(self.pointwise)]), Pointwise(nn.Identity()))
+
     def pointwise(self, x: Tensor) -> Tensor:
         """All after the depthwise convolution, `[B, C, T]` to the same shape: each step for itself."""
-        y = linear(self.norm(x.transpose(1, 2)), self.expand.weight, self.expand.bias)
-        y = linear(F.gelu(y), self.project.weight, self.project.bias) * self.scale
+        y = F.linear(self.norm(x.transpose(1, 2)), self.expand.weight, self.expand.bias)
+        y = F.linear(F.gelu(y), self.project.weight, self.project.bias) * self.scale
         return y.transpose(1, 2)

@@ -13,13 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiocodec.nn.conv import Conv1d
+from audiocodec.constants import LAYER_NORM_EPSILON, MAX_LOG_MAGNITUDE, MIN_ENVELOPE
+from audiocodec.nn.conv import Conv1d, upsampling_context
 from audiocodec.nn.convnext import ConvNeXtBlock
-from audiocodec.nn.kernels import linear
-
-MAX_LOG_MAGNITUDE = 5.0  # exp(5) is far above any frame of audio within [-1, 1]; keeps a bad step finite
-
-MIN_ENVELOPE = 1e-8  # of the squared windows; guards a division only
+from audiocodec.nn.streaming import Chain, Pointwise, Stream, Trim, stream_of
 
 INITIAL_LOG_MAGNITUDE = -4.0  # start near the level of quiet speech, not at full scale
 
@@ -41,6 +38,10 @@ class OverlapAdd(nn.Module):
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
         self.trim_left = (self.n_fft - hop_length) // 2
 
+    def stream(self) -> SumStream:
+        """The sum as a stream."""
+        return SumStream(self)
+
     def forward(self, frames: Tensor) -> Tensor:
         """Turn `frames [B, T, n_fft]`, windowed, into `[B, T * hop_length]`."""
         count = frames.shape[1]
@@ -58,7 +59,17 @@ class OverlapAdd(nn.Module):
         return reduce(torch.add, shifted).flatten(1)
 
 
-class ISTFTHead(nn.Module):
+class Head(nn.Module):
+    """Features `[B, T, D]` to waveform `[B, T * hop_length]`; adds up windows."""
+
+    sum: OverlapAdd
+
+    def stream(self) -> Stream:
+        """The head as a stream: features `[1, T, D]` to waveform."""
+        raise NotImplementedError
+
+
+class ISTFTHead(Head):
     """Linear layer to log magnitude and phase, then the inverse STFT with a Hann window and "same" padding."""
 
     def __init__(self, dim: int, hop_length: int, overlap: int) -> None:
@@ -74,9 +85,13 @@ class ISTFTHead(nn.Module):
             wav: Tensor = self.sum(self.frames(features))
             return wav
 
+    def stream(self) -> Stream:
+        """The head as a stream: features `[1, T, D]` to waveform."""
+        return Chain([ISTFTStream(self), self.sum.stream()])
+
     def frames(self, features: Tensor) -> Tensor:
         """Windowed pieces of waveform `[B, T, n_fft]` of `features [B, T, D]`; each frame for itself."""
-        out = linear(features.float(), self.linear.weight.float(), self.linear.bias.float())
+        out = F.linear(features.float(), self.linear.weight.float(), self.linear.bias.float())
         log_magnitude, phase = out[..., : self.bins], out[..., self.bins :]
         magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp() * math.sqrt(self.n_fft)
         spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
@@ -85,18 +100,20 @@ class ISTFTHead(nn.Module):
 
 
 class Backbone(nn.Module):
-    """ConvNeXt blocks at the frame rate: latents `[B, D, T]` to features `[B, T, C]`."""
+    """ConvNeXt blocks at the frame rate, latents `[B, D, T]` to features `[B, T, C]`, and a `head` that a decoder adds."""
+
+    head: Head
 
     def __init__(self, latent_dim: int, dim: int, layers: int, expansion: int, kernel_size: int, causal: bool) -> None:
         """Build the blocks; the arguments are those of `config.schema.DecoderConfig`."""
         super().__init__()
         self.embed = Conv1d(latent_dim, dim, kernel_size, causal=causal, norm=False)
-        self.norm_in = nn.LayerNorm(dim, eps=1e-6)
+        self.norm_in = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
         blocks = [
             ConvNeXtBlock(dim, expansion * dim, kernel_size, causal=causal, scale=1 / layers) for _ in range(layers)
         ]
         self.blocks = nn.Sequential(*blocks)
-        self.norm_out = nn.LayerNorm(dim, eps=1e-6)
+        self.norm_out = nn.LayerNorm(dim, eps=LAYER_NORM_EPSILON)
 
     def start_weights(self) -> None:
         """Draw the weights of all convolutions and linear layers, the head's included."""
@@ -105,6 +122,18 @@ class Backbone(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+
+    def stream(self) -> Stream:
+        """The decoder as a stream: latents to waveform."""
+        blocks = (stream_of(block) for block in self.blocks)
+        return Chain([self.embed.stream(), Pointwise(self.enter), *blocks, Pointwise(self.leave), self.head.stream()])
+
+    def context(self) -> tuple[int, int]:
+        """Samples before and after an output sample that decide which frames it depends on."""
+        window = self.head.sum
+        left, right = upsampling_context(self.modules())  # its convolutions run at the frame rate; windows are summed
+        after = window.n_fft - window.hop_length - window.trim_left
+        return left * window.hop_length + after, right * window.hop_length + window.trim_left
 
     def features(self, latents: Tensor) -> Tensor:
         """Features `[B, T, C]` of `latents [B, D, T]`."""
@@ -123,6 +152,8 @@ class Backbone(nn.Module):
 
 class ISTFTDecoder(Backbone):
     """Latents `[B, D, T]` to waveform `[B, 1, T * hop_length]`."""
+
+    head: ISTFTHead
 
     def __init__(
         self,
@@ -146,3 +177,37 @@ class ISTFTDecoder(Backbone):
         """Decode `latents [B, D, T]` to `[B, 1, T * hop_length]`."""
         wav: Tensor = self.head(self.features(latents))
         return wav.unsqueeze(1)
+
+
+class ISTFTStream(Stream):
+    """Features `[1, T, D]` to windowed frames `[1, T, n_fft]`; of no features there is no Fourier transform."""
+
+    def __init__(self, head: ISTFTHead) -> None:
+        self._head = head
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        return self._head.frames(x) if x.shape[1] else x.new_zeros(1, 0, self._head.n_fft)
+
+
+class SumStream(Stream):
+    """Inverse STFT: holds the windowed frames `[1, T, n_fft]` that still overlap what comes."""
+
+    def __init__(self, layer: OverlapAdd) -> None:
+        self._layer = layer
+        nothing = layer.window.new_zeros(1, layer.overlap - 1, layer.n_fft)
+        self._frames = self._squares = nothing
+        self._trim = Trim(layer.trim_left, layer.hop_length)
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        layer, count = self._layer, x.shape[1]
+        frames, squares = self._frames, self._squares
+        if count:
+            frames = torch.cat([frames, x], 1)
+            squares = torch.cat([squares, (layer.window**2).expand(1, count, -1)], 1)
+        old = layer.overlap - 1
+        if last:
+            frames, squares = F.pad(frames, (0, 0, 0, old)), F.pad(squares, (0, 0, 0, old))
+        whole = slice(old * layer.hop_length, frames.shape[1] * layer.hop_length)  # all frames of these are there
+        wav = layer.add(frames)[:, whole] / layer.add(squares)[:, whole].clamp(min=MIN_ENVELOPE)
+        self._frames, self._squares = frames[:, frames.shape[1] - old :], squares[:, squares.shape[1] - old :]
+        return self._trim.cut(wav.unsqueeze(1), count)

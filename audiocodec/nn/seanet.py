@@ -1,6 +1,6 @@
 """SEANet encoder and decoder (SEANet, arXiv 2009.02095; SoundStream, 2107.03312; EnCodec, 2210.13438).
 
-The layer plan is EnCodec's; padding is zeros inside every layer (EnCodec's `pad_mode="constant"`).
+The layer plan (`nn.plan`) is EnCodec's; padding is zeros inside every layer (EnCodec's `pad_mode="constant"`).
 Beyond EnCodec: ConvNeXt blocks at the frame rate, where they are cheap, in place of or beside the LSTM.
 """
 
@@ -8,83 +8,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiocodec.nn.conv import Conv1d, ConvTranspose1d
+from audiocodec.config.schema import EncoderConfig
+from audiocodec.nn.activation import activate, activation
+from audiocodec.nn.conv import Conv1d, ConvTranspose1d, downsampling_context, upsampling_context
 from audiocodec.nn.convnext import ConvNeXtBlock
-
-SLOPE = 0.1  # of the leaky activation, below zero
-
-
-def activation(name: str) -> nn.Module:
-    """The pointwise non-linearity called `name` (`elu` or `leaky_relu`)."""
-    return nn.ELU() if name == "elu" else nn.LeakyReLU(SLOPE)
-
-
-@dataclass(frozen=True)
-class SEANetPlan:
-    """What encoder and decoder have in common; the fields are those of `config.schema.EncoderConfig`.
-
-    Attributes:
-        strides: in the encoder's order (input side first).
-        causal: no layer looks ahead.
-        norm: weight normalisation; False to load folded weights into.
-    """
-
-    strides: Sequence[int]
-    residual_layers: int
-    dilation_base: int
-    kernel_size: int
-    residual_kernel_size: int
-    last_kernel_size: int
-    compress: int
-    true_skip: bool
-    activation: str
-    causal: bool
-    norm: bool
-
-    def conv(self, channels: int, out: int, kernel_size: int, *, stride: int = 1, dilation: int = 1) -> Conv1d:
-        """A convolution of this plan."""
-        return Conv1d(channels, out, kernel_size, stride=stride, dilation=dilation, causal=self.causal, norm=self.norm)
-
-    def residual_units(self, channels: int) -> list[nn.Module]:
-        """The residual units of one resolution."""
-        return [ResidualUnit(channels, self.dilation_base**i, self) for i in range(self.residual_layers)]
-
-
-def _run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """`x` through `layers`; without gradient, activations are written over their input, which must be nobody else's.
-
-    At the full rate a layer's output is tens of megabytes: what is never allocated is never faulted in.
-    """
-    in_place = not torch.is_grad_enabled()
-    for layer in layers:
-        x = _activate(layer, x) if in_place and isinstance(layer, nn.ELU | nn.LeakyReLU) else layer(x)
-    return x
-
-
-def _activate(layer: nn.Module, x: Tensor) -> Tensor:
-    """An activation, over its input."""
-    return F.elu_(x) if isinstance(layer, nn.ELU) else F.leaky_relu_(x, SLOPE)
+from audiocodec.nn.plan import Layer, decoder_layers, encoder_layers
+from audiocodec.nn.streaming import Skip, Stream, chain_of, stream_of
 
 
 class ResidualUnit(nn.Module):
     """Dilated convolution to a narrower width, 1x1 back, plus a skip path."""
 
-    def __init__(self, channels: int, dilation: int, plan: SEANetPlan) -> None:
+    def __init__(self, channels: int, dilation: int, e: EncoderConfig, *, causal: bool, norm: bool) -> None:
+        """Build the unit.
+
+        Args:
+            channels: width in and out.
+            dilation: of the first convolution.
+            e: the other sizes.
+            causal: look only at the past.
+            norm: weight normalisation.
+        """
         super().__init__()
-        hidden = max(1, channels // plan.compress)
+        hidden = max(1, channels // e.compress)
+        wide, taps = (channels, hidden), e.residual_kernel_size
         self.block = nn.Sequential(
-            activation(plan.activation),
-            plan.conv(channels, hidden, plan.residual_kernel_size, dilation=dilation),
-            activation(plan.activation),
-            plan.conv(hidden, channels, 1),
+            activation(e.activation, channels),
+            Conv1d(*wide, taps, dilation=dilation, causal=causal, norm=norm),
+            activation(e.activation, hidden),
+            Conv1d(hidden, channels, 1, causal=causal, norm=norm),
         )
-        self.shortcut = nn.Identity() if plan.true_skip else plan.conv(channels, channels, 1)
+        self.shortcut = nn.Identity() if e.true_skip else Conv1d(channels, channels, 1, causal=causal, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x [B, C, S]` to the same shape."""
@@ -94,7 +53,11 @@ class ResidualUnit(nn.Module):
         first, wide, *rest = self.block
         assert isinstance(wide, Conv1d)
         padded = F.pad(x, (wide.pad_left, wide.pad_right))  # a copy, whatever the padding
-        return _run(rest, wide.convolve(_activate(first, padded))).add_(self.shortcut(x))
+        return _run(rest, wide.convolve(activate(first, padded))).add_(self.shortcut(x))
+
+    def stream(self) -> Stream:
+        """The unit as a stream."""
+        return Skip(chain_of(self.block), stream_of(self.shortcut))
 
 
 class SkipLSTM(nn.Module):
@@ -109,35 +72,41 @@ class SkipLSTM(nn.Module):
         y: Tensor = self.lstm(x.transpose(1, 2))[0].transpose(1, 2)
         return x + y
 
+    def stream(self) -> LSTMStream:
+        """The layer as a stream."""
+        return LSTMStream(self)
+
+
+class LSTMStream(Stream):
+    """Carries the state of the recurrence."""
+
+    def __init__(self, layer: SkipLSTM) -> None:
+        self._lstm = layer.lstm
+        self._state: tuple[Tensor, Tensor] | None = None
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        if x.shape[-1] == 0:
+            return x
+        y, self._state = self._lstm(x.transpose(1, 2), self._state)
+        out: Tensor = x + y.transpose(1, 2)
+        return out
+
 
 class SEANetEncoder(nn.Module):
     """Waveform `[B, 1, S]` to latents `[B, D, S // hop_length]`, `S` a multiple of the hop length."""
 
-    def __init__(
-        self, plan: SEANetPlan, base_channels: int, latent_dim: int, *, lstm_layers: int = 0, convnext_layers: int = 0
-    ) -> None:
+    def __init__(self, e: EncoderConfig, latent_dim: int, *, causal: bool, norm: bool) -> None:
         """Build the encoder.
 
         Args:
-            plan: its layers.
-            base_channels: width at the full rate; doubled by each stride.
+            e: its sizes.
             latent_dim: width D of a latent.
-            lstm_layers: at the frame rate.
-            convnext_layers: blocks at the frame rate.
+            causal: no layer looks ahead.
+            norm: weight normalisation; False to load folded weights into.
         """
         super().__init__()
-        self.hop_length = math.prod(plan.strides)
-        channels = base_channels
-        layers: list[nn.Module] = [plan.conv(1, channels, plan.kernel_size)]
-        for stride in plan.strides:
-            layers += plan.residual_units(channels)
-            layers += [activation(plan.activation), plan.conv(channels, 2 * channels, 2 * stride, stride=stride)]
-            channels *= 2
-        if lstm_layers:
-            layers.append(SkipLSTM(channels, lstm_layers))
-        layers += [ConvNeXtBlock(channels, 3 * channels, 7, causal=plan.causal) for _ in range(convnext_layers)]
-        layers += [activation(plan.activation), plan.conv(channels, latent_dim, plan.last_kernel_size)]
-        self.layers = nn.Sequential(*layers)
+        self.hop_length = math.prod(e.strides)
+        self.layers = _build(encoder_layers(e, latent_dim), e, e.lstm_layers, causal, norm)
 
     def forward(self, wav: Tensor, frames: Tensor | None = None) -> Tensor:
         """Encode `wav [B, 1, S]` to `[B, D, S // hop_length]`.
@@ -156,31 +125,70 @@ class SEANetEncoder(nn.Module):
             x = y * (torch.arange(y.shape[-1], device=y.device) < ends[:, None])[:, None]
         return x
 
+    def stream(self) -> Stream:
+        """The encoder as a stream."""
+        return chain_of(self.layers)
+
+    def context(self) -> tuple[int, int]:
+        """Samples before and after a frame's own that its latent depends on."""
+        return downsampling_context(self.modules())
+
 
 class SEANetDecoder(nn.Module):
     """Latents `[B, D, T]` to waveform `[B, 1, T * hop_length]`: the encoder's plan in reverse."""
 
-    def __init__(self, plan: SEANetPlan, base_channels: int, latent_dim: int, *, lstm_layers: int = 0) -> None:
+    def __init__(
+        self, e: EncoderConfig, base_channels: int, latent_dim: int, *, lstm_layers: int = 0, causal: bool, norm: bool
+    ) -> None:
         """Build the decoder.
 
         Args:
-            plan: the encoder's layers.
+            e: sizes of the encoder.
             base_channels: width at the full rate.
             latent_dim: width D of a latent.
             lstm_layers: at the frame rate.
+            causal: no layer looks ahead.
+            norm: weight normalisation; False to load folded weights into.
         """
         super().__init__()
-        channels = base_channels * 2 ** len(plan.strides)
-        layers: list[nn.Module] = [plan.conv(latent_dim, channels, plan.kernel_size)]
-        if lstm_layers:
-            layers.append(SkipLSTM(channels, lstm_layers))
-        for stride in reversed(plan.strides):
-            up = ConvTranspose1d(channels, channels // 2, stride, causal=plan.causal, norm=plan.norm)
-            channels //= 2
-            layers += [activation(plan.activation), up, *plan.residual_units(channels)]
-        layers += [activation(plan.activation), plan.conv(channels, 1, plan.last_kernel_size)]
-        self.layers = nn.Sequential(*layers)
+        plan = decoder_layers(e, base_channels, lstm_layers, latent_dim)
+        self.layers = _build(plan, e, lstm_layers, causal, norm)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Decode `latents [B, D, T]` to `[B, 1, T * hop_length]`."""
         return _run(self.layers, latents)
+
+    def stream(self) -> Stream:
+        """The decoder as a stream."""
+        return chain_of(self.layers)
+
+    def context(self) -> tuple[int, int]:
+        """Samples before and after an output sample that decide which frames it depends on."""
+        return upsampling_context(self.modules())
+
+
+def _build(plan: Sequence[Layer], e: EncoderConfig, lstm_layers: int, causal: bool, norm: bool) -> nn.Sequential:
+    """The layers of a plan."""
+    return nn.Sequential(*(_layer(layer, e, lstm_layers, causal, norm) for layer in plan))
+
+
+def _layer(layer: Layer, e: EncoderConfig, lstm_layers: int, causal: bool, norm: bool) -> nn.Module:
+    kind, channels, out, kernel_size, stride, dilation = layer
+    if kind == "residual":
+        return ResidualUnit(channels, dilation, e, causal=causal, norm=norm)
+    if kind == "activation":
+        return activation(e.activation, channels)
+    if kind == "lstm":
+        return SkipLSTM(channels, lstm_layers)
+    if kind == "convnext":
+        return ConvNeXtBlock(channels, 3 * channels, 7, causal=causal)
+    if kind == "up":
+        return ConvTranspose1d(channels, out, stride, causal=causal, norm=norm)
+    return Conv1d(channels, out, kernel_size, stride=stride, causal=causal, norm=norm)
+
+
+def _run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """`x` through `layers`; without gradient, activations are written over their input, which must be nobody else's."""
+    for layer in layers:
+        x = activate(layer, x)
+    return x

@@ -13,39 +13,23 @@ inverse STFT: HiFTNet (2309.09493).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.constants import MAX_LOG_MAGNITUDE
 from audiocodec.dsp import noise
 from audiocodec.dsp.voice import FADE, ONSET
-from audiocodec.nn.istft_decoder import MAX_LOG_MAGNITUDE, Backbone, OverlapAdd
-from audiocodec.nn.kernels import linear
+from audiocodec.nn.istft_decoder import Backbone, Head, OverlapAdd
 from audiocodec.nn.pitch import Contour, Pitch, contour, harmonics, phases, whole_frequency
+from audiocodec.nn.streaming import Chain, Stream
+from audiocodec.nn.voiced_stream import Filters, VoicedHeadStream
 
 INITIAL_HARMONICS, INITIAL_NOISE, INITIAL_FREE = -2.5, -6.0, -4.0  # log gains: near the level of quiet speech
 
 
-class Filters(NamedTuple):
-    """What the network says of each frame, `[B, T, bins]` each.
-
-    Attributes:
-        magnitude, angle: of the free spectrum: log magnitude, radians. First, as in an inverse-STFT head, whose weights
-            then fit (`training.checkpoints.initial`).
-        gain, phase: of the harmonics: log gain, radians.
-        noise: log gain.
-    """
-
-    magnitude: Tensor
-    angle: Tensor
-    gain: Tensor
-    phase: Tensor
-    noise: Tensor
-
-
-class VoicedHead(nn.Module):
+class VoicedHead(Head):
     """Features to pitch and spectra, and those to a waveform."""
 
     fade: Tensor
@@ -93,9 +77,13 @@ class VoicedHead(nn.Module):
             wav = self.sum(self.frames(filters, self.spectra(self.source(driving)), self._noise(features)))
             return wav, said
 
+    def stream(self) -> Stream:
+        """The head as a stream: features `[1, T, D]` to waveform."""
+        return Chain([VoicedHeadStream(self), self.sum.stream()])
+
     def parameters_of(self, features: Tensor) -> tuple[Filters, Pitch]:
         """Filters and pitch of `features [B, T, D]`; each frame for itself."""
-        out = linear(features, self.linear.weight.float(), self.linear.bias.float())
+        out = F.linear(features, self.linear.weight.float(), self.linear.bias.float())
         parts = out[..., :-2].unflatten(-1, (len(Filters._fields), self.bins)).unbind(-2)
         return Filters(*parts), Pitch(out[..., -2], out[..., -1])
 
@@ -161,6 +149,8 @@ class VoicedHead(nn.Module):
 class VoicedDecoder(Backbone):
     """Latents `[B, D, T]` to waveform `[B, 1, T * hop_length]`."""
 
+    head: VoicedHead
+
     def __init__(
         self,
         *,
@@ -184,6 +174,14 @@ class VoicedDecoder(Backbone):
     def forward(self, latents: Tensor) -> Tensor:
         """Decode `latents [B, D, T]` to `[B, 1, T * hop_length]` with the pitch that they hold."""
         return self.voice(latents)[0]
+
+    def context(self) -> tuple[int, int]:
+        """Samples before and after an output sample that decide which frames it depends on."""
+        window, hop = self.head.sum, self.head.hop_length
+        left, right = super().context()  # and a window looks at its source, that at the pitch of the frames beside it
+        left += (-(-window.trim_left // hop) + 1) * hop
+        right += ((window.n_fft - window.trim_left - 1) // hop + 1) * hop
+        return left, right
 
     def voice(self, latents: Tensor, given: Pitch | None = None) -> tuple[Tensor, Pitch]:
         """Decode `latents [B, D, T]`; returns `[B, 1, T * hop_length]` and the predicted pitch.

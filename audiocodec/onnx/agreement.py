@@ -8,8 +8,8 @@ from pathlib import Path
 from audiocodec.codec.files import encode_file
 from audiocodec.onnx.codec import OnnxCodec
 from audiocodec.onnx.folder import TokenAgreement
-from audiocodec.onnx.model import read
-from audiocodec.onnx.parts import OnnxModel
+from audiocodec.onnx.load import read
+from audiocodec.onnx.model import OnnxModel
 
 
 def measure_agreement(model: str | Path, int8: OnnxModel, audio: Iterable[str | Path]) -> TokenAgreement:

@@ -23,8 +23,8 @@ from audiocodec.errors import CheckpointError, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
 if TYPE_CHECKING:
-    from audiocodec.onnx.near_ties import NearTies
-    from audiocodec.onnx.parts import OnnxModel
+    from audiocodec.codec.exact import NearTies
+    from audiocodec.onnx.model import OnnxModel
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _NOTHING = np.zeros(0, np.float32)  # so that there is something to put together when no samples are wanted
@@ -47,7 +47,7 @@ class OnnxCodec(BlockCodec):
     """Encoder and decoder as sessions of onnxruntime, made when first used; the quantizer in numpy."""
 
     def __init__(self, model: OnnxModel, device: str = "cpu", threads: int | None = None) -> None:
-        """Take a model; `onnx.model.load` reads one.
+        """Take a model; `onnx.load.load` reads one.
 
         Args:
             model: networks, quantizer and what describes them.
@@ -175,6 +175,11 @@ class OnnxCodec(BlockCodec):
         length = batch.shape[-1] * self.hop_length if num_samples is None else num_samples
         return np.stack([np.concatenate([*self.decode_blocks(item, length), _NOTHING])[None] for item in batch])
 
+    def float_latents(self, wav: FloatArray) -> FloatArray:
+        """The scaled float32 latents `[D, T]` of `wav [T * hop_length]`, coded whole."""
+        latents: FloatArray = self._run("encoder", wav[None, None])[0][0]
+        return latents
+
     @contextmanager
     def other_threads(self) -> Iterator[None]:
         """For a while, sessions on another number of threads than now: one, or two where it is one."""
@@ -185,23 +190,25 @@ class OnnxCodec(BlockCodec):
         finally:
             self._threads, self._sessions = before
 
-    def _encode_piece(self, piece: FloatArray, context: int, size: int, num_codebooks: int | None) -> CodeArray:
+    def _encode_piece(
+        self, piece: FloatArray, context: int, size: int, num_codebooks: int | None, exact: bool
+    ) -> CodeArray:
         first, last = context // self.hop_length, -(-(context + size) // self.hop_length)
         padded = np.pad(piece, (0, -len(piece) % self.hop_length))
-        latents: FloatArray = self._run("encoder", padded[None, None])[0][0, :, first:last]
+        latents = self.float_latents(padded)[:, first:last]
         near_ties, quantizer = self._model.near_ties, self._model.quantizer
-        if near_ties is None:
+        if near_ties is None or not exact:
             return quantizer.encode(latents, num_codebooks).astype(np.int32)
-        return near_ties.encode(quantizer, latents, padded, first, num_codebooks).astype(np.int32)
-
-    def _decode_piece(self, codes: npt.NDArray[np.integer]) -> FloatArray:
-        wav: FloatArray = self._run("decoder", self._latents(codes))[0][0, 0]
-        return wav
+        codes, margins = quantizer.encode_with_margins(latents, num_codebooks)
+        end = len(padded) // self.hop_length
+        return near_ties.decide(latents, codes, margins, padded, first, end).astype(np.int32)
 
     def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
-        lookback = self._model.decoder.lookback
+        hop, lookback = self.hop_length, self._model.decoder.lookback
         if lookback is None:
-            yield from super()._decode_pieces(codes)
+            for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
+                wav = self._run("decoder", self._latents(codes[:, low:high]))[0]
+                yield wav[0, 0, (first - low) * hop : (last - low) * hop]
             return
         anchor, phase = 0, np.array([ONSET])  # the phase with which that frame begins
         for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
@@ -209,7 +216,7 @@ class OnnxCodec(BlockCodec):
             wav, phases = self._run("decoder", self._latents(codes[:, low:high]), phase, *place)
             anchor = max(0, last - lookback)
             phase = phases[anchor - low : anchor - low + 1]
-            yield wav[0, 0, (first - low) * self.hop_length : (last - low) * self.hop_length]
+            yield wav[0, 0, (first - low) * hop : (last - low) * hop]
 
     def _latents(self, codes: npt.NDArray[np.integer]) -> FloatArray:
         """`[1, D, T]` of `codes [K, T]`."""

@@ -24,10 +24,10 @@ from audiocodec.config.plain import config_to_json
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 from audiocodec.model_file import ModelHeader
-from audiocodec.onnx.graph import FloatArray
+from audiocodec.onnx.model import OnnxModel
 from audiocodec.onnx.networks import Network
-from audiocodec.onnx.parts import OnnxModel
 from audiocodec.onnx.quantizers import Quantizer
+from audiocodec.onnx.writer import FloatArray
 from audiocodec.records import parse
 
 FORMAT = "audiocodec-onnx-1"
@@ -89,6 +89,7 @@ def describe(folder: str | Path) -> FolderHeader:
         raise CheckpointError(f"{path}: not the description of an exported model (format {FORMAT!r}), or damaged")
     size = sum(entry.stat().st_size for entry in os.scandir(folder))
     own = {"path": str(folder), "config_text": json.dumps(said.get("config")), "bytes": size}
+    own["latent_error_text"] = said.get("latent_error", "[]")  # none in folders written before there was one
     try:
         return parse(FolderHeader, said | own)
     except ValueError as error:
@@ -131,6 +132,7 @@ def write(
         "token_agreement": None if agreement is None else asdict(agreement),
         "halo": {"encoder": model.encoder.halo, "decoder": model.decoder.halo},
         "lookback": model.decoder.lookback,
+        "latent_error": model.latent_error.to_json(),
         "config": json.loads(config_to_json(config)),
         "notes": dict(notes),
         "files": {name: _sha256((target / name).read_bytes()) for name in (ENCODER, DECODER, *arrays)},
@@ -156,7 +158,16 @@ def read(folder: str | Path) -> OnnxModel:
     exact = _arrays(Path(folder) / EXACT, header) if EXACT in header.files else None
     quantizer = Quantizer(config, {**tables, **(exact or {})})
     fingerprint = bytes.fromhex(header.fingerprint)
-    return OnnxModel(config, fingerprint, lambda: encoder, lambda: decoder, lambda: quantizer, header.precision, exact)
+    return OnnxModel(
+        config,
+        fingerprint,
+        lambda: encoder,
+        lambda: decoder,
+        lambda: quantizer,
+        header.precision,
+        exact,
+        header.latent_error,
+    )
 
 
 def _exact_arrays(model: OnnxModel) -> dict[str, npt.NDArray[np.floating[Any]]]:
@@ -164,7 +175,7 @@ def _exact_arrays(model: OnnxModel) -> dict[str, npt.NDArray[np.floating[Any]]]:
     of_quantizer = model.quantizer.exact_arrays()
     if model.near_ties is None or of_quantizer is None:
         return {}
-    return {name: _smallest(array) for name, array in {**model.near_ties.weights, **of_quantizer}.items()}
+    return {name: _smallest(array) for name, array in {**model.exact.weights, **of_quantizer}.items()}
 
 
 def _smallest(array: FloatArray) -> npt.NDArray[np.floating[Any]]:

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from audiocodec.config.schema import EncoderConfig
+from audiocodec.constants import LAYER_NORM_EPSILON, LEAKY_SLOPE, MAX_LOG_MAGNITUDE, MIN_SNAKE
+from audiocodec.nn.plan import Layer
 from audiocodec.onnx import writer
-from audiocodec.onnx.graph import FloatArray, Graph
-
-LAYER_NORM_EPSILON = 1e-6
-LEAKY_SLOPE = 0.1
-MAX_LOG_MAGNITUDE = 5.0  # that of `nn.istft_decoder`
+from audiocodec.onnx.writer import FloatArray, Graph
 
 
 class Layers(Graph):
@@ -71,10 +69,24 @@ class Layers(Graph):
         y = self.op("Unsqueeze", self.op("Transpose", y, perm=(1, 2, 0)), self.ints(2))
         return self.op("Add", x, y)
 
+    def layer(self, x: str, name: str, layer: Layer, plan: EncoderConfig, lstm_layers: int) -> str:
+        """The layer called `name` of a SEANet encoder or decoder."""
+        if layer.kind == "residual":
+            return self.residual_unit(x, name, layer.dilation, plan)
+        if layer.kind == "activation":
+            return self.activation(x, name, plan.activation)
+        if layer.kind == "lstm":
+            return self.lstm(x, name, lstm_layers)
+        if layer.kind == "convnext":
+            return self.convnext(x, name)
+        if layer.kind == "up":
+            return self.conv_transpose(x, name, layer.stride)
+        return self.conv(x, name, stride=layer.stride)
+
     def residual_unit(self, x: str, name: str, dilation: int, plan: EncoderConfig) -> str:
         """`nn.seanet.ResidualUnit` called `name`."""
-        y = self.conv(self.activation(x, plan.activation), f"{name}.block.1", dilation=dilation)
-        y = self.conv(self.activation(y, plan.activation), f"{name}.block.3")
+        y = self.conv(self.activation(x, f"{name}.block.0", plan.activation), f"{name}.block.1", dilation=dilation)
+        y = self.conv(self.activation(y, f"{name}.block.2", plan.activation), f"{name}.block.3")
         return self.op("Add", x if plan.true_skip else self.conv(x, f"{name}.shortcut"), y)
 
     def layer_norm(self, x: str, name: str) -> str:
@@ -136,9 +148,18 @@ class Layers(Graph):
         """Real and imaginary part."""
         return self.op("Mul", magnitude, self.op("Cos", angle)), self.op("Mul", magnitude, self.op("Sin", angle))
 
-    def activation(self, x: str, kind: str) -> str:
-        """ELU or leaky ReLU."""
+    def activation(self, x: str, name: str, kind: str) -> str:
+        """`nn.activation.activation` of `kind`, called `name`, on `[1, C, 1, S]`."""
+        if kind == "snake":
+            return self.snake(x, name)
         return self.op("Elu", x, alpha=1.0) if kind == "elu" else self.op("LeakyRelu", x, alpha=LEAKY_SLOPE)
+
+    def snake(self, x: str, name: str) -> str:
+        """`nn.activation.Snake` called `name`."""
+        alpha = self.constant(self.weights[f"{name}.alpha"][:, None, None], f"{name}.alpha")
+        sine = self.op("Sin", self.op("Mul", x, alpha))
+        over = self.op("Add", alpha, self.number(MIN_SNAKE))
+        return self.op("Add", x, self.op("Div", self.op("Mul", sine, sine), over))
 
 
 def _gates_in_onnx_order(array: FloatArray) -> FloatArray:

@@ -1,73 +1,78 @@
-"""A model for the light runtime: from a model file, whose weights become ONNX graphs as it is loaded, or from the folder
-that `audiocodec export --onnx` wrote. Neither needs torch.
-"""
+"""A model in parts for the light runtime; each part is made when it is first asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
-from audiocodec import model_file
-from audiocodec.codec.interface import fingerprint_of
-from audiocodec.errors import CheckpointError
-from audiocodec.onnx import folder, networks
-from audiocodec.onnx.codec import OnnxCodec
-from audiocodec.onnx.parts import OnnxModel
+from audiocodec.codec.exact import ExactEncoder, NearTies
+from audiocodec.codec.latent_error import LatentError
+from audiocodec.config.schema import Config
+from audiocodec.onnx.networks import Network
 from audiocodec.onnx.quantizers import Quantizer
+from audiocodec.onnx.writer import FloatArray
 
-Part = TypeVar("Part")
 
+class OnnxModel:
+    """Networks, quantizer and what frames their use: encoding never makes the decoder, nor decoding the encoder.
 
-def load(model: str | Path | None = None, device: str = "cpu", threads: int | None = None) -> OnnxCodec:
-    """Load a codec for inference without torch.
-
-    Args:
-        model: an exported folder, or see `model_file.resolve`; None is the model inside the package.
-        device: `cpu` or `cuda`.
-        threads: CPU threads of the networks; None: onnxruntime's choice.
-
-    Raises:
-        CheckpointError: missing, damaged, or weights that do not fit their configuration.
+    Attributes:
+        sample_rate, hop_length, level_db, codebook_sizes, fingerprint, has_lstm: as in `codec.interface.BlockCodec`.
+        precision: `float32` or `int8`.
+        latent_error: of its float32 encoder.
+        near_ties: decides what float32 cannot; None where no bound holds (8 bits), frames cannot be looked at by themselves
+            (LSTM), or what it takes is not at hand.
     """
-    found = folder.read(model) if model is not None and folder.is_folder(model) else read(model)
-    return OnnxCodec(found, device, threads)
 
+    def __init__(
+        self,
+        config: Config,
+        fingerprint: bytes,
+        encoder: Callable[[], Network],
+        decoder: Callable[[], Network],
+        quantizer: Callable[[], Quantizer],
+        precision: str = "float32",
+        exact: Mapping[str, FloatArray] | None = None,
+        latent_error: LatentError | None = None,
+    ) -> None:
+        """Keep the makers of the parts.
 
-def read(model: str | Path | None = None, precision: str = "float32") -> OnnxModel:
-    """Make graphs and quantizer from the weights of a model file.
+        Args:
+            config: of the model.
+            fingerprint: of the model file.
+            encoder, decoder, quantizer: make them.
+            precision: `float32` or `int8`.
+            exact: weights of the encoder and of the scale, that near-ties can be decided with; None: they are not at hand.
+            latent_error: of its float32 encoder; None: not measured.
+        """
+        d, q = config.model.decoder, config.quantizer
+        self.sample_rate, self.hop_length, self.level_db = config.sample_rate, config.hop_length, config.data.level_db
+        self.codebook_sizes = (q.codebook_size,) * q.num_codebooks
+        self.has_lstm = bool(config.model.encoder.lstm_layers or (d.kind == "seanet" and d.lstm_layers))
+        self.fingerprint, self.precision = fingerprint, precision
+        self.latent_error = latent_error or LatentError()
+        self.near_ties: NearTies | None = None
+        if exact is not None and precision == "float32" and not self.has_lstm:
+            self.near_ties = NearTies(lambda: self.exact, self.latent_error)
+        self._config, self._exact = config, exact
+        self._make_encoder, self._make_decoder, self._make_quantizer = encoder, decoder, quantizer
 
-    Args:
-        model: see `model_file.resolve`.
-        precision: `float32`, or `int8` for networks that compute in 8 bits where that pays.
+    @cached_property
+    def exact(self) -> ExactEncoder:
+        """Waveform to codes in float64; only where there is a `near_ties`."""
+        return ExactEncoder(self._config, self._exact or {}, self.quantizer)
 
-    Raises:
-        CheckpointError: missing, damaged, or weights that do not fit their configuration.
-    """
-    path = model_file.resolve(model)
-    header = model_file.describe(path)
-    config = header.config
-    weights = model_file.read_weights(path)
-    sizes = (config.quantizer.codebook_size,) * config.quantizer.num_codebooks
-    found = fingerprint_of(config.sample_rate, config.hop_length, sizes, sorted(weights.items()))
-    model_file.check_weights(path, found, header.fingerprint)
+    @cached_property
+    def encoder(self) -> Network:
+        """Waveform to latents."""
+        return self._make_encoder()
 
-    def part(make: Callable[[], Part]) -> Callable[[], Part]:
-        def made() -> Part:
-            try:
-                return make()
-            except KeyError as error:
-                reason = f"weights do not fit this configuration: {error.args[0]} is missing"
-                raise CheckpointError(f"{path}: {reason}") from error
+    @cached_property
+    def decoder(self) -> Network:
+        """Latents to waveform."""
+        return self._make_decoder()
 
-        return made
-
-    return OnnxModel(
-        config,
-        found,
-        part(lambda: networks.encoder(config, weights, precision)),
-        part(lambda: networks.decoder(config, weights, precision)),
-        part(lambda: Quantizer(config, weights)),
-        precision,
-        weights,
-    )
+    @cached_property
+    def quantizer(self) -> Quantizer:
+        """Latents to codes and back."""
+        return self._make_quantizer()

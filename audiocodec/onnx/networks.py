@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import NamedTuple
 
 from audiocodec.config.schema import Config
-from audiocodec.onnx.graph import FloatArray, Value
+from audiocodec.nn.plan import decoder_layers, encoder_layers
 from audiocodec.onnx.layers import Layers
 from audiocodec.onnx.stft import Sizes, waveform, windowed_frames
 from audiocodec.onnx.voiced import ANCHOR, FRAME, PHASE, PHASES, voice
+from audiocodec.onnx.writer import FloatArray, Value
 
 Weights = Mapping[str, FloatArray]
 
@@ -50,20 +50,10 @@ def encoder(config: Config, weights: Weights, precision: str = "float32") -> Net
 
 def scaled_latents(config: Config, graph: Layers) -> str:
     """Build the encoder on the value `wav [1, 1, S]`; returns the value `[1, D, T]`."""
-    e, layers = config.model.encoder, count()
+    e = config.model.encoder
     x = graph.op("Unsqueeze", "wav", graph.ints(2))
-    x = graph.conv(x, f"encoder.layers.{next(layers)}")
-    for stride in e.strides:
-        for i in range(e.residual_layers):
-            x = graph.residual_unit(x, f"encoder.layers.{next(layers)}", e.dilation_base**i, e)
-        next(layers)  # the activation's place
-        x = graph.conv(graph.activation(x, e.activation), f"encoder.layers.{next(layers)}", stride=stride)
-    if e.lstm_layers:
-        x = graph.lstm(x, f"encoder.layers.{next(layers)}", e.lstm_layers)
-    for _ in range(e.convnext_layers):
-        x = graph.convnext(x, f"encoder.layers.{next(layers)}")
-    next(layers)
-    x = graph.conv(graph.activation(x, e.activation), f"encoder.layers.{next(layers)}")
+    for i, layer in enumerate(encoder_layers(e, config.quantizer.codebook_dim)):
+        x = graph.layer(x, f"encoder.layers.{i}", layer, e, e.lstm_layers)
     x = graph.op("Squeeze", x, graph.ints(2))
     x = graph.op("Sub", x, graph.constant(graph.weights["scale.mean"][:, None], "scale.mean"))
     return graph.op("Div", x, graph.weight("scale.rms"))
@@ -101,17 +91,10 @@ def _latents(config: Config) -> Value:
 
 
 def _seanet(config: Config, graph: Layers, x: str) -> str:
-    e, d, layers = config.model.encoder, config.model.decoder, count()
-    x = graph.conv(x, f"decoder.layers.{next(layers)}")
-    if d.lstm_layers:
-        x = graph.lstm(x, f"decoder.layers.{next(layers)}", d.lstm_layers)
-    for stride in reversed(e.strides):
-        next(layers)
-        x = graph.conv_transpose(graph.activation(x, e.activation), f"decoder.layers.{next(layers)}", stride)
-        for i in range(e.residual_layers):
-            x = graph.residual_unit(x, f"decoder.layers.{next(layers)}", e.dilation_base**i, e)
-    next(layers)
-    x = graph.conv(graph.activation(x, e.activation), f"decoder.layers.{next(layers)}")
+    e, d = config.model.encoder, config.model.decoder
+    plan = decoder_layers(e, d.base_channels, d.lstm_layers, config.quantizer.codebook_dim)
+    for i, layer in enumerate(plan):
+        x = graph.layer(x, f"decoder.layers.{i}", layer, e, d.lstm_layers)
     return graph.op("Squeeze", x, graph.ints(2))
 
 

@@ -10,12 +10,10 @@ import numpy.typing as npt
 
 from audiocodec.config.levels import fsq_levels
 from audiocodec.config.schema import Config
+from audiocodec.constants import FSQ_MARGIN, MIN_NORM
 from audiocodec.onnx.search import FloatArray, IntArray
 from audiocodec.onnx.special import DoubleArray
 from audiocodec.onnx.table import Stage, Table, Weights, linear, table_of
-
-MIN_NORM = 1e-12  # guards a division only, as torch.nn.functional.normalize does
-FSQ_MARGIN = 1e-3  # that of `quantization.fsq`
 
 
 class Quantizer:
@@ -63,14 +61,27 @@ class Quantizer:
             residual = residual - stage.decode(found)
         return np.stack(codes), np.min(margins, axis=0)
 
-    def settle(self, latent: DoubleArray, num_codebooks: int | None = None) -> list[int]:
-        """Codes of one float64 latent `[D]`, every stage decided in float64."""
-        codes = []
+    def settle(
+        self, latents: DoubleArray, num_codebooks: int | None = None, bounds: FloatArray | None = None
+    ) -> tuple[IntArray, DoubleArray]:
+        """Decide float64 latents, every stage in float64.
+
+        Args:
+            latents: `[n, D]`.
+            num_codebooks: use only the first so many codebooks.
+            bounds: `[n]` distances from which on a margin need not be exact; None: no margin is asked for.
+
+        Returns:
+            Codes `[K, n]`; margins `[n]`: how far each latent may move before a code of any stage changes.
+        """
+        bounds = np.zeros(len(latents), np.float32) if bounds is None else bounds
+        codes, margins = [], []
         for stage in self.stages[:num_codebooks]:
-            code, row = stage.settle(latent)
-            codes.append(code)
-            latent = latent - row
-        return codes
+            found, rows, margin = stage.settle(latents, bounds)
+            codes.append(found)
+            margins.append(margin)
+            latents = latents - rows
+        return np.stack(codes), np.min(margins, axis=0)
 
     def decode(self, codes: npt.NDArray[np.integer]) -> FloatArray:
         """Sum of the codes' latents, `[D, T]`; `codes [K, T]` may have fewer than all codebooks."""

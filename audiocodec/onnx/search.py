@@ -9,10 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.codec.bounds import MIN_DISTANCE, SCORE_ERROR
-
-FRAME_TILE = 1024
-CODE_TILE = 1024
+from audiocodec.constants import CODE_TILE, FRAME_TILE, MIN_DISTANCE, SCORE_ERROR
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]

@@ -10,9 +10,8 @@ import math
 
 import numpy as np
 
-from audiocodec.onnx.graph import FloatArray, Graph
-
-MIN_ENVELOPE = 1e-8  # that of `nn.istft_decoder`
+from audiocodec.constants import MIN_ENVELOPE
+from audiocodec.onnx.writer import FloatArray, Graph
 
 
 class Sizes:

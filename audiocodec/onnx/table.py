@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.codec.bounds import SCORE_ERROR
 from audiocodec.config.schema import Config
+from audiocodec.constants import MIN_DISTANCE, SCORE_ERROR
 from audiocodec.onnx.search import FloatArray, IntArray, half_squares, nearest_codes, nearest_with_margins
 from audiocodec.onnx.special import DoubleArray, gelu
+
+SETTLED_AT_ONCE = 16  # latents: 4 MB of scores with 65,536 codes
 
 Weights = Mapping[str, FloatArray]
 Array = npt.NDArray[Any]
@@ -30,10 +32,19 @@ class Stage(ABC):
         """`encode`, and how far each latent may move, at least, before its code changes: infinity where none can tell."""
         return self.encode(latents), np.full(len(latents), np.inf, np.float32)
 
-    def settle(self, latent: DoubleArray) -> tuple[int, DoubleArray]:
-        """The code of one float64 latent `[D]`, and what it stands for, `[D]`."""
-        codes = self.encode(latent[None].astype(np.float32))
-        return int(codes[0]), self.decode(codes)[0].astype(np.float64)
+    def settle(self, latents: DoubleArray, bounds: FloatArray) -> tuple[IntArray, DoubleArray, DoubleArray]:
+        """Decide float64 latents.
+
+        Args:
+            latents: `[n, D]`.
+            bounds: `[n]` distances from which on a margin need not be exact.
+
+        Returns:
+            Codes `[n]`, the latents `[n, D]` that they stand for, and margins `[n]`: how far each latent may move before its
+            code changes. A stage that cannot tell gives the codes of float32 and infinity.
+        """
+        codes = self.encode(latents.astype(np.float32))
+        return codes, self.decode(codes).astype(np.float64), np.full(len(latents), np.inf)
 
     @abstractmethod
     def decode(self, codes: npt.NDArray[np.integer]) -> FloatArray:
@@ -70,15 +81,38 @@ class Table(Stage):
     def encode_with_margins(self, latents: FloatArray) -> tuple[IntArray, FloatArray]:
         return nearest_with_margins(latents, self.table, self.halves)
 
-    def settle(self, latent: DoubleArray) -> tuple[int, DoubleArray]:
-        """As `quantization.codebook` does: all rows that float32 cannot rule out, compared in float64."""
-        x, most = latent.astype(np.float32), float(self.halves.max())
-        scores = self.table @ x - self.halves
-        slack = 2 * SCORE_ERROR * (float(np.linalg.norm(x)) * math.sqrt(2 * most) + most)
-        near = np.flatnonzero(scores >= scores.max() - np.float32(slack))
-        rows = self.table[near].astype(np.float64) if self._rows is None else self._rows(near)
-        chosen = int(np.square(rows - latent).sum(1).argmin())  # of equally near ones the lowest
-        return int(near[chosen]), rows[chosen]
+    def settle(self, latents: DoubleArray, bounds: FloatArray) -> tuple[IntArray, DoubleArray, DoubleArray]:
+        """Every row that may be the nearest, or whose border with the nearest may lie within the bound, in float64."""
+        parts = [
+            self._settle(latents[i : i + SETTLED_AT_ONCE], bounds[i : i + SETTLED_AT_ONCE])
+            for i in range(0, len(latents), SETTLED_AT_ONCE)
+        ]
+        codes, rows, margins = (np.concatenate(part) for part in zip(*parts))
+        return codes, rows, margins
+
+    def _settle(self, latents: DoubleArray, bounds: FloatArray) -> tuple[IntArray, DoubleArray, DoubleArray]:
+        frames, codes = self._candidates(latents, bounds)
+        rows = self.table[codes].astype(np.float64) if self._rows is None else self._rows(codes)
+        squares = np.square(rows - latents[frames]).sum(1)
+        starts = np.searchsorted(frames, np.arange(len(latents)))
+        order = np.lexsort((codes, squares, frames))  # of equally near rows the lowest comes first
+        nearest = order[starts]
+        apart = np.sqrt(np.square(rows - rows[nearest][frames]).sum(1))
+        borders = (squares - squares[nearest][frames]) / (2 * np.maximum(apart, MIN_DISTANCE))
+        borders[nearest] = np.inf
+        return codes[nearest], rows[nearest], np.minimum.reduceat(borders, starts)
+
+    def _candidates(self, latents: DoubleArray, bounds: FloatArray) -> tuple[IntArray, IntArray]:
+        """Pairs of a latent and a code, latent by latent: all codes whose score is so near to the best one's that the border
+        may lie within the bound (at `d >= 4 b r + 8 b^2` it does not, with the distance r of the nearest row)."""
+        x, most = latents.astype(np.float32), float(self.halves.max())
+        scores = x @ self.table.T - self.halves
+        best, energy = scores.max(1), np.square(x).sum(1)
+        distances = np.sqrt(np.maximum(energy - 2 * best, 0)) + 2**-8 * np.sqrt(energy)  # more than rounding takes off
+        rounding = 2 * SCORE_ERROR * (np.sqrt(energy) * math.sqrt(2 * most) + most)
+        slack = rounding + 4 * bounds * distances + 8 * bounds**2
+        frames, codes = np.nonzero(scores >= (best - slack)[:, None])
+        return frames, codes
 
     def decode(self, codes: npt.NDArray[np.integer]) -> FloatArray:
         latents: FloatArray = self.table[codes]

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+import audiocodec
 
 IR_VERSION = 8
 OPSET = 17
@@ -18,8 +21,59 @@ VARINT, BYTES, FIXED32 = 0, 2, 5
 ELEMENTS = {"float32": 1, "uint8": 2, "int8": 3, "int64": 7, "bool": 9, "float64": 11}
 FLOAT, INT, STRING, INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
 
+FloatArray = npt.NDArray[np.float32]
 Attribute = float | int | str | Sequence[int]
 Shape = Sequence[int | str]  # a name stands for a size that may differ from call to call
+
+
+class Value(NamedTuple):
+    """An input or output of a graph."""
+
+    name: str
+    shape: Shape
+    element: str = "float32"
+
+
+class Graph:
+    """Operators on named values; every method returns the name of its result."""
+
+    def __init__(self) -> None:
+        self._nodes: list[bytes] = []
+        self._constants: dict[str, bytes] = {}
+
+    def constant(self, array: npt.NDArray[np.generic], name: str = "") -> str:
+        """A tensor that is part of the file; a weight is called as in the model file."""
+        name = name or f"constant_{len(self._constants)}"
+        self._constants[name] = tensor(name, array)
+        return name
+
+    def number(self, value: float) -> str:
+        """One float32."""
+        return self.constant(np.array([value], np.float32))
+
+    def ints(self, *values: int) -> str:
+        """A row of int64: shapes, axes, ends of slices."""
+        return self.constant(np.array(values, np.int64))
+
+    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Attribute) -> str:
+        """The first result of an operator; the others are called alike with `_1`, `_2` behind."""
+        name = f"{kind.lower()}_{len(self._nodes)}"
+        results = [name, *(f"{name}_{i}" for i in range(1, outputs))]
+        self._nodes.append(node(kind, inputs, results, attributes))
+        return name
+
+    def file(self, name: str, inputs: Sequence[Value], outputs: Mapping[str, Value]) -> bytes:
+        """The finished file.
+
+        Args:
+            name: of the graph.
+            inputs: what it is given.
+            outputs: what it gives, by the values that are put out.
+        """
+        ends = [node("Identity", [last], [result.name], {}) for last, result in outputs.items()]
+        given, found = ([value_info(*value) for value in values] for values in (inputs, outputs.values()))
+        producer = f"audiocodec {audiocodec.__version__}"
+        return model(name, [*self._nodes, *ends], [*self._constants.values()], given, found, producer)
 
 
 def varint(number: int) -> bytes:
@@ -58,7 +112,7 @@ def tensor(name: str, array: npt.NDArray[np.generic]) -> bytes:
     return b"".join([*dims, field(2, ELEMENTS[array.dtype.name]), field(8, name), field(9, little.tobytes())])
 
 
-def value(name: str, shape: Shape, element: str) -> bytes:
+def value_info(name: str, shape: Shape, element: str) -> bytes:
     """ValueInfoProto of an input or output."""
     dims = [field(1, field(2, size) if isinstance(size, str) else field(1, size)) for size in shape]
     kind = field(1, ELEMENTS[element]) + field(2, b"".join(dims))

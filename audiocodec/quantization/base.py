@@ -83,15 +83,6 @@ class Stage(nn.Module, ABC):
         """
         return self.encode(latents), latents.new_full((latents.shape[0], latents.shape[2]), torch.inf)
 
-    def settle(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Decide one latent `[D]` in float64.
-
-        Returns:
-            Its code, `[]` int64; what the code stands for, `[D]` float64.
-        """
-        code = self.encode(latent.float()[None, :, None])
-        return code[0, 0, 0], self.decode(code)[0, :, 0].double()
-
     def forward(self, residual: Tensor, used: Tensor) -> StageOutput:
         """Quantize what entered, with the losses of VQ-VAE (arXiv 1711.00937, equation 3).
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiocodec.codec.bounds import SCORE_ERROR
+from audiocodec.constants import FRAME_TILE
 from audiocodec.quantization.base import Stage, StageOutput
 from audiocodec.quantization.gradient import rotate_through
-from audiocodec.quantization.search import FRAME_TILE, half_squares, nearest_codes, nearest_with_margins
+from audiocodec.quantization.search import half_squares, nearest_codes, nearest_with_margins
 
 
 class CodebookStage(Stage):
@@ -69,25 +69,6 @@ class CodebookStage(Stage):
         parts = [nearest_with_margins(_rows(x), *table) for x in latents.split(FRAME_TILE, -1)]
         codes, margins = (torch.cat([v.reshape(len(latents), -1) for v in values], -1) for values in zip(*parts))
         return codes.unsqueeze(1), margins
-
-    def settle(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest code `[]` of one float64 latent `[D]`, and its row: all that float32 cannot rule out compared.
-
-        The rows are projected anew in float64: the table itself may be rounded one way or another.
-        """
-        table, halves = self.table()
-        x = latent.float()
-        scores = table @ x - halves
-        slack = 2 * SCORE_ERROR * (x.norm() * (2 * halves.max()).sqrt() + halves.max())
-        near = (scores >= scores.max() - slack).nonzero()[:, 0]
-        rows = self.exact_rows(near)
-        distances = (rows - latent).square().sum(1)
-        chosen = (distances == distances.min()).nonzero()[0, 0]  # of equally near ones the lowest
-        return near[chosen], rows[chosen]
-
-    def exact_rows(self, codes: Tensor) -> Tensor:
-        """Rows `[n, D]` of the effective codebook for `codes [n]`, projected in float64."""
-        return self.project(self.codebook[codes].double())
 
     def decode(self, codes: Tensor) -> Tensor:
         """Latents `[B, D, T]` of `codes [B, 1, T]`."""

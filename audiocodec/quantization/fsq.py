@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from audiocodec.constants import FSQ_MARGIN
 from audiocodec.quantization.base import StageOutput
 from audiocodec.quantization.projected import ProjectedStage
-
-MARGIN = 1e-3  # the bound lies so much (relative) outside the last level, as in the paper's listing
 
 
 class FSQ(ProjectedStage):
@@ -36,7 +35,7 @@ class FSQ(ProjectedStage):
 
     def squash(self, low: Tensor) -> Tensor:
         """`low [..., n]` bounded such that rounding times the half width gives the levels; about -1 to 1."""
-        half = (self.levels - 1) * (1 + MARGIN) / 2
+        half = (self.levels - 1) * (1 + FSQ_MARGIN) / 2
         offset = (self.levels % 2 == 0) * 0.5
         bounded: Tensor = (low + (offset / half).atanh()).tanh() * half - offset
         return bounded / (self.levels // 2)

@@ -106,15 +106,6 @@ class ResidualQuantizer(nn.Module):
         codes, margins = zip(*found)
         return torch.cat(codes, 1), torch.stack(margins).amin(0)
 
-    def settle(self, latent: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """Codes `[K]` of one float64 latent `[D]`, every stage decided in float64."""
-        codes = []
-        for stage in self._stages()[: num_codebooks or self.num_codebooks]:
-            code, row = stage.settle(latent)
-            codes.append(code)
-            latent = latent - row
-        return torch.stack(codes)
-
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the codes' latents `[B, D, T]`, first stage first; `codes [B, K, T]` may have fewer codebooks."""
         parts = [stage.decode(codes[:, i : i + 1]) for i, stage in zip(range(codes.shape[1]), self._stages())]

@@ -12,10 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiocodec.codec.bounds import MIN_DISTANCE, SCORE_ERROR
+from audiocodec.constants import CODE_TILE, FRAME_TILE, MIN_DISTANCE, SCORE_ERROR
 
-FRAME_TILE = 1024
-CODE_TILE = 1024  # 1024 x 1024 float32 scores: 4 MB, and as fast as larger tiles
 GPU_SHARE = 32  # of a GPU's memory one part in so many may hold scores: 8,192 x 65,536 of 80 GB
 
 

@@ -83,11 +83,6 @@ class SimVQ(CodebookStage):
         """The map of `rows [..., D]`, bent first where there is a bend; in the rows' precision."""
         return _mapped(self.map, rows if self.bend is None else rows + _bent(self.bend, rows))
 
-    def exact_rows(self, codes: Tensor) -> Tensor:
-        """Rows `[n, D]` of the effective codebook for `codes [n]`, projected in float64."""
-        rows = super().exact_rows(codes)
-        return rows * (codes != 0)[:, None] if self.zero_code else rows
-
     def effective(self) -> Tensor:
         """The codebook `[V, D]` that is searched and decoded with."""
         table = super().effective()

@@ -49,7 +49,7 @@ def distrust_wrong_kernels(module: nn.Module, device: torch.device) -> list[str]
 
     oneDNN's kernel for AMX (of torch 2.13; seen on a Xeon with `amx_bf16`) gives another result for convolutions of 16 or 24
     channels with a stride of half their taps or more, off by as much as the result is large. A run in bfloat16 then
-    learns what no other machine computes. `nn.kernels` asks it for none with such strides; whatever else may be wrong is
+    learns what no other machine computes. `nn.conv` asks it for none with such strides; whatever else may be wrong is
     found here: each layer is tried on noise, once.
 
     Returns:

@@ -23,11 +23,12 @@ def test_inference(tiny_model_path: Path, tmp_path: Path) -> None:
 
 def test_near_ties(tiny_model_path: Path, tmp_path: Path) -> None:
     rows = benchmark_table("near_ties", tmp_path, "--model", tiny_model_path, "--seconds", "2")
-    assert [(row["runtime"], row["rule"]) for row in rows] == [
-        (runtime, rule) for runtime in ("torch", "onnx") for rule in ("neither", "margins", "decided")
+    assert [(row["state"], row["runtime"], row["rule"]) for row in rows] == [
+        ("now", runtime, rule) for runtime in ("torch", "onnx") for rule in ("fast", "decided")
     ]
     decided = [row["decided again"] for row in rows]
-    assert decided[:2] == decided[3:5] == ["0", "0"] and decided[2] == decided[5] != "0"
+    assert decided[0] == decided[2] == "0" and decided[1] == decided[3] != "0"
+    assert [row["times"] == "1.00" for row in rows[::2]] == [True, True]
 
 
 def test_runtimes(tiny_model_path: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ NETWORKS = {
     "voiced_odd_hop": "encoder: {strides: [3, 5], base_channels: 4}, decoder: {kind: voiced, dim: 8, layers: 1, overlap: 3}",
     "voiced_two": f"encoder: {{{ENCODER}}}, decoder: {{kind: voiced, dim: 8, layers: 1, overlap: 2}}",
     "seanet": f"encoder: {{{ENCODER}, true_skip: true}}, decoder: {{kind: seanet, base_channels: 4}}",
+    "snake": f"encoder: {{{ENCODER}, activation: snake}}, decoder: {{kind: seanet, base_channels: 4}}",
     "lstm": f"encoder: {{{ENCODER}, lstm_layers: 2}}, decoder: {{kind: seanet, base_channels: 4, lstm_layers: 1}}",
 }
 QUANTIZERS = {
@@ -54,7 +55,9 @@ def save(made: Config, path: Path) -> Path:
         codec = build_codec(made)
         with torch.no_grad():
             for name, parameter in codec.named_parameters():
-                if name.endswith(("bias", "scale")) or "norm" in name:  # most start at 0 or 1: a mix-up would not show
+                if (
+                    name.endswith(("bias", "scale", "alpha")) or "norm" in name
+                ):  # most start at 0 or 1: a mix-up would not show
                     parameter.add_(0.05 * torch.randn_like(parameter))
             latents = codec.encoder(torch.randn(4, 1, made.hop_length * 200))
             codec.scale.calibrate([latents])

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiocodec.nn.conv import Conv1d
-from audiocodec.nn.kernels import convolve, pad
+from audiocodec.nn.conv import Conv1d, convolve, pad
 
 # channels in, out, taps, stride, dilation, steps: those of the encoders, strides that divide the taps and that do not, odd lengths
 SHAPES = [

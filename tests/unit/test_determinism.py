@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ from support.tiny_codecs import HOP, make, noise
 
 import audiocodec
 from audiocodec.audio.resampling import resample
-from audiocodec.codec.bounds import LATENT_ERROR
 from audiocodec.codec.torch import Codec
+from audiocodec.constants import LATENT_ERROR
 from audiocodec.errors import AudioError
 from audiocodec.quantization.search import half_squares, nearest_codes, nearest_with_margins
 
@@ -114,8 +115,6 @@ def test_errors_within_the_bound_change_no_code() -> None:
         return latents + error / error.norm(dim=1, keepdim=True) * 0.9 * LATENT_ERROR * codec.scale.rms
 
     codec.encoder.forward = wrong  # type: ignore[method-assign]
-    twin = copy.deepcopy(make(codebooks=3).encoder).double()
-    codec.near_ties._encoder = lambda: twin  # type: ignore[method-assign]
     codes = codec.encode(wav)[0].numpy()
     np.testing.assert_array_equal(codes, expected)
     assert 0 < codec.near_ties.settled < 0.2 * codec.near_ties.frames
@@ -149,6 +148,47 @@ def test_of_equal_codes_the_lowest_is_taken() -> None:
     codes = codec.encode(noise(HOP * 60))
     assert codes.max() < 40
     assert codec.near_ties.settled > 0
+
+
+STATES = {
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "gradients": torch.enable_grad,
+    "no gradients": torch.no_grad,
+    "low precision": lambda: low_precision(),
+    "deterministic": lambda: deterministic(),
+}
+
+
+@contextlib.contextmanager
+def low_precision() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+        assert torch.get_float32_matmul_precision() == "medium"  # left as it was found
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_whatever_surrounds_the_call(state: str) -> None:
+    codec, wav = copy.deepcopy(make(codebooks=3)), noise(HOP * 400)
+    expected, sound = codec.encode(wav)[0], codec.decode(codec.encode(wav))
+    with STATES[state]():  # type: ignore[operator]
+        assert torch.equal(codec.encode(wav)[0], expected)
+        parts = list(codec.encode_blocks([wav], chunk_seconds=0.37))
+        np.testing.assert_array_equal(stream_encode(codec, wav, sizes(len(wav), 7 * HOP, 0)), expected.numpy())
+        torch.testing.assert_close(codec.decode(expected), sound, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(np.concatenate(parts, 1), expected.numpy())
 
 
 @pytest.mark.parametrize("lengths", [[5], [5, 0], [5, 101], [5, -1], [1, 2, 3]])

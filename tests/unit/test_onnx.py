@@ -18,7 +18,7 @@ from audiocodec.errors import AudioError, CheckpointError, ConfigError, TokenFil
 from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.onnx import folder
 from audiocodec.onnx.codec import OnnxCodec
-from audiocodec.onnx.model import load, read
+from audiocodec.onnx.load import load, read
 from audiocodec.onnx.search import half_squares, nearest_codes
 from audiocodec.quantization.codebook import CodebookStage
 

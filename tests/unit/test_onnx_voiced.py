@@ -25,7 +25,7 @@ from audiocodec.nn import pitch
 from audiocodec.nn.voiced_decoder import VoicedDecoder, VoicedHead
 from audiocodec.onnx import folder
 from audiocodec.onnx.codec import OnnxCodec
-from audiocodec.onnx.model import load, read
+from audiocodec.onnx.load import load, read
 
 MINI = Path(__file__).parents[2] / "audiocodec" / "configs" / "mini.yaml"
 HOP, BOOK = 320, 256

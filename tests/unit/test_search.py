@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiocodec.codec.bounds import SCORE_ERROR
+from audiocodec.constants import SCORE_ERROR
 from audiocodec.quantization import search
 
 LARGEST_SCORE = 1.5 * 48  # of three coordinates up to 4

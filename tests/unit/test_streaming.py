@@ -19,7 +19,12 @@ CONF = Path(__file__).parents[2] / "audiocodec" / "configs"
 KINDS = [(kind, causal) for kind in PIECES for causal in (False, True)]
 
 
-@pytest.mark.parametrize("activation", ["leaky_relu", "elu"])
+def same_sound(found: np.ndarray, expected: np.ndarray, error: float = 1e-5) -> None:
+    """But for rounding: torch takes its kernels by the size of what they are given."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=error * max(1, np.abs(expected).max(initial=0)))
+
+
+@pytest.mark.parametrize("activation", ["leaky_relu", "elu", "snake"])
 @pytest.mark.parametrize(("kind", "causal"), KINDS)
 def test_streamed_is_offline(kind: str, causal: bool, activation: str) -> None:
     codec = make(kind, causal, activation=activation)
@@ -32,10 +37,7 @@ def test_streamed_is_offline(kind: str, causal: bool, activation: str) -> None:
         np.testing.assert_array_equal(streamed, codes)
         sound = stream_decode(codec, codes, sizes(codes.shape[1], 3, 2))
         assert sound.dtype == np.float32
-        if activation == "elu" and kind == "seanet":  # torch's ELU rounds by the place in memory
-            np.testing.assert_allclose(sound, audio, rtol=0, atol=1e-6)
-        else:
-            np.testing.assert_array_equal(sound, audio)
+        same_sound(sound, audio, 1e-4 if "voiced" in kind else 1e-5)
 
 
 @pytest.mark.parametrize(("kind", "causal"), KINDS)
@@ -64,7 +66,7 @@ def test_the_causal_recipe_stays_below_forty_milliseconds() -> None:
     assert codec.latency_samples / codec.sample_rate <= 0.040
 
 
-def test_the_causal_recipe_streams_bit_for_bit() -> None:
+def test_the_causal_recipe_streams_as_the_whole() -> None:
     """At a small size; chunks of 10 ms, as from a sound card."""
     small = ["model.encoder.base_channels=4", "model.decoder.dim=32", "model.decoder.layers=2"]
     config = load_config(CONF / "simvq_24k_causal.yaml", [*small, "quantizer.codebook_dim=16"])
@@ -83,7 +85,7 @@ def test_the_causal_recipe_streams_bit_for_bit() -> None:
     codes = codec.encode(wav)[0].numpy()
     assert len(np.unique(codes)) > 20
     np.testing.assert_array_equal(stream_encode(codec, wav, [240] * 125), codes)
-    np.testing.assert_array_equal(stream_decode(codec, codes, [1] * codes.shape[1]), codec.decode(codes)[0, 0].numpy())
+    same_sound(stream_decode(codec, codes, [1] * codes.shape[1]), codec.decode(codes)[0, 0].numpy())
 
 
 @pytest.mark.parametrize("kind", ["istft", "seanet"])
@@ -102,7 +104,7 @@ def test_fewer_codebooks_can_be_streamed() -> None:
     codec, wav = make(codebooks=3), noise(9 * HOP)
     codes = stream_encode(codec, wav, [100, 116], num_codebooks=2)
     np.testing.assert_array_equal(codes, codec.encode(wav)[0, :2].numpy())
-    np.testing.assert_array_equal(stream_decode(codec, codes, [4, 5]), codec.decode(codes)[0, 0].numpy())
+    same_sound(stream_decode(codec, codes, [4, 5]), codec.decode(codes)[0, 0].numpy())
     with pytest.raises(AudioError, match="has 1 to 3"):
         codec.stream_encoder(4)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from audiocodec.audio import io
 from audiocodec.cli import batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
-from audiocodec.codec.files import Progress, encode_file, is_stale
+from audiocodec.codec.files import FAST, Progress, encode_file, is_stale
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
-from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.errors import AudioError, TokenFileError, UsageError
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 if TYPE_CHECKING:
@@ -32,23 +32,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="encode again in other chunks on another number of threads; tokens that differ are an error",
     )
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="leave frames that float32 cannot decide as they are: other chunks, threads or runtimes may then give other "
+        "tokens in a few frames of ten thousand; a note in the token file tells",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Encode all inputs; returns the exit status."""
+    if args.fast and args.verify:
+        raise UsageError("--verify checks what --fast leaves out; give one of them")
     plan = make_plan(args.inputs, args.output, args.output_dir, AUDIO_EXTENSIONS, EXTENSION, args.allow_pipes)
     batch.check_outputs(plan, args)
     model = batch.model_of(args)
 
     def work(job: Job, progress: Progress) -> batch.Report | None:
-        if args.resume and _is_finished(job, model, args.num_codebooks):
+        if args.resume and _is_finished(job, model, args):
             return None
-        with local_file(job.source, args.allow_pipes) as path:
-            io.info(path)  # bad files are refused before the weights are loaded
+        with local_file(job.source, args.allow_pipes) as path, io.AudioFile(path) as file:
+            io.info(file)  # bad files are refused before the weights are loaded
             codec, started = model.coder, time.perf_counter()
-            tokens = encode_file(codec, path, args.num_codebooks, progress=progress)
+            tokens = encode_file(codec, file, args.num_codebooks, progress=progress, exact=not args.fast)
             if args.verify:
-                _verify(codec, path, tokens, job.source)
+                _verify(codec, file, tokens, job.source)
         if job.target != STREAM:
             batch.make_folder_of(job.target)
         tokens.write(job.target)
@@ -63,20 +71,20 @@ def run(args: argparse.Namespace) -> int:
     return batch.run_plan(plan, args, work)
 
 
-def _verify(codec: BlockCodec, path: str, tokens: TokenFile, source: str) -> None:
+def _verify(codec: BlockCodec, file: io.AudioFile, tokens: TokenFile, source: str) -> None:
     """Encode once more, another way.
 
     Raises:
         AudioError: other tokens came out.
     """
     with codec.other_threads():
-        again = encode_file(codec, path, len(tokens.codes), chunk_seconds=VERIFY_CHUNK_SECONDS)
+        again = encode_file(codec, file, len(tokens.codes), chunk_seconds=VERIFY_CHUNK_SECONDS)
     different = int((again.codes != tokens.codes).any(0).sum())
     if different:
         raise AudioError(f"{source}: {different} of {tokens.codes.shape[1]} frames got other codes when encoded again")
 
 
-def _is_finished(job: Job, model: Model, num_codebooks: int | None) -> bool:
+def _is_finished(job: Job, model: Model, args: argparse.Namespace) -> bool:
     """Whether an output is there, valid and not older than its input; one of another model is an error."""
     if not os.path.isfile(job.target):
         return False
@@ -84,7 +92,8 @@ def _is_finished(job: Job, model: Model, num_codebooks: int | None) -> bool:
         tokens = TokenFile.read(job.target)
     except TokenFileError:
         return False
-    wanted = num_codebooks or model.config.quantizer.num_codebooks
+    wanted = args.num_codebooks or model.config.quantizer.num_codebooks
     if tokens.fingerprint != model.fingerprint or len(tokens.codes) != wanted:
         raise AudioError(f"{job.target}: was made by another model or with other codebooks; --force overwrites it")
-    return not is_stale(job.target, job.source)
+    decided = args.fast or dict(tokens.notes) != FAST
+    return decided and not is_stale(job.target, job.source)

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 from audiocodec import model_file
 from audiocodec.cli import arguments
 from audiocodec.cli.jobs import make_plan
+from audiocodec.codec.files import read_at_level
 from audiocodec.config.schema import Config
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
+    from audiocodec.codec.latent_error import LatentError
     from audiocodec.onnx.folder import TokenAgreement
-    from audiocodec.onnx.parts import OnnxModel
+    from audiocodec.onnx.model import OnnxModel
+
+MEASURED_FILES = 300
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--int8",
         metavar="AUDIO",
         help="with --onnx: linear layers in 8 bits; how many tokens stay is measured on AUDIO (file, folder, wav.scp)",
+    )
+    parser.add_argument(
+        "--measure-error",
+        metavar="AUDIO",
+        help="measure on AUDIO (file, folder, wav.scp) how far float32 latents are off, and keep it with the model: then "
+        "only frames that can change are decided in float64 (docs/guide/determinism.md); needs torch and onnxruntime",
     )
     parser.add_argument("--force", action="store_true", help="overwrite FILE or DIR")
 
@@ -54,17 +64,22 @@ def run(args: argparse.Namespace) -> int:
 def _write_model(args: argparse.Namespace, config: Config, notes: dict[str, Any]) -> None:
     codec = model_file.load(args.model)
     model_file.save(codec, config, args.output, half=args.half, notes=notes)
+    if args.measure_error:
+        model_file.state_latent_error(args.output, _measured(args.output, args.measure_error))
     made = model_file.describe(args.output)
     print(f"audiocodec: {args.output}: {made.bytes:,} bytes, fingerprint {made.fingerprint}", file=sys.stderr)
 
 
 def _write_onnx(args: argparse.Namespace, config: Config, notes: dict[str, Any]) -> None:
-    from audiocodec.onnx import folder, model
+    from audiocodec.onnx import folder
+    from audiocodec.onnx.load import read
 
-    made = model.read(args.model, "int8" if args.int8 else "float32")
+    made = read(args.model, "int8" if args.int8 else "float32")
     if args.int8 and not made.encoder.int8_layers + made.decoder.int8_layers:
         raise UsageError(f"{args.model} has no linear layers, which is what --int8 computes in 8 bits; leave it out")
     agreement = _agreement_on(args.int8, args.model, made) if args.int8 else None
+    if args.measure_error:
+        made.latent_error = _measured(args.model, args.measure_error)
     folder.write(made, config, args.onnx, notes, agreement)
     size = sum(entry.stat().st_size for entry in os.scandir(args.onnx))
     said = f", {100 * agreement.equal:.2f} % of {agreement.codes:,} tokens as in float32" if agreement else ""
@@ -75,7 +90,32 @@ def _agreement_on(audio: str, model: str, int8: OnnxModel) -> TokenAgreement:
     """How many tokens of `audio` are those of float32."""
     from audiocodec.onnx.agreement import measure_agreement
 
-    plan = make_plan([audio], None, model, AUDIO_EXTENSIONS, "")
+    return measure_agreement(model, int8, _sources(audio, model))
+
+
+def _measured(path: str, audio: str) -> LatentError:
+    """The error of float32 latents on at most `MEASURED_FILES` of the files that `audio` names, evenly chosen."""
+    from audiocodec.codec.measure import measure
+    from audiocodec.onnx.load import load
+
+    codec = model_file.load(path)
+    if codec.has_lstm:
+        raise UsageError(
+            f"{path} has an LSTM: nothing is decided in float64, and no error is of use; leave --measure-error out"
+        )
+    sources = _sources(audio, path)
+    chosen = sources[:: -(-len(sources) // MEASURED_FILES)]
+    signals = (read_at_level(source, codec) for source in chosen)
+    return measure([codec, load(path, threads=1)], codec.near_ties.exact(), signals)
+
+
+def _sources(audio: str, path: str) -> list[str]:
+    """The audio files that `audio` names.
+
+    Raises:
+        AudioError: none, or one that cannot be.
+    """
+    plan = make_plan([audio], None, path, AUDIO_EXTENSIONS, "")
     if plan.failed or not plan.jobs:
         raise AudioError("; ".join(reason for _, reason in plan.failed) or f"{audio}: names no audio")
-    return measure_agreement(model, int8, [job.source for job in plan.jobs])
+    return [job.source for job in plan.jobs]

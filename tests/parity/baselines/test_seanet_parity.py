@@ -14,8 +14,9 @@ from encodec.modules import SEANetDecoder as TheirDecoder
 from encodec.modules import SEANetEncoder as TheirEncoder
 from their_weights import carry_over, shake
 
+from audiocodec.config.schema import EncoderConfig
 from audiocodec.nn.conv import fold_weight_norm
-from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder, SEANetPlan
+from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
 
 pytestmark = [
     pytest.mark.baselines,
@@ -130,17 +131,16 @@ def _their_arguments(plan: dict[str, Any], causal: bool, lstm: int, act: str) ->
 
 
 def _ours(kind: type[Ours], plan: dict[str, Any], causal: bool, lstm: int, act: str) -> Ours:
-    layers = SEANetPlan(
+    e = EncoderConfig(
         strides=plan["strides"],
+        base_channels=plan["base"],
         residual_layers=plan["residual"],
-        dilation_base=2,
-        kernel_size=7,
         residual_kernel_size=3,
-        last_kernel_size=7,
         compress=plan["compress"],
         true_skip=plan["true_skip"],
         activation=act,
-        causal=causal,
-        norm=True,
+        lstm_layers=lstm,
     )
-    return kind(layers, plan["base"], LATENT_DIM, lstm_layers=lstm).double()
+    if kind is SEANetEncoder:
+        return kind(e, LATENT_DIM, causal=causal, norm=True).double()
+    return kind(e, plan["base"], LATENT_DIM, lstm_layers=lstm, causal=causal, norm=True).double()

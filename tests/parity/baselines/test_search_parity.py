@@ -6,7 +6,8 @@ import pytest
 import torch
 from encodec.quantization.core_vq import EuclideanCodebook
 
-from audiocodec.quantization.search import CODE_TILE, FRAME_TILE, nearest_codes
+from audiocodec.constants import CODE_TILE, FRAME_TILE
+from audiocodec.quantization.search import nearest_codes
 
 pytestmark = pytest.mark.baselines
 
