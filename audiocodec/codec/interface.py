@@ -1,8 +1,8 @@
 """What every runtime of a codec shares: coding in chunks, the checks of what comes in, the fingerprint. numpy only.
 
 Coding is done in chunks whose overlap is the exact receptive field, so that memory does not grow with the length and
-the result is that of the whole (but for float rounding). Models with an LSTM have no finite receptive field and are
-coded whole.
+the result is that of the whole (but for float rounding). Models with an LSTM have no finite receptive field: chunks
+cannot code them.
 """
 
 from __future__ import annotations
