@@ -158,6 +158,11 @@ class BlockCodec:
     def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
         """Audio `[T * hop_length]` of `codes [K, T]`, which may be anything yet, piece by piece."""
 
+    @property
+    def _step_frames(self) -> int:
+        """Frames that a stream takes at once."""
+        return max(1, round(CHUNK_SECONDS * self.frame_rate))
+
     def _chunk_frames(self, seconds: float) -> int:
         return 2**62 if self.has_lstm else max(1, round(seconds * self.frame_rate))
 
