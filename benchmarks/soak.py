@@ -7,13 +7,13 @@ stream and for the offline codec, and never held whole. Exit status 1 when anyth
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from benchmarks.cells import memory_mb
 
 LARGEST_CHUNK = 4000  # samples; the mean is half of that
 WARM = 0.1  # share of the stream after which memory must not grow
+ALLOWED_ERROR = 1e-4  # of a sample: torch takes its kernels by the size of a piece
 ALLOWED_MB = 8.0  # of growth: the allocator's, and the codes that are kept to compare
 
 
@@ -41,7 +42,11 @@ def main() -> None:
     codec = random_codec(args.config) if args.config else audiocodec.load(args.model)
     found = soak(codec, round(args.seconds * codec.sample_rate))
     print(json.dumps(found))
-    sys.exit(0 if found["equal_codes"] and found["equal_audio"] and found["grown_mb"] <= ALLOWED_MB else 1)
+    sys.exit(
+        0
+        if found["equal_codes"] and found["largest_difference"] <= ALLOWED_ERROR and found["grown_mb"] <= ALLOWED_MB
+        else 1
+    )
 
 
 def random_codec(path: Path) -> Codec:
@@ -62,10 +67,15 @@ def soak(codec: Codec, samples: int) -> dict[str, Any]:
     """Stream so many samples through encoder and decoder and compare with the offline codec.
 
     Returns:
-        `equal_codes`, `equal_audio` (bit for bit), `grown_mb` of memory after the first tenth, `seconds`, `chunks`,
+        `equal_codes`, `largest_difference` of a sample, `grown_mb` of memory after the first tenth, `seconds`, `chunks`,
         `frames`, `near_ties`, `real_time_factor` of the stream.
     """
-    started, digest, memory = time.process_time(), hashlib.sha256(), [0.0]
+    with tempfile.TemporaryFile() as sound:
+        return _soak(codec, samples, sound)
+
+
+def _soak(codec: Codec, samples: int, sound: IO[bytes]) -> dict[str, Any]:
+    started, memory = time.process_time(), [0.0]
     # One array for all: thousands of small ones, kept, would tear up the heap and be measured as the codec's memory.
     codes = np.zeros((codec.num_codebooks, -(-samples // codec.hop_length)), np.int32)
     received = chunks = frames = 0
@@ -75,7 +85,7 @@ def soak(codec: Codec, samples: int) -> dict[str, Any]:
             for piece in np.split(block, np.cumsum(sizes.integers(0, LARGEST_CHUNK, 2 * len(block) // LARGEST_CHUNK))):
                 found = encoder.push(piece)
                 codes[:, frames : frames + found.shape[1]] = found
-                digest.update(decoder.push(found).tobytes())
+                sound.write(decoder.push(found).tobytes())
                 frames += found.shape[1]
                 chunks += 1
             received += len(block)
@@ -83,21 +93,23 @@ def soak(codec: Codec, samples: int) -> dict[str, Any]:
                 memory = [memory_mb("VmRSS")]
             memory.append(memory_mb("VmRSS"))
         codes[:, frames:] = found = encoder.finish()
-        digest.update(decoder.push(found).tobytes())
-        digest.update(decoder.finish().tobytes())
+        sound.write(decoder.push(found).tobytes())
+        sound.write(decoder.finish().tobytes())
     work = time.process_time() - started
     seen, settled = codec.near_ties.frames, codec.near_ties.settled
     offline = np.concatenate(list(codec.encode_blocks(_audio(samples, codec.sample_rate))), 1)
-    expected = hashlib.sha256()
+    sound.seek(0)
+    largest = 0.0
     for wav in codec.decode_blocks(codes, codes.shape[1] * codec.hop_length):
-        expected.update(wav.tobytes())
+        streamed = np.frombuffer(sound.read(wav.nbytes), np.float32)
+        largest = max(largest, float(np.abs(streamed - wav).max(initial=0)))
     return {
         "seconds": samples / codec.sample_rate,
         "chunks": chunks,
         "frames": seen,
         "near_ties": settled,
         "equal_codes": bool(np.array_equal(codes, offline)),
-        "equal_audio": digest.digest() == expected.digest(),
+        "largest_difference": largest,
         "grown_mb": round(max(memory) - memory[0], 1),
         "real_time_factor": round(work * codec.sample_rate / samples, 4),
     }

@@ -1,8 +1,8 @@
 """What every runtime of a codec shares: coding in chunks, the checks of what comes in, the fingerprint. numpy only.
 
 Coding is done in chunks whose overlap is the exact receptive field, so that memory does not grow with the length and
-the result is that of the whole (but for float rounding). Models with an LSTM have no finite receptive field and are
-coded whole.
+the result is that of the whole (but for float rounding). Models with an LSTM have no finite receptive field: chunks
+cannot code them.
 """
 
 from __future__ import annotations
@@ -157,6 +157,11 @@ class BlockCodec:
     @abstractmethod
     def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
         """Audio `[T * hop_length]` of `codes [K, T]`, which may be anything yet, piece by piece."""
+
+    @property
+    def _step_frames(self) -> int:
+        """Frames that a stream takes at once."""
+        return max(1, round(CHUNK_SECONDS * self.frame_rate))
 
     def _chunk_frames(self, seconds: float) -> int:
         return 2**62 if self.has_lstm else max(1, round(seconds * self.frame_rate))

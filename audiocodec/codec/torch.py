@@ -21,7 +21,6 @@ from audiocodec.codec.exact import ExactEncoder, NearTies
 from audiocodec.codec.float32 import float32_inference
 from audiocodec.codec.inputs import batch_shape, check_fingerprint, check_lengths, prepare
 from audiocodec.codec.interface import (
-    CHUNK_SECONDS,
     BlockCodec,
     CodeArray,
     FloatArray,
@@ -387,7 +386,7 @@ class Codec(nn.Module, BlockCodec):
 
     def _streamed(self, codes: Tensor) -> Iterator[Tensor]:
         """Waveform `[1, 1, n]` of `codes [1, K, T]` by a stream, a chunk at a time; the last piece holds what was held back."""
-        stream, frames, size = self.decoder.stream(), codes.shape[-1], round(CHUNK_SECONDS * self.frame_rate)
+        stream, frames, size = self.decoder.stream(), codes.shape[-1], self._step_frames
         for first in range(0, frames, size):
             with float32_inference():
                 latents = self.quantizer.decode(codes[..., first : first + size])

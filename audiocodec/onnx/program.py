@@ -114,14 +114,16 @@ def _conv(
     """`x [1, C, 1, S]` with `weight [C', C / group, 1, k]`."""
     out, each, _, taps = weight.shape
     stride, dilation, channels = strides[1], dilations[1], x.shape[1]
-    padded = np.zeros((channels, pads[1] + x.shape[-1] + pads[3]))
-    padded[:, pads[1] : pads[1] + x.shape[-1]] = x[0, :, 0]
+    padded = x[0, :, 0]
+    if pads[1] or pads[3]:
+        padded = np.zeros((channels, pads[1] + x.shape[-1] + pads[3]))
+        padded[:, pads[1] : pads[1] + x.shape[-1]] = x[0, :, 0]
     steps = (padded.shape[1] - (taps - 1) * dilation - 1) // stride + 1
     each_tap = [padded[:, i * dilation : i * dilation + (steps - 1) * stride + 1 : stride] for i in range(taps)]
     if group == out == channels:
         y = sum(weight[:, 0, 0, i, None] * tap for i, tap in enumerate(each_tap))
     else:  # all positions of a group as one matrix product
-        stacked = np.stack(each_tap, 1).reshape(group, each * taps, steps)
+        stacked = (np.stack(each_tap, 1) if taps > 1 else each_tap[0]).reshape(group, each * taps, steps)
         y = (weight.reshape(group, out // group, each * taps) @ stacked).reshape(out, steps)
     result: Array = y + bias[:, None]
     return result[None, :, None]

@@ -81,7 +81,7 @@ def test_quantizer(tmp_path: Path) -> None:
 def test_soak(tiny_model_path: Path) -> None:
     done = run([sys.executable, "-m", "benchmarks.soak", "--seconds", "60", "--model", tiny_model_path], CHECKOUT)
     found = json.loads(done.stdout)
-    assert found["equal_codes"] and found["equal_audio"] and found["grown_mb"] <= 8
+    assert found["equal_codes"] and found["largest_difference"] < 1e-4 and found["grown_mb"] <= 8
     assert found["frames"] == 60 * 75 and found["chunks"] > 500
 
 

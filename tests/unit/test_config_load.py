@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-from audiocodec.audio import io
 from audiocodec.config import checks, quantizers
 from audiocodec.config.load import config_from_text, dump_config, load_config
 from audiocodec.config.schema import Config, DataConfig, TrainConfig
+from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import ConfigError
 from audiocodec.tokens import layout
 
@@ -221,7 +221,7 @@ def test_what_looks_odd_but_works_is_taken(text):
 def test_limits_are_those_of_the_files_a_codec_makes():
     assert checks.MAX_CODEBOOKS == layout.MAX_CODEBOOKS
     assert quantizers.MAX_CODEBOOK_SIZE <= layout.MAX_CODEBOOK_SIZE
-    assert (checks.MAX_SAMPLE_RATE, Config().sample_rate >= io.MIN_RATE) == (io.MAX_RATE, True)
+    assert MIN_RATE <= Config().sample_rate <= checks._MAXIMUMS["sample_rate"] == MAX_RATE
 
 
 def test_the_seed_of_every_step_fits_torch():

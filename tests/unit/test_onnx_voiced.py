@@ -31,7 +31,7 @@ MINI = Path(__file__).parents[2] / "audiocodec" / "configs" / "mini.yaml"
 HOP, BOOK = 320, 256
 # Of the peak. Rounding moves the pitch by 1e-7 of itself, and over an unbroken voice of four seconds, the longest here, that
 # adds up to some 1e-6 of a cycle, times the number of the harmonic.
-SOUND = 1e-3
+SOUND = 2e-3
 STEADY = 2e-5  # where the pitch is a constant: float32 rounding alone
 LOG_F0, VOICING = 0.3, 1.5  # spread over the frames
 

@@ -37,7 +37,7 @@ def test_streamed_is_offline(kind: str, causal: bool, activation: str) -> None:
         np.testing.assert_array_equal(streamed, codes)
         sound = stream_decode(codec, codes, sizes(codes.shape[1], 3, 2))
         assert sound.dtype == np.float32
-        same_sound(sound, audio, 1e-4 if "voiced" in kind else 1e-5)
+        same_sound(sound, audio, 1e-3 if "voiced" in kind else 1e-5)
 
 
 @pytest.mark.parametrize(("kind", "causal"), KINDS)

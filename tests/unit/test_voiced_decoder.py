@@ -12,7 +12,6 @@ from torch import Tensor
 from audiocodec.dsp.voice import BASE_HZ
 from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.nn.pitch import Pitch, of_hertz
-from audiocodec.nn.streaming import stream_of
 from audiocodec.nn.voiced_decoder import Filters, VoicedDecoder
 
 RATE, HOP, DIM = 8000, 80, 6
@@ -137,7 +136,7 @@ def test_lengths_and_batches(frames: int, overlap: int) -> None:
         alone = [made(x[i : i + 1])[0] for i in range(3)]
     assert wav.shape == (3, 1, frames * HOP) and wav.dtype == torch.float32
     assert pitch.log_f0.shape == pitch.voicing.shape == (3, frames)
-    assert torch.equal(torch.stack(alone), wav)
+    torch.testing.assert_close(torch.stack(alone), wav, rtol=0, atol=1e-3 * float(wav.abs().max()))
 
 
 def test_pitch_and_voicing_vary_so_that_equality_means_something() -> None:
@@ -153,9 +152,10 @@ def test_pitch_and_voicing_vary_so_that_equality_means_something() -> None:
 def test_a_stream_is_the_whole(size: int, overlap: int, causal: bool) -> None:
     made, x = decoder(overlap, causal), latents(300 if size > 2 else 40)
     with torch.inference_mode():
-        whole, stream = made(x), stream_of(made)
+        whole, stream = made(x), made.stream()
         parts = [stream.step(piece, False) for piece in x.split(size, -1)]
-        assert torch.equal(torch.cat([*parts, stream.step(x[..., :0], True)], -1), whole)
+        found = torch.cat([*parts, stream.step(x[..., :0], True)], -1)
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-3 * float(whole.abs().max()))
 
 
 @pytest.mark.parametrize("voicing", [-1e3, 1e3])

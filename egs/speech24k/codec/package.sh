@@ -40,7 +40,7 @@ case $model in
 esac
 made=$exp/package
 mkdir -p "$made"
-audiocodec export "$exp" --half --force -o "$made/model.safetensors"
+audiocodec export "$exp" --half --force --measure-error data/train/wav.scp -o "$made/model.safetensors"
 
 plain=pesq,stoi,mel
 rows=()
