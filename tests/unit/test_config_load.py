@@ -10,6 +10,7 @@ import yaml
 from audiocodec.audio import io
 from audiocodec.config import checks, quantizers
 from audiocodec.config.load import config_from_text, dump_config, load_config
+from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.config.schema import Config, DataConfig, TrainConfig
 from audiocodec.errors import ConfigError
 from audiocodec.tokens import layout
@@ -309,6 +310,17 @@ def test_what_has_moved_is_refused_with_its_new_name(given, name):
 @pytest.mark.parametrize(("old", "name"), [("mini", "mini"), ("speech_24k_residual_small", "speech_24k_residual")])
 def test_the_old_folder_of_the_configurations_is_understood(old, name, tmp_path):
     assert load_config(tmp_path / f"recipes/conf/{old}.yaml") == load_config(name)
+
+
+def test_keys_that_have_another_name_now_are_read_under_the_old_one(tmp_path):
+    write(tmp_path, old="quantizer: {start: isotropic, stage_start: latents}\n")
+    old = load_config(tmp_path / "old.yaml", ["quantizer.start=kmeans"])
+    assert (old.quantizer.init, old.quantizer.stage_init) == ("kmeans", "latents")
+    text = config_to_json(old).replace('"init"', '"start"').replace('"stage_init"', '"stage_start"')
+    assert '"start"' in text and config_from_json(text, "header") == old
+    with pytest.raises(ConfigError, match=r"quantizer\.init: duplicate key"):
+        write(tmp_path, twice="quantizer: {start: isotropic, init: kmeans}\n")
+        load_config(tmp_path / "twice.yaml")
 
 
 def test_byte_order_mark_is_ignored(tmp_path):
