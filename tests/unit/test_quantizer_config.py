@@ -101,7 +101,7 @@ def test_contradiction(text: str, message: str) -> None:
 
 
 SET = {
-    "start": "covariance",
+    "init": "covariance",
     "distribution": "uniform",
     "train_codebook": "true",
     "train_map": "false",
@@ -118,7 +118,7 @@ SET = {
     "entropy_temperature": "1",
 }
 OF_KIND = {  # what each kind is made from, read off the constructors' documentation
-    "simvq": "start distribution train_codebook train_map bias map zero_code first_stage gradient",
+    "simvq": "init distribution train_codebook train_map bias map zero_code first_stage gradient",
     "vq": "gradient codebook_init",
     "vq_ema": "gradient codebook_init codebook_decay replace_below",
     "vq_fc": "gradient codebook_init low_dim",
