@@ -51,7 +51,7 @@ def build_quantizer(config: Config) -> ResidualQuantizer:
     first = q.kind if q.first_stage == "same" else q.first_stage
     kinds = [first] + [q.kind] * (q.num_codebooks - 1)
     stages = [_stage(q, kind) for kind in kinds]
-    return ResidualQuantizer(stages, q.dropout, start_on_residual=q.stage_start == "residual")
+    return ResidualQuantizer(stages, q.dropout, init_on_residual=q.stage_init == "residual")
 
 
 def refuse_too_large(q: QuantizerConfig, training: bool, device: torch.device | None = None) -> None:
@@ -76,14 +76,14 @@ def refuse_too_large(q: QuantizerConfig, training: bool, device: torch.device | 
 
 def _stage(q: QuantizerConfig, kind: str) -> Stage:
     size, dim, rotation = q.codebook_size, q.codebook_dim, q.gradient == "rotation"
-    start = q.codebook_start if q.codebook_start != "default" else "kmeans" if kind == "vq_ema" else "uniform"
+    init = q.codebook_init if q.codebook_init != "default" else "kmeans" if kind == "vq_ema" else "uniform"
     if kind == "vq":
-        return VQ(size, dim, start=start, rotation=rotation)
+        return VQ(size, dim, init=init, rotation=rotation)
     if kind == "vq_ema":
         decay, below = q.codebook_decay, q.replace_below
-        return EMAVQ(size, dim, start=start, decay=decay, replace_below=below, rotation=rotation)
+        return EMAVQ(size, dim, init=init, decay=decay, replace_below=below, rotation=rotation)
     if kind == "vq_fc":
-        return FactorisedVQ(size, dim, low_dim=q.low_dim, start=start, rotation=rotation)
+        return FactorisedVQ(size, dim, low_dim=q.low_dim, init=init, rotation=rotation)
     if kind == "fsq":
         return FSQ(fsq_levels(size) or (), dim)
     if kind == "lfq":
@@ -93,7 +93,7 @@ def _stage(q: QuantizerConfig, kind: str) -> Stage:
     return (ClusteredSimVQ if kind == "vq_lc" else SimVQ)(
         size,
         dim,
-        start=q.start,
+        init=q.init,
         distribution=q.distribution,
         train_codebook=q.train_codebook,
         train_map=q.train_map,

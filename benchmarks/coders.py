@@ -66,7 +66,7 @@ def random_codec(name: str, start: bool) -> Codec:
         if start:
             raw = codec.encoder(LEVEL * torch.randn(1, 1, START_SECONDS * codec.sample_rate))
             codec.scale.calibrate([raw])
-            codec.quantizer.start(codec.scale.running(raw)[0].T)
+            codec.quantizer.initialize(codec.scale.running(raw)[0].T)
     return codec.freeze()
 
 

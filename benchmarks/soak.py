@@ -59,7 +59,7 @@ def random_codec(path: Path) -> Codec:
                 parameter.zero_()
         latents = codec.encoder(0.06 * torch.randn(1, 1, 20 * codec.sample_rate // codec.hop_length * codec.hop_length))
         codec.scale.calibrate([latents])
-        codec.eval().quantizer.start(codec.scale(latents).transpose(1, 2).flatten(0, 1))
+        codec.eval().quantizer.initialize(codec.scale(latents).transpose(1, 2).flatten(0, 1))
     return codec.freeze()
 
 

@@ -50,7 +50,7 @@ def _save_tiny_model(folder: Path, seed: int) -> Path:
                     parameter.zero_()
             latents = codec.encoder(0.1 * torch.randn(4, 1, 32_000))
             codec.scale.calibrate([latents])
-            codec.eval().quantizer.start(codec.scale(latents).transpose(1, 2).flatten(0, 1))
+            codec.eval().quantizer.initialize(codec.scale(latents).transpose(1, 2).flatten(0, 1))
     path = folder / "model.safetensors"
     save(codec, config, path)
     return path

@@ -20,7 +20,16 @@ import yaml
 from audiocodec.config.plain import RENAMED
 from audiocodec.config.schema import Config
 from audiocodec.config.settings import Settings
-from audiocodec.config.values import Mistyped, expected, field_types, from_text, shown, tuple_items, unknown_key
+from audiocodec.config.values import (
+    Mistyped,
+    current_name,
+    expected,
+    field_types,
+    from_text,
+    shown,
+    tuple_items,
+    unknown_key,
+)
 from audiocodec.errors import ConfigError
 
 _STANDARD = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
@@ -197,12 +206,16 @@ class _Reader:
         if key == "extends":
             return self.problem(where, "extends: belongs in a file")
         kind: Any = Config
-        for part in key.split("."):
+        parts = key.split(".")
+        for index, part in enumerate(parts):
             if not is_dataclass(kind):
                 return self.problem(where, f"{key}: unknown key; there are none below {expected(kind)}")
-            section, kind = kind, field_types(cast(type, kind)).get(part)
+            section = cast(type, kind)
+            parts[index] = current_name(section, part)
+            kind = field_types(section).get(parts[index])
             if kind is None:
-                return self.problem(where, f"{key}: {unknown_key(cast(type, section), part)}")
+                return self.problem(where, f"{key}: {unknown_key(section, part)}")
+        key = ".".join(parts)
         source = _Source(where, lines=False)
         if kind is str:  # as it stands: '#', ': ' and quotes in a path mean themselves
             return self.settings.keep(key, text, where)
@@ -219,6 +232,7 @@ class _Reader:
             if not isinstance(name, str):
                 self.problem(where, f"{prefix or 'top level'}: a key must be a plain word, got {_kind(key_node)}")
                 continue
+            name = current_name(cls, name)
             if name in seen:
                 first = f", first on line {seen[name]}" if source.lines else ""
                 self.problem(where, f"{prefix}{name}: duplicate key{first}")

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from audiocodec.config.schema import Config
 from audiocodec.config.settings import Settings
-from audiocodec.config.values import expected, field_types, tuple_items, unknown_key
+from audiocodec.config.values import current_name, expected, field_types, tuple_items, unknown_key
 from audiocodec.errors import ConfigError
 
 # Configurations that have got another name; the models in the package were trained under the old ones.
@@ -43,7 +43,8 @@ def config_from_json(text: str, source: str) -> Config:
 def _keep_section(settings: Settings, values: Any, cls: type, prefix: str) -> None:
     if not isinstance(values, dict):
         return settings.problem(settings.name, f"{prefix or 'top level'}: expected a section of keys, got {values!r}")
-    for name, value in values.items():
+    for old, value in values.items():
+        name = current_name(cls, old)
         key, kind = prefix + name, field_types(cls).get(name)
         if kind is None:
             settings.problem(settings.name, f"{key}: {unknown_key(cls, name)}")

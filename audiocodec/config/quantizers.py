@@ -14,7 +14,7 @@ FLOAT_BYTES = 4
 Problem: TypeAlias = "tuple[str, str] | None"
 
 _KINDS_OF_KEY = {
-    "start": ("simvq",),
+    "init": ("simvq",),
     "distribution": ("simvq",),
     "train_codebook": ("simvq",),
     "train_map": ("simvq", "vq_lc"),
@@ -23,7 +23,7 @@ _KINDS_OF_KEY = {
     "zero_code": ("simvq",),
     "first_stage": ("simvq",),
     "gradient": ("simvq", "vq", "vq_ema", "vq_fc", "vq_lc"),
-    "codebook_start": ("vq", "vq_ema", "vq_fc"),
+    "codebook_init": ("vq", "vq_ema", "vq_fc"),
     "codebook_decay": ("vq_ema",),
     "replace_below": ("vq_ema",),
     "low_dim": ("vq_fc",),
@@ -42,8 +42,8 @@ def check_quantizer(q: QuantizerConfig) -> list[Problem]:
             problems.append(("quantizer.dropout", f"got {q.dropout}, {alone} is none to drop"))
         if q.first_stage != "same":
             problems.append(("quantizer.first_stage", f"got {q.first_stage!r}, {alone} is no stage after it"))
-    if q.distribution == "latents" and q.start not in ("waterfill", "covariance"):
-        problems.append(("quantizer.start", f"got {q.start!r}, but with distribution latents: waterfill or covariance"))
+    if q.distribution == "latents" and q.init not in ("waterfill", "covariance"):
+        problems.append(("quantizer.init", f"got {q.init!r}, but with distribution latents: waterfill or covariance"))
     if not 0 <= q.codebook_decay < 1:
         problems.append(("quantizer.codebook_decay", f"got {q.codebook_decay}, need 0 to below 1"))
     return problems

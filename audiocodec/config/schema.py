@@ -68,9 +68,9 @@ class QuantizerConfig:
     num_codebooks: int = 1
     codebook_size: int = 4096  # exact: fsq takes products of 5, 6, 7 and 8, lfq powers of two
     codebook_dim: int = 128  # width of the latents and, but for vq_fc, fsq and lfq, of a code
-    start: str = "waterfill"  # simvq: waterfill | isotropic | covariance | kmeans | published: how the map starts
+    init: str = "waterfill"  # simvq: waterfill | isotropic | covariance | kmeans | published: how the map starts
     distribution: str = (
-        "gaussian"  # simvq: gaussian | uniform | latents (start: waterfill or covariance): of the codebook
+        "gaussian"  # simvq: gaussian | uniform | latents (init: waterfill or covariance): of the codebook
     )
     train_codebook: bool = False  # simvq
     train_map: bool = True  # simvq, vq_lc
@@ -79,9 +79,9 @@ class QuantizerConfig:
     map: str = "linear"  # simvq, vq_lc: linear | mlp
     zero_code: bool = False  # simvq: code 0 is the zero vector
     first_stage: str = "same"  # simvq: same | vq_lc: clusters of the latents first, then simvq on what they leave
-    stage_start: str = "residual"  # residual | latents: what every stage is started on
+    stage_init: str = "residual"  # residual | latents: what every stage is started on
     gradient: str = "straight_through"  # simvq, vq, vq_ema, vq_fc, vq_lc: straight_through | rotation
-    codebook_start: str = (
+    codebook_init: str = (
         "default"  # vq, vq_ema, vq_fc: uniform | latents | kmeans; default: kmeans for vq_ema, else uniform
     )
     codebook_decay: float = 0.99  # vq_ema

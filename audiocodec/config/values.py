@@ -14,8 +14,12 @@ from dataclasses import is_dataclass
 from functools import cache
 from typing import Any
 
-from audiocodec.config.schema import Config
+from audiocodec.config.schema import Config, QuantizerConfig
 
+# Keys that have got another name. Files of today and yesterday are read alike; only new names are written.
+RENAMED_KEYS: dict[type, dict[str, str]] = {
+    QuantizerConfig: {"start": "init", "stage_start": "stage_init", "codebook_start": "codebook_init"}
+}
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
 DECIMAL = re.compile(r"[-+]?([0-9]+(_[0-9]+)*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 NULLS = ("", "~", "null", "Null", "NULL")
@@ -48,6 +52,11 @@ def dotted_keys(cls: type = Config, prefix: str = "") -> dict[str, Any]:
         if is_dataclass(kind):
             keys.update(dotted_keys(typing.cast(type, kind), f"{prefix}{name}."))
     return keys
+
+
+def current_name(cls: type, name: str) -> str:
+    """The name of a key of section `cls` today; `name` itself where it has no other."""
+    return RENAMED_KEYS.get(cls, {}).get(name, name)
 
 
 def unknown_key(cls: type, name: str) -> str:

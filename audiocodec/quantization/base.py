@@ -47,18 +47,18 @@ class Stage(nn.Module, ABC):
     """One codebook: what `ResidualQuantizer` needs of a quantizer.
 
     `straight_through` says that the gradient reaches the stage's input unchanged; a stage with a gradient of its own
-    sets it to False and overrides `carry`. `learns_from_latents` says that `update` does something, `start_frames` how
-    many latents `start` wants.
+    sets it to False and overrides `carry`. `learns_from_latents` says that `update` does something, `init_frames` how
+    many latents `init` wants.
     """
 
     codebook_size: int
     codebook_dim: int
     straight_through = True
     learns_from_latents = False
-    start_frames = 40_000
+    init_frames = 40_000
 
     @abstractmethod
-    def start(self, latents: Tensor) -> None:
+    def initialize(self, latents: Tensor) -> None:
         """Fit the initial state to `latents [N, D]`, once, before quantization is switched on."""
 
     @abstractmethod

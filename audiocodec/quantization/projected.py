@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from audiocodec.quantization.base import Stage, StageOutput
 from audiocodec.quantization.gradient import straight_through
-from audiocodec.quantization.start import principal
+from audiocodec.quantization.initialization import principal
 
 MIN_DEVIATION = 1e-6  # a direction without energy is not blown up
 RIDGE = 1e-6  # of the codes' energy: keeps the fit defined where codes do not vary
@@ -53,7 +53,7 @@ class ProjectedStage(Stage):
         return self.squash(self.down(latents.float().transpose(1, 2)))
 
     @torch.no_grad()
-    def start(self, latents: Tensor) -> None:
+    def initialize(self, latents: Tensor) -> None:
         """Fit both maps to `latents [N, D]`, and to the codes once there are any."""
         weight, bias = _whitening(latents, self.down.out_features)
         self.down.weight.copy_(weight)

@@ -21,30 +21,30 @@ MIN_ENERGY = 1e-12  # guards a division only
 class ResidualQuantizer(nn.Module):
     """A stack of stages of one size; one stage is a plain quantizer."""
 
-    def __init__(self, stages: Sequence[Stage], dropout: float = 0.0, *, start_on_residual: bool = True) -> None:
+    def __init__(self, stages: Sequence[Stage], dropout: float = 0.0, *, init_on_residual: bool = True) -> None:
         """Build the stack.
 
         Args:
             stages: the quantizers, first stage first.
             dropout: share of training items whose number of stages is drawn from 1 to K.
-            start_on_residual: start each stage on what the stages before it leave, at its scale; False starts all of
+            init_on_residual: start each stage on what the stages before it leave, at its scale; False starts all of
                 them on the latents.
         """
         super().__init__()
         self.stages = nn.ModuleList(stages)
-        self.dropout, self.start_on_residual = dropout, start_on_residual
+        self.dropout, self.init_on_residual = dropout, init_on_residual
         self.num_codebooks = len(stages)
         self.codebook_size, self.codebook_dim = stages[0].codebook_size, stages[0].codebook_dim
-        self.start_frames = max(stage.start_frames for stage in stages)
+        self.init_frames = max(stage.init_frames for stage in stages)
 
-    def start(self, latents: Tensor) -> None:
+    def initialize(self, latents: Tensor) -> None:
         """Start each stage from `latents [N, D]`, or from the residual of them that it will see."""
         entering, stages = latents.float(), self._stages()
         for i, stage in enumerate(stages):
-            if i > 0 and self.start_on_residual:
+            if i > 0 and self.init_on_residual:
                 before = stages[i - 1]
                 entering = entering - before.decode(before.encode(entering.T.unsqueeze(0)))[0].T
-            stage.start(entering)
+            stage.initialize(entering)
 
     def forward(self, latents: Tensor, num_codebooks: int | None = None) -> QuantizerOutput:
         """Quantize `latents [B, D, T]` with the first `num_codebooks` stages (all by default)."""

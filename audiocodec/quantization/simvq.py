@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocodec.quantization.codebook import CodebookStage
+from audiocodec.quantization.initialization import shrinking_map, start_map
 from audiocodec.quantization.kmeans import drawn, kmeans
-from audiocodec.quantization.start import shrinking_map, start_map
 
 
 class SimVQ(CodebookStage):
@@ -25,7 +25,7 @@ class SimVQ(CodebookStage):
         codebook_size: int,
         codebook_dim: int,
         *,
-        start: str = "waterfill",
+        init: str = "waterfill",
         distribution: str = "gaussian",
         train_codebook: bool = False,
         train_map: bool = True,
@@ -39,9 +39,9 @@ class SimVQ(CodebookStage):
         Args:
             codebook_size: number of codes V.
             codebook_dim: width D of a latent.
-            start: of the map, see `quantization.start`.
+            init: of the map, see `quantization.initialization`.
             distribution: `gaussian` or `uniform`, standard deviation `codebook_dim ** -0.5` either way, or `latents`,
-                of which so many are kept when the quantizer is started (`start` is then waterfill or covariance).
+                of which so many are kept when the quantizer is started (`init` is then waterfill or covariance).
             train_codebook: let the codebook learn as well (the paper's ablation).
             train_map: let the map learn.
             bias: let the map have an offset.
@@ -50,9 +50,9 @@ class SimVQ(CodebookStage):
             rotation: carry the gradient by the rotation trick.
         """
         super().__init__(codebook_size, codebook_dim, rotation=rotation)
-        self.start_kind, self.zero_code, self.of_latents = start, zero_code, distribution == "latents"
+        self.init_kind, self.zero_code, self.of_latents = init, zero_code, distribution == "latents"
         if self.of_latents:
-            self.start_frames = max(self.start_frames, codebook_size)
+            self.init_frames = max(self.init_frames, codebook_size)
         self.codebook = nn.Parameter(_draw(codebook_size, codebook_dim, distribution), requires_grad=train_codebook)
         self.map = nn.Linear(codebook_dim, codebook_dim, bias=bias)
         nn.init.eye_(self.map.weight)
@@ -63,15 +63,15 @@ class SimVQ(CodebookStage):
             if part is not None:
                 part.requires_grad_(train_map)
 
-    def start(self, latents: Tensor) -> None:
+    def initialize(self, latents: Tensor) -> None:
         """Set the map from `latents [N, D]`; the codebook stays as drawn, or is drawn from them now."""
         with torch.no_grad():
             latents = latents.float()
             if self.of_latents:
                 self.codebook.copy_(drawn(latents, self.codebook_size).half())
             if not self.of_latents:
-                weight, bias = start_map(self.start_kind, latents, self.codebook)
-            elif self.start_kind == "waterfill":
+                weight, bias = start_map(self.init_kind, latents, self.codebook)
+            elif self.init_kind == "waterfill":
                 weight, bias = shrinking_map(latents, self.codebook_size)
             else:  # covariance: that of the rows already
                 return
@@ -99,7 +99,7 @@ class SimVQ(CodebookStage):
 class ClusteredSimVQ(SimVQ):
     """VQ-LC (arXiv 2406.11837): the frozen codebook is the latents' clusters, and the map starts as the identity."""
 
-    def start(self, latents: Tensor) -> None:
+    def initialize(self, latents: Tensor) -> None:
         """Cluster `latents [N, D]`, rounded to float16 as the drawn codebooks are; the map stays the identity."""
         with torch.no_grad():
             self.codebook.copy_(kmeans(latents, self.codebook_size).half())

@@ -19,25 +19,23 @@ MIN_COUNT = 1e-8  # a code that was used so little, in frames a step, stays wher
 class VQ(CodebookStage):
     """A learned codebook, moved by the gradient of the codebook loss."""
 
-    def __init__(
-        self, codebook_size: int, codebook_dim: int, *, start: str = "uniform", rotation: bool = False
-    ) -> None:
+    def __init__(self, codebook_size: int, codebook_dim: int, *, init: str = "uniform", rotation: bool = False) -> None:
         """Build the quantizer.
 
         Args:
             codebook_size: number of codes V.
             codebook_dim: width D of a latent.
-            start: see `started_codebook`.
+            init: see `initial_codebook`.
             rotation: carry the gradient by the rotation trick.
         """
         super().__init__(codebook_size, codebook_dim, rotation=rotation)
-        self.start_kind = start
+        self.init_kind = init
         self.codebook = nn.Parameter(torch.zeros(codebook_size, codebook_dim))
 
-    def start(self, latents: Tensor) -> None:
+    def initialize(self, latents: Tensor) -> None:
         """Set the codebook from `latents [N, D]`."""
         with torch.no_grad():
-            self.codebook.copy_(started_codebook(self.start_kind, latents, self.codebook_size))
+            self.codebook.copy_(initial_codebook(self.init_kind, latents, self.codebook_size))
 
     def project(self, rows: Tensor) -> Tensor:
         """The rows `[..., D]` themselves."""
@@ -60,7 +58,7 @@ class EMAVQ(CodebookStage):
         codebook_size: int,
         codebook_dim: int,
         *,
-        start: str = "kmeans",
+        init: str = "kmeans",
         decay: float = 0.99,
         replace_below: float = 0.0,
         rotation: bool = False,
@@ -70,20 +68,20 @@ class EMAVQ(CodebookStage):
         Args:
             codebook_size: number of codes V.
             codebook_dim: width D of a latent.
-            start: see `started_codebook`.
+            init: see `initial_codebook`.
             decay: share g of the old averages that a step keeps.
             replace_below: codes whose count falls below move to latents of the batch (EnCodec, arXiv 2210.13438);
                 0 leaves them.
             rotation: carry the gradient by the rotation trick.
         """
         super().__init__(codebook_size, codebook_dim, rotation=rotation)
-        self.start_kind, self.decay, self.replace_below = start, decay, replace_below
+        self.init_kind, self.decay, self.replace_below = init, decay, replace_below
         self.register_buffer("codebook", torch.zeros(codebook_size, codebook_dim))
         self.register_buffer("counts", torch.ones(codebook_size))
 
-    def start(self, latents: Tensor) -> None:
+    def initialize(self, latents: Tensor) -> None:
         """Set the codebook from `latents [N, D]`; every code counts as seen once."""
-        self.codebook.copy_(started_codebook(self.start_kind, latents, self.codebook_size))
+        self.codebook.copy_(initial_codebook(self.init_kind, latents, self.codebook_size))
         self.counts.fill_(1)
 
     def project(self, rows: Tensor) -> Tensor:
@@ -137,7 +135,7 @@ class KMeans(CodebookStage):
         self.straight_through = False
         self.register_buffer("codebook", torch.zeros(codebook_size, codebook_dim))
 
-    def start(self, latents: Tensor) -> None:
+    def initialize(self, latents: Tensor) -> None:
         """Cluster `latents [N, D]`, rounded to float16: 16-bit storage is exact."""
         self.codebook.copy_(kmeans(latents, self.codebook_size).half())
 
@@ -156,7 +154,7 @@ class KMeans(CodebookStage):
         return output.chosen.detach()
 
 
-def started_codebook(kind: str, latents: Tensor, size: int) -> Tensor:
+def initial_codebook(kind: str, latents: Tensor, size: int) -> Tensor:
     """A first codebook `[size, D]`.
 
     Args:

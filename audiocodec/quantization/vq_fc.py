@@ -14,7 +14,7 @@ from audiocodec.quantization.base import StageOutput
 from audiocodec.quantization.gradient import rotate_through
 from audiocodec.quantization.projected import ProjectedStage
 from audiocodec.quantization.search import half_squares, nearest_codes
-from audiocodec.quantization.vq import started_codebook
+from audiocodec.quantization.vq import initial_codebook
 
 
 class FactorisedVQ(ProjectedStage):
@@ -26,7 +26,7 @@ class FactorisedVQ(ProjectedStage):
         codebook_dim: int,
         *,
         low_dim: int = 8,
-        start: str = "uniform",
+        init: str = "uniform",
         rotation: bool = False,
     ) -> None:
         """Build the quantizer.
@@ -35,11 +35,11 @@ class FactorisedVQ(ProjectedStage):
             codebook_size: number of codes V.
             codebook_dim: width D of a latent.
             low_dim: dimensions n of a code.
-            start: see `vq.started_codebook`.
+            init: see `vq.initial_codebook`.
             rotation: carry the gradient by the rotation trick, in the low dimensions.
         """
         super().__init__(codebook_size, codebook_dim, low_dim)
-        self.start_kind, self.rotation = start, rotation
+        self.init_kind, self.rotation = init, rotation
         self.codebook = nn.Parameter(torch.randn(codebook_size, low_dim))
 
     def squash(self, low: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class FactorisedVQ(ProjectedStage):
 
     def start_codes(self, low: Tensor) -> None:
         """Set the codebook from unit vectors `low [N, n]`."""
-        self.codebook.copy_(started_codebook(self.start_kind, low, self.codebook_size))
+        self.codebook.copy_(initial_codebook(self.init_kind, low, self.codebook_size))
 
     def choose(self, low: Tensor) -> Tensor:
         """Codes `[...]` of unit vectors `low [..., n]`."""

@@ -16,7 +16,7 @@ CALIBRATION_BATCHES = 16
 
 
 @torch.no_grad()
-def start_quantizer(codec: Codec, dataset: SegmentDataset, config: Config) -> int:
+def initialize_quantizer(codec: Codec, dataset: SegmentDataset, config: Config) -> int:
     """Fix the scale and fit the codebooks to what the encoder makes of the data.
 
     Args:
@@ -29,11 +29,11 @@ def start_quantizer(codec: Codec, dataset: SegmentDataset, config: Config) -> in
     """
     codec.train()
     with torch.compiler.set_stance("force_eager"):  # batches of other sizes, once: not worth compiling for
-        raw = list(_raw(codec, dataset, config, codec.quantizer.start_frames))
+        raw = list(_raw(codec, dataset, config, codec.quantizer.init_frames))
     codec.scale.calibrate(raw)
     codec.scale.settle()
     scaled = [codec.scale.running(latents).transpose(1, 2).flatten(0, 1) for latents in raw]
-    codec.quantizer.start(torch.cat(scaled))
+    codec.quantizer.initialize(torch.cat(scaled))
     return sum(len(part) for part in scaled)
 
 

@@ -28,7 +28,7 @@ from audiocodec.training.batches.feeder import Feeder
 from audiocodec.training.batches.pitch_targets import PitchTargets
 from audiocodec.training.codebooks import CodebookUpdates
 from audiocodec.training.guard import Action, Guard
-from audiocodec.training.latents import start_quantizer
+from audiocodec.training.latents import initialize_quantizer
 from audiocodec.training.losses import Steps
 from audiocodec.training.monitor import crash
 from audiocodec.training.monitor.observer import Observer
@@ -114,7 +114,7 @@ class Stepper(ABC):
         torch.manual_seed((c.seed * 1_000_003 + self.step) * 4096 + self.accelerator.process_index)
         place = self.schedule.place(self.step)
         if self.schedule.quantizes(place) and not self.quantizer_started:
-            frames = start_quantizer(self.parts.raw_codec, self.dataset, c)
+            frames = initialize_quantizer(self.parts.raw_codec, self.dataset, c)
             self.parts.share_quantizer()
             self.parts.ema.copy_quantizer(self.parts.raw_codec)
             self.quantizer_started = True

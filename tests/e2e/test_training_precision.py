@@ -98,7 +98,7 @@ def test_scale_quantizer_head_and_losses_stay_float32_under_autocast() -> None:
     codec, steps = build_codec(made), Steps(made, CPU)
     raw, wav = torch.randn(2, 4, 30), 0.05 * torch.randn(2, 1, 600)
     features = torch.randn(2, 30, 8, dtype=torch.bfloat16)
-    codec.quantizer.start(torch.randn(100, 4))
+    codec.quantizer.initialize(torch.randn(100, 4))
     codec.eval()
     estimate = wav + 0.01 * torch.randn_like(wav)
 

@@ -26,7 +26,7 @@ ROWS = {
         "quantizer.map=mlp",
         {"map.weight", "map.bias", "bend.2.weight", "bend.2.bias", "bend.0.weight", "bend.0.bias"},
     ),
-    "vq": ("quantizer.kind=vq quantizer.codebook_start=kmeans", {"codebook"}),
+    "vq": ("quantizer.kind=vq quantizer.codebook_init=kmeans", {"codebook"}),
     "vq_ema": (EMA, {"codebook", "counts"}),
     "vq_fc": (
         "quantizer.kind=vq_fc quantizer.low_dim=2 quantizer.gradient=rotation",
@@ -65,7 +65,7 @@ def test_what_learns_learns_and_what_is_frozen_stays(name: str, tmp_path: Path, 
         "quantizer.kind=vq",
         "quantizer.kind=fsq quantizer.codebook_size=25 quantizer.num_codebooks=2",
         "quantizer.kind=vq_lc quantizer.map=mlp",
-        f"{RESIDUAL} quantizer.distribution=latents quantizer.start=covariance model.latent_scale=false",
+        f"{RESIDUAL} quantizer.distribution=latents quantizer.init=covariance model.latent_scale=false",
     ],
 )
 @pytest.mark.parametrize("warmup", [1, 2])

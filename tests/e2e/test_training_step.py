@@ -12,7 +12,7 @@ from support.training_run import config, stopping_at, trainer
 from torch import Tensor
 
 from audiocodec.data.dataset import Crop
-from audiocodec.training.latents import start_quantizer
+from audiocodec.training.latents import initialize_quantizer
 from audiocodec.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -212,7 +212,7 @@ def test_quantized_latents_are_normalised_by_what_the_training_has_seen(tmp_path
     """The start measures them over its segments; a step moves the statistics by a hundredth towards its own."""
     run = ready(START, tmp_path, data)
     codec = run.parts.raw_codec
-    start_quantizer(codec, run.dataset, run.config)
+    initialize_quantizer(codec, run.dataset, run.config)
     wav = run.feeder.next()[0]
     raw = codec.encoder(wav).detach()
     mean, rms = codec.scale.mean.clone(), codec.scale.rms.clone()

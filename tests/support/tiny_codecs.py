@@ -56,7 +56,7 @@ def make(
             _make_it_sing(codec.decoder)
         latents = codec.encoder(torch.randn(4, 1, HOP * 200)).detach()
         codec.scale.calibrate([latents])
-        codec.eval().quantizer.start(codec.scale(latents).transpose(1, 2).flatten(0, 1))
+        codec.eval().quantizer.initialize(codec.scale(latents).transpose(1, 2).flatten(0, 1))
     return codec.freeze()
 
 

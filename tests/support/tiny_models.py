@@ -61,7 +61,7 @@ def save(made: Config, path: Path) -> Path:
                     parameter.add_(0.05 * torch.randn_like(parameter))
             latents = codec.encoder(torch.randn(4, 1, made.hop_length * 200))
             codec.scale.calibrate([latents])
-            codec.eval().quantizer.start(codec.scale(latents).transpose(1, 2).flatten(0, 1))
+            codec.eval().quantizer.initialize(codec.scale(latents).transpose(1, 2).flatten(0, 1))
             for name, parameter in codec.quantizer.named_parameters():
                 if "bend" in name:  # starts as no bend at all
                     parameter.add_(0.3 * torch.randn_like(parameter))

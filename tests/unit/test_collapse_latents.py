@@ -42,7 +42,7 @@ def test_errors_and_different_codes_are_those_of_a_search_by_hand() -> None:
     torch.manual_seed(0)
     quantizer = build_quantizer(load_config(PROFILE, [*SMALL, "quantizer.num_codebooks=2"])).eval()
     test, batch = _latents(3000), _latents(50)
-    quantizer.start(test)
+    quantizer.initialize(test)
     found = look(quantizer, test, batch)
 
     tables = [table.detach().double().numpy() for table in quantizer.tables()]
@@ -62,7 +62,7 @@ def test_errors_and_different_codes_are_those_of_a_search_by_hand() -> None:
 def test_training_lowers_the_error(kind: str) -> None:
     size = 25 if kind == "fsq" else 16
     overrides = ("quantizer.codebook_dim=4", f"quantizer.codebook_size={size}", f"quantizer.kind={kind}")
-    start = {"simvq": ("quantizer.start=isotropic",), "vq_ema": ("quantizer.codebook_start=uniform",)}.get(kind, ())
+    start = {"simvq": ("quantizer.init=isotropic",), "vq_ema": ("quantizer.codebook_init=uniform",)}.get(kind, ())
     found = run(Trial("t", "label", "single", overrides + start), PROFILE, _latents(4000), _latents(900), 300)
     assert [look["step"] for look in found["looks"]] == [0, 10, 30, 100, 300]
     assert found["looks"][-1]["error"][0] < 0.9 * found["looks"][0]["error"][0]

@@ -7,10 +7,11 @@ import pytest
 import torch
 import yaml
 
+from audiocodec import constants
 from audiocodec.config import checks, quantizers
 from audiocodec.config.load import config_from_text, dump_config, load_config
+from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.config.schema import Config, DataConfig, TrainConfig
-from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import ConfigError
 from audiocodec.tokens import layout
 
@@ -221,7 +222,9 @@ def test_what_looks_odd_but_works_is_taken(text):
 def test_limits_are_those_of_the_files_a_codec_makes():
     assert checks.MAX_CODEBOOKS == layout.MAX_CODEBOOKS
     assert quantizers.MAX_CODEBOOK_SIZE <= layout.MAX_CODEBOOK_SIZE
-    assert MIN_RATE <= Config().sample_rate <= checks._MAXIMUMS["sample_rate"] == MAX_RATE
+    assert constants.MIN_RATE <= Config().sample_rate <= constants.MAX_RATE
+    with pytest.raises(ConfigError, match="sample_rate"):
+        config_from_text(f"sample_rate: {constants.MAX_RATE + 1}", "test")
 
 
 def test_the_seed_of_every_step_fits_torch():
@@ -309,6 +312,17 @@ def test_what_has_moved_is_refused_with_its_new_name(given, name):
 @pytest.mark.parametrize(("old", "name"), [("mini", "mini"), ("speech_24k_residual_small", "speech_24k_residual")])
 def test_the_old_folder_of_the_configurations_is_understood(old, name, tmp_path):
     assert load_config(tmp_path / f"recipes/conf/{old}.yaml") == load_config(name)
+
+
+def test_keys_that_have_another_name_now_are_read_under_the_old_one(tmp_path):
+    write(tmp_path, old="quantizer: {start: isotropic, stage_start: latents}\n")
+    old = load_config(tmp_path / "old.yaml", ["quantizer.start=kmeans"])
+    assert (old.quantizer.init, old.quantizer.stage_init) == ("kmeans", "latents")
+    text = config_to_json(old).replace('"init"', '"start"').replace('"stage_init"', '"stage_start"')
+    assert '"start"' in text and config_from_json(text, "header") == old
+    with pytest.raises(ConfigError, match=r"quantizer\.init: duplicate key"):
+        write(tmp_path, twice="quantizer: {start: isotropic, init: kmeans}\n")
+        load_config(tmp_path / "twice.yaml")
 
 
 def test_byte_order_mark_is_ignored(tmp_path):

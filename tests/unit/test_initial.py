@@ -55,7 +55,7 @@ def saved(folder: Path, overrides: dict[str, str] | None = None, notes: dict[str
     """A model file of a codec with weights of its own, quantizer and statistics included."""
     made = config(overrides)
     codec = build_codec(made)
-    codec.quantizer.start(torch.randn(200, made.quantizer.codebook_dim))
+    codec.quantizer.initialize(torch.randn(200, made.quantizer.codebook_dim))
     if made.model.latent_scale:
         codec.scale.calibrate([torch.randn(2, made.quantizer.codebook_dim, 50) + 3])
     folder.mkdir(exist_ok=True)
@@ -157,7 +157,7 @@ ANEW = {  # keys of what a code means, with another value
     "quantizer.zero_code": "true",
 }
 GOES_ON = {  # keys of how it is started and trained
-    "quantizer.start": "isotropic",
+    "quantizer.init": "isotropic",
     "quantizer.train_codebook": "true",
     "quantizer.train_map": "false",
     "quantizer.gradient": "rotation",
@@ -173,10 +173,10 @@ CASES = {
     "a bias less": ({"quantizer.bias": "true"}, {"quantizer.bias": "false"}, False),
     "a bend less": ({"quantizer.map": "mlp"}, {}, False),
     "low_dim": (FACTORISED, FACTORISED | {"quantizer.low_dim": "4"}, False),
-    "codebook_start": (FACTORISED, FACTORISED | {"quantizer.codebook_start": "kmeans"}, True),
+    "codebook_init": (FACTORISED, FACTORISED | {"quantizer.codebook_init": "kmeans"}, True),
     "first_stage": (TWO, TWO | {"quantizer.first_stage": "vq_lc"}, False),
     "dropout": (TWO, TWO | {"quantizer.dropout": "0.5"}, True),
-    "stage_start": (TWO, TWO | {"quantizer.stage_start": "latents"}, True),
+    "stage_init": (TWO, TWO | {"quantizer.stage_init": "latents"}, True),
     "a stage less": (TWO, {}, True),
     "a stage more": ({}, TWO, False),
     "averages": (

@@ -47,7 +47,7 @@ def make(path: Path, log_f0: float | None = None, voicing: float | None = None, 
                 parameter.zero_()
         latents = codec.encoder(0.1 * torch.randn(2, 1, 48_000))
         codec.scale.calibrate([latents])
-        codec.eval().quantizer.start(codec.scale(latents).transpose(1, 2).flatten(0, 1))
+        codec.eval().quantizer.initialize(codec.scale(latents).transpose(1, 2).flatten(0, 1))
         if isinstance(codec.decoder, VoicedDecoder):
             _sing(codec.decoder, codec.quantizer.decode(torch.from_numpy(codes(1000))[None]), (log_f0, voicing))
     model_file.save(codec, config, path)

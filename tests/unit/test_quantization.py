@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from audiocodec.quantization.initialization import reverse_water_fill
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.scale import LatentScale
 from audiocodec.quantization.simvq import ClusteredSimVQ, SimVQ
-from audiocodec.quantization.start import reverse_water_fill
 
 
 @pytest.fixture(autouse=True)
@@ -165,8 +165,8 @@ def test_water_filling_spends_all_bits_on_what_is_above_the_water(bits: float) -
 def test_a_water_filled_start_uses_more_codes_and_errs_less_than_an_isotropic_one() -> None:
     latents, figures = correlated(4000, 16), {}
     for kind in ("waterfill", "isotropic"):
-        quantizer = ResidualQuantizer([SimVQ(256, 16, start=kind)])
-        quantizer.start(latents)
+        quantizer = ResidualQuantizer([SimVQ(256, 16, init=kind)])
+        quantizer.initialize(latents)
         out = quantizer(latents.T[None])
         figures[kind] = (len(out.codes.unique()), float(out.errors))
     assert figures["waterfill"][0] > figures["isotropic"][0]
@@ -176,7 +176,7 @@ def test_a_water_filled_start_uses_more_codes_and_errs_less_than_an_isotropic_on
 def stack(count: int, dropout: float = 0.0) -> tuple[ResidualQuantizer, torch.Tensor]:
     quantizer = ResidualQuantizer([SimVQ(128, 8) for _ in range(count)], dropout)
     latents = correlated(64 * 40, 8)
-    quantizer.start(latents)
+    quantizer.initialize(latents)
     return quantizer, latents.reshape(64, 40, 8).transpose(1, 2)
 
 
@@ -254,8 +254,8 @@ def test_a_drawn_codebook_is_exact_in_float16(distribution: str) -> None:
 @pytest.mark.parametrize("start", ["covariance", "waterfill"])
 @pytest.mark.parametrize("size", [64, 300, 400])
 def test_a_codebook_of_latents_holds_different_ones_exact_in_float16(size: int, start: str) -> None:
-    latents, stage = correlated(300, 6), SimVQ(size, 6, distribution="latents", start=start)
-    stage.start(latents)
+    latents, stage = correlated(300, 6), SimVQ(size, 6, distribution="latents", init=start)
+    stage.initialize(latents)
     rows = stage.codebook
     assert torch.equal(rows.half().float(), rows)
     held, drawn = ({tuple(row) for row in table.half().tolist()} for table in (latents, rows))
@@ -271,21 +271,21 @@ def test_a_codebook_of_latents_holds_different_ones_exact_in_float16(size: int, 
 def test_a_large_codebook_of_latents_asks_for_as_many_of_them() -> None:
     for distribution, frames in (("latents", 50_000), ("gaussian", 40_000)):
         stages = [SimVQ(16, 2), SimVQ(50_000, 2, distribution=distribution)]
-        assert ResidualQuantizer(stages).start_frames == frames
-    assert SimVQ(16, 2, distribution="latents").start_frames == 40_000
+        assert ResidualQuantizer(stages).init_frames == frames
+    assert SimVQ(16, 2, distribution="latents").init_frames == 40_000
 
 
 def test_codebooks_of_latents_hold_what_each_stage_will_see() -> None:
     latents = correlated(200, 5)
-    stages = [ClusteredSimVQ(8, 5, distribution="latents"), SimVQ(20, 5, distribution="latents", start="covariance")]
-    ResidualQuantizer(stages).start(latents)
+    stages = [ClusteredSimVQ(8, 5, distribution="latents"), SimVQ(20, 5, distribution="latents", init="covariance")]
+    ResidualQuantizer(stages).initialize(latents)
     centres, x = stages[0].codebook.double().numpy(), latents.double().numpy()
     nearest = ((x[:, None] - centres) ** 2).sum(2).argmin(1)
     left = x - centres[nearest]
     assert (left**2).mean() < 0.5 * x.var(0).mean()  # clusters, which latents drawn at random are not
     assert _furthest(stages[1], left) < 1e-3 < _furthest(stages[1], x)  # float16
     alike = [SimVQ(20, 5, distribution="latents") for _ in range(2)]
-    ResidualQuantizer(alike, start_on_residual=False).start(latents)
+    ResidualQuantizer(alike, init_on_residual=False).initialize(latents)
     assert max(_furthest(stage, x) for stage in alike) < 1e-3
 
 

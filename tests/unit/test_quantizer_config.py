@@ -87,7 +87,7 @@ def test_sizes_with_levels_are_all_products_of_5_to_8_and_no_others() -> None:
         ),
         (
             "{distribution: latents, start: isotropic}",
-            "quantizer.start: got 'isotropic', but with distribution latents: waterfill or covariance",
+            "quantizer.init: got 'isotropic', but with distribution latents: waterfill or covariance",
         ),
         (
             "{distribution: latent}",
@@ -101,7 +101,7 @@ def test_contradiction(text: str, message: str) -> None:
 
 
 SET = {
-    "start": "covariance",
+    "init": "covariance",
     "distribution": "uniform",
     "train_codebook": "true",
     "train_map": "false",
@@ -110,7 +110,7 @@ SET = {
     "zero_code": "true",
     "first_stage": "vq_lc",
     "gradient": "rotation",
-    "codebook_start": "latents",
+    "codebook_init": "latents",
     "codebook_decay": "0.5",
     "replace_below": "1",
     "low_dim": "4",
@@ -118,16 +118,16 @@ SET = {
     "entropy_temperature": "1",
 }
 OF_KIND = {  # what each kind is made from, read off the constructors' documentation
-    "simvq": "start distribution train_codebook train_map bias map zero_code first_stage gradient",
-    "vq": "gradient codebook_start",
-    "vq_ema": "gradient codebook_start codebook_decay replace_below",
-    "vq_fc": "gradient codebook_start low_dim",
+    "simvq": "init distribution train_codebook train_map bias map zero_code first_stage gradient",
+    "vq": "gradient codebook_init",
+    "vq_ema": "gradient codebook_init codebook_decay replace_below",
+    "vq_fc": "gradient codebook_init low_dim",
     "fsq": "",
     "lfq": "entropy_weight entropy_temperature",
     "vq_lc": "train_map bias map gradient",
     "kmeans": "",
 }
-FOR_ALL = {"kind", "num_codebooks", "codebook_size", "codebook_dim", "dropout", "stage_start"}
+FOR_ALL = {"kind", "num_codebooks", "codebook_size", "codebook_dim", "dropout", "stage_init"}
 
 
 def test_every_key_is_for_all_kinds_or_known_to_be_for_some() -> None:

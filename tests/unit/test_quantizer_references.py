@@ -18,11 +18,11 @@ from vector_quantize_pytorch import VectorQuantize
 from audiocodec.codec.torch import CodecOutput
 from audiocodec.quantization.fsq import FSQ
 from audiocodec.quantization.gradient import rotate_through
+from audiocodec.quantization.initialization import shrinking_map
 from audiocodec.quantization.kmeans import kmeans
 from audiocodec.quantization.lfq import LFQ, entropy_loss
 from audiocodec.quantization.residual import ResidualQuantizer
 from audiocodec.quantization.simvq import ClusteredSimVQ, SimVQ
-from audiocodec.quantization.start import shrinking_map
 from audiocodec.quantization.vq import EMAVQ, VQ, KMeans
 from audiocodec.quantization.vq_fc import FactorisedVQ
 from audiocodec.training.codebooks import CodebookUpdates
@@ -45,8 +45,8 @@ def frames(latents: Tensor) -> Tensor:
 
 def test_vq_has_the_losses_and_gradients_of_its_equation() -> None:
     """arXiv 1711.00937, equation 3, one latent at a time."""
-    stage = VQ(30, 5, start="kmeans")
-    stage.start(torch.randn(400, 5))
+    stage = VQ(30, 5, init="kmeans")
+    stage.initialize(torch.randn(400, 5))
     latents = torch.randn(3, 5, 7, requires_grad=True)
     out = stage(latents, ALL)
     (2 * out.codebook_loss + 0.3 * out.commitment_loss).backward()
@@ -64,7 +64,7 @@ def test_vq_has_the_losses_and_gradients_of_its_equation() -> None:
 
 def test_vanilla_vq_starts_within_one_over_its_size_of_zero() -> None:
     stage = VQ(50, 4)
-    stage.start(10 + torch.randn(100, 4))
+    stage.initialize(10 + torch.randn(100, 4))
     assert 0.9 / 50 < float(stage.codebook.detach().abs().max()) <= 1 / 50
     assert abs(float(stage.codebook.detach().mean())) < 0.004
 
@@ -83,7 +83,7 @@ def moved_by_the_equation(table: Tensor, counts: Tensor, steps: list[tuple[Tenso
 
 def test_the_moving_codebook_follows_its_equations() -> None:
     stage = EMAVQ(12, 3, decay=0.8)
-    stage.start(torch.randn(200, 3))
+    stage.initialize(torch.randn(200, 3))
     table, counts, steps = stage.codebook.clone(), stage.counts.clone(), []
     for step in range(5):
         latents = torch.randn(40, 3) + step
@@ -97,7 +97,7 @@ def test_the_moving_codebook_follows_its_equations() -> None:
 
 def test_the_moving_codebook_is_the_librarys() -> None:
     stage = EMAVQ(12, 3, decay=0.8)
-    stage.start(torch.randn(200, 3))
+    stage.initialize(torch.randn(200, 3))
     library = VectorQuantize(dim=3, codebook_size=12, decay=0.8, eps=0.0, threshold_ema_dead_code=0).train()
     library._codebook.embed.data.copy_(stage.codebook[None])
     library._codebook.embed_avg.data.copy_(stage.codebook[None])
@@ -116,7 +116,7 @@ def test_the_moving_codebook_is_the_librarys() -> None:
 
 def test_a_moving_codebook_counts_the_frames_of_items_that_use_its_stage() -> None:
     stack = ResidualQuantizer([EMAVQ(8, 3, decay=0.9) for _ in range(2)], dropout=1.0).train()
-    stack.start(torch.randn(100, 3))
+    stack.initialize(torch.randn(100, 3))
     latents = torch.randn(12, 3, 5)
     out = stack(latents)
     first_only = (out.quantized - stack.decode(out.codes[:, :1])).abs().amax((1, 2)) < 1e-5
@@ -188,7 +188,7 @@ def test_kmeans_with_fewer_latents_than_centres_keeps_every_latent() -> None:
 def test_clusters_are_frozen_and_only_their_map_learns() -> None:
     stage = ClusteredSimVQ(20, 4)
     data = torch.randn(500, 4)
-    stage.start(data)
+    stage.initialize(data)
     centres = torch.cdist(stage.codebook, data)
     assert float(stage.codebook.std()) > 0.5 and float(centres.amin(1).max()) < 1  # in the midst of the latents
     assert torch.equal(stage.table()[0], stage.codebook)
@@ -198,7 +198,7 @@ def test_clusters_are_frozen_and_only_their_map_learns() -> None:
 
 def test_frozen_clusters_take_no_gradient_and_give_none() -> None:
     stage = KMeans(20, 4)
-    stage.start(torch.randn(500, 4))
+    stage.initialize(torch.randn(500, 4))
     out = ResidualQuantizer([stage]).train()(torch.randn(2, 4, 30, requires_grad=True))
     assert list(stage.parameters()) == []
     assert not (out.quantized.requires_grad or out.codebook_loss.requires_grad or out.commitment_loss.requires_grad)
@@ -210,7 +210,7 @@ def test_frozen_clusters_take_no_gradient_and_give_none() -> None:
 def test_factorised_codes_are_those_of_the_cosine() -> None:
     """Improved VQGAN: `argmax cos(z, e)` in the low dimension; both at norm 1 in the losses and in what is decoded."""
     stage = FactorisedVQ(40, 6, low_dim=3)
-    stage.start(torch.randn(300, 6))
+    stage.initialize(torch.randn(300, 6))
     latents = torch.randn(2, 6, 9)
     out = stage(latents, ALL)
     low = frames(latents).double() @ stage.down.weight.detach().double().T + stage.down.bias.detach().double()
@@ -232,7 +232,7 @@ def test_factorised_codes_are_those_of_the_cosine() -> None:
 
 def test_factorised_codes_are_the_librarys() -> None:
     stage = FactorisedVQ(40, 6, low_dim=3)
-    stage.start(torch.randn(300, 6))
+    stage.initialize(torch.randn(300, 6))
     library = VectorQuantize(dim=6, codebook_size=40, codebook_dim=3, use_cosine_sim=True).eval()
     library._codebook.embed.data.copy_(torch.nn.functional.normalize(stage.codebook.detach(), dim=-1)[None])
     library.project_in.load_state_dict(stage.down.state_dict())
@@ -368,8 +368,8 @@ def test_the_rotation_trick_is_the_librarys() -> None:
 @pytest.mark.parametrize("rotation", [False, True])
 def test_a_stack_carries_the_gradient_by_the_chain_rule_once(rotation: bool) -> None:
     """Straight through it is 1, not 1 a stage; rotated it is `J1 + J2 (I - J1)`."""
-    stack = ResidualQuantizer([VQ(20, 4, start="kmeans", rotation=rotation) for _ in range(2)])
-    stack.start(torch.randn(400, 4))
+    stack = ResidualQuantizer([VQ(20, 4, init="kmeans", rotation=rotation) for _ in range(2)])
+    stack.initialize(torch.randn(400, 4))
     latents, weights = torch.randn(1, 4, 6, requires_grad=True), torch.randn(1, 4, 6)
     out = stack(latents)
     (out.quantized * weights).sum().backward()
@@ -384,7 +384,7 @@ def test_a_stack_carries_the_gradient_by_the_chain_rule_once(rotation: bool) -> 
 
 def test_residual_fsq_has_the_gradient_of_its_direct_form() -> None:
     stack = ResidualQuantizer([FSQ((5, 5), 3), FSQ((5, 5), 3)])
-    stack.start(torch.randn(400, 3))
+    stack.initialize(torch.randn(400, 3))
     latents = torch.randn(2, 3, 8, requires_grad=True)
     stack(latents).quantized.pow(3).sum().backward()
     x = latents.detach().double().requires_grad_()
@@ -405,7 +405,7 @@ def test_residual_fsq_has_the_gradient_of_its_direct_form() -> None:
 
 def test_an_mlp_map_is_its_equation_and_starts_as_the_linear_one() -> None:
     stage = SimVQ(30, 5, bend=True)
-    stage.start(torch.randn(300, 5) * torch.arange(1.0, 6))
+    stage.initialize(torch.randn(300, 5) * torch.arange(1.0, 6))
     linear = stage.codebook @ stage.map.weight.T + stage.map.bias
     torch.testing.assert_close(stage.table()[0], linear.detach())
     with torch.no_grad():
@@ -421,7 +421,7 @@ def test_an_mlp_map_is_its_equation_and_starts_as_the_linear_one() -> None:
 
 def test_a_zero_code_is_zero_whatever_the_map_does() -> None:
     stage = SimVQ(30, 5, zero_code=True)
-    stage.start(3 + torch.randn(300, 5))
+    stage.initialize(3 + torch.randn(300, 5))
     near, far = torch.full((1, 5, 2), 0.01), torch.full((1, 5, 2), 3.0)
     assert stage.encode(near).flatten().tolist() == [0, 0]
     assert float(stage.decode(stage.encode(near)).abs().max()) == 0
@@ -435,8 +435,8 @@ def test_a_zero_code_is_zero_whatever_the_map_does() -> None:
 )
 def test_starts_give_the_codebook_the_covariance_they_promise(kind: str, share: float | None) -> None:
     latents = torch.randn(3000, 4) * torch.tensor([3.0, 1.0, 0.3, 0.1]) + 2
-    stage = SimVQ(4000, 4, start=kind, distribution="gaussian") if kind != "kmeans" else SimVQ(500, 4, start=kind)
-    stage.start(latents)
+    stage = SimVQ(4000, 4, init=kind, distribution="gaussian") if kind != "kmeans" else SimVQ(500, 4, init=kind)
+    stage.initialize(latents)
     found = torch.cov(stage.table()[0].T)
     if kind == "covariance":
         torch.testing.assert_close(found, torch.cov(latents.T), rtol=0.15, atol=0.1)
@@ -468,15 +468,15 @@ def test_a_codebook_of_latents_shrinks_to_the_water_filled_covariance(codes: int
     np.testing.assert_allclose(weight, weight.T, atol=1e-6)  # towards the mean, without a turn
     if codes == count:  # as many codes as latents: all of them, and so the codebook has that covariance
         stage = SimVQ(codes, 5, distribution="latents")
-        stage.start(latents)
+        stage.initialize(latents)
         table = stage.table()[0].double().numpy()
         np.testing.assert_allclose(np.cov(table.T, bias=True), expected, atol=1e-3 * variances[-1])
 
 
 def test_a_zero_code_among_latents_costs_one_of_them() -> None:
     latents = 3 + torch.randn(300, 5)
-    stage = SimVQ(30, 5, distribution="latents", start="covariance", zero_code=True)
-    stage.start(latents)
+    stage = SimVQ(30, 5, distribution="latents", init="covariance", zero_code=True)
+    stage.initialize(latents)
     table = stage.table()[0]
     assert not table[0].any() and torch.equal(table[1:], stage.codebook[1:])
     assert float(torch.cdist(stage.codebook, latents).min(1).values.max()) < 0.01
@@ -486,8 +486,8 @@ def test_a_zero_code_among_latents_costs_one_of_them() -> None:
 def test_stages_may_all_start_at_the_latents_scale() -> None:
     latents, norms = torch.randn(2000, 6), {}
     for on_residual in (True, False):
-        stack = ResidualQuantizer([SimVQ(256, 6) for _ in range(3)], start_on_residual=on_residual)
-        stack.start(latents)
+        stack = ResidualQuantizer([SimVQ(256, 6) for _ in range(3)], init_on_residual=on_residual)
+        stack.initialize(latents)
         norms[on_residual] = [float(stage.map.weight.detach().norm()) for stage in stack.stages]
     assert norms[True][0] > 1.3 * norms[True][1] > 1.3 * 1.3 * norms[True][2]
     assert norms[False][2] == pytest.approx(norms[False][0], rel=0.05)

@@ -27,11 +27,11 @@ ROWS = {
     "simvq_rotation": "kind: simvq, codebook_size: 64, gradient: rotation",
     "simvq_published": "kind: simvq, codebook_size: 64, start: published",
     "vq": "kind: vq, codebook_size: 64",
-    "vq_kmeans": "kind: vq, codebook_size: 64, codebook_start: kmeans",
-    "vq_rotation": "kind: vq, codebook_size: 64, codebook_start: latents, gradient: rotation",
+    "vq_kmeans": "kind: vq, codebook_size: 64, codebook_init: kmeans",
+    "vq_rotation": "kind: vq, codebook_size: 64, codebook_init: latents, gradient: rotation",
     "vq_ema": "kind: vq_ema, codebook_size: 64",
     "vq_fc": "kind: vq_fc, codebook_size: 64, low_dim: 3",
-    "vq_fc_rotation": "kind: vq_fc, codebook_size: 64, low_dim: 3, codebook_start: kmeans, gradient: rotation",
+    "vq_fc_rotation": "kind: vq_fc, codebook_size: 64, low_dim: 3, codebook_init: kmeans, gradient: rotation",
     "fsq": "kind: fsq, codebook_size: 240",
     "lfq": "kind: lfq, codebook_size: 64",
     "vq_lc": "kind: vq_lc, codebook_size: 64",
@@ -40,7 +40,7 @@ ROWS = {
     "fsq_residual": "kind: fsq, codebook_size: 25, num_codebooks: 3",
     "simvq_residual": "kind: simvq, codebook_size: 16, num_codebooks: 3",
     "simvq_latents_residual": "kind: simvq, codebook_size: 16, num_codebooks: 3, distribution: latents",
-    "simvq_one_scale": "kind: simvq, codebook_size: 16, num_codebooks: 3, stage_start: latents",
+    "simvq_one_scale": "kind: simvq, codebook_size: 16, num_codebooks: 3, stage_init: latents",
     "semantic_first": "kind: simvq, codebook_size: 16, num_codebooks: 3, first_stage: vq_lc",
 }
 DIM = 8
@@ -66,7 +66,7 @@ def speechlike(frames: int) -> torch.Tensor:
 def started(row: str) -> tuple[ResidualQuantizer, torch.Tensor]:
     """A started quantizer and latents `[4, DIM, 50]` it has not seen."""
     quantizer, latents = build_quantizer(config(row)), speechlike(2200)
-    quantizer.start(latents[:2000])
+    quantizer.initialize(latents[:2000])
     return quantizer, latents[2000:].reshape(4, 50, DIM).transpose(1, 2)
 
 
@@ -103,7 +103,7 @@ def test_a_start_from_latents_leaves_less_than_there_was(name: str) -> None:
 def test_a_saved_quantizer_codes_as_before(row: str, tmp_path: Path) -> None:
     made, wav = config(row), np.random.default_rng(0).normal(0, 0.1, 3000).astype(np.float32)
     codec = build_codec(made)
-    codec.quantizer.start(speechlike(2000))
+    codec.quantizer.initialize(speechlike(2000))
     model_file.save(codec, made, tmp_path / "m.safetensors")
     loaded = model_file.load(tmp_path / "m.safetensors")
     codes = codec.eval().encode(wav)
@@ -120,7 +120,7 @@ def test_the_smallest_and_the_largest_codebook(kind: str, size: int | str) -> No
     number = SMALLEST[kind] if size == "smallest" else size
     made = config_from_text(f"quantizer: {{kind: {kind}, codebook_size: {number}, codebook_dim: 18}}", "row")
     quantizer, latents = build_quantizer(made), torch.randn(300, 18)
-    quantizer.start(latents)
+    quantizer.initialize(latents)
     entering = latents.T[None].clone().requires_grad_()
     out = quantizer.train()(entering)
     loss = out.quantized.square().mean() + out.codebook_loss + out.commitment_loss
@@ -140,7 +140,7 @@ def test_token_files_of_one_quantizer_are_refused_by_another(tmp_path: Path) -> 
     for name in ("vq", "vq_lc", "kmeans", "lfq", "simvq"):
         torch.manual_seed(0)  # the same encoder and decoder
         codecs[name] = build_codec(config(ROWS[name]))
-        codecs[name].quantizer.start(speechlike(500))
+        codecs[name].quantizer.initialize(speechlike(500))
         encode_file(codecs[name].freeze(), tmp_path / "a.wav").write(tmp_path / f"{name}.act")
     for name, codec in codecs.items():
         for other in codecs:

@@ -79,7 +79,7 @@ def test_the_causal_recipe_streams_as_the_whole() -> None:
                     parameter.zero_()
         latents = codec.encoder(0.1 * torch.randn(2, 1, 32_000)).detach()
         codec.scale.calibrate([latents])
-        codec.eval().quantizer.start(codec.scale(latents).transpose(1, 2).flatten(0, 1))
+        codec.eval().quantizer.initialize(codec.scale(latents).transpose(1, 2).flatten(0, 1))
     codec.freeze()
     wav = 0.1 * noise(30_000)
     codes = codec.encode(wav)[0].numpy()

@@ -91,7 +91,7 @@ def test_the_average_of_a_quantizer_follows_whatever_moves_it(kind: str) -> None
     """A decay of 0: the average is the codec itself, frozen codebooks as they were when the quantizer was started."""
     codec = build_codec(Config(quantizer=QuantizerConfig(kind=kind, codebook_size=16, codebook_dim=8)))
     ema = EMA(codec, decay=0.0)
-    codec.quantizer.start(torch.randn(64, 8))
+    codec.quantizer.initialize(torch.randn(64, 8))
     ema.copy_quantizer(codec)
     with torch.no_grad():
         for parameter in codec.parameters():

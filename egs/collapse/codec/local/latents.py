@@ -77,7 +77,7 @@ def run(trial: Trial, profile: Path, train: Tensor, test: Tensor, steps: int) ->
     torch.manual_seed(SEED)
     quantizer = build_quantizer(load_config(profile, list(trial.overrides)))
     begun = time.process_time()
-    quantizer.start(train[: quantizer.start_frames])
+    quantizer.initialize(train[: quantizer.init_frames])
     started = time.process_time() - begun
     learned = [p for p in quantizer.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, RATE, betas=(0.8, 0.99), weight_decay=0.0) if learned else None
