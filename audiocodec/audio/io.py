@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,10 @@ __all__ = [
     "info",
     "level",
     "level_gain",
+    "leveled",
     "read",
     "read_blocks",
+    "read_leveled",
     "read_part",
     "reblock",
     "resample",
@@ -124,18 +126,51 @@ def level(path: str | os.PathLike[str], sample_rate: int | None = None) -> Level
     """
     with _open(path) as f:
         rate = f.samplerate
+    mono = (_mono(block) for block in _native_blocks(path))
+    return _measured(mono, rate, sample_rate or rate, lambda block: None)
+
+
+def read_leveled(path: str | os.PathLike[str], sample_rate: int) -> tuple[np.ndarray, LevelStats]:
+    """A whole file as mono at `sample_rate`, and its `level` at that rate, decoded once.
+
+    Returns:
+        (float32 [ceil(S * sample_rate / own rate)], what `level` gives).
+
+    Raises:
+        AudioError: naming the file and the cause.
+    """
+    with _open(path) as f:
+        rate = f.samplerate
+    blocks: list[np.ndarray] = []
+    stats = _measured((_mono(block) for block in _native_blocks(path)), rate, sample_rate, blocks.append)
+    return np.concatenate(blocks), stats
+
+
+def leveled(wav: np.ndarray, from_rate: int, to_rate: int) -> tuple[np.ndarray, LevelStats]:
+    """What `read_leveled` gives for a mono file that holds `wav [S]` at `from_rate` Hz."""
+    blocks: list[np.ndarray] = []
+    parts = (wav[first : first + READ_VALUES] for first in range(0, len(wav), READ_VALUES))
+    stats = _measured(parts, from_rate, to_rate, blocks.append)
+    return np.concatenate(blocks), stats
+
+
+def _measured(
+    mono: Iterable[np.ndarray], from_rate: int, to_rate: int, keep: Callable[[np.ndarray], None]
+) -> LevelStats:
+    """Level of blocks [n] after resampling, each of which `keep` is called with."""
     lengths: list[int] = []
 
-    def mono() -> Iterator[np.ndarray]:
-        for block in _native_blocks(path):
+    def counted() -> Iterator[np.ndarray]:
+        for block in mono:
             lengths.append(len(block))
-            yield _mono(block)
+            yield block
 
     energy, peak, count = 0.0, 0.0, 0
-    for block in resample_blocks(mono(), rate, sample_rate or rate):
+    for block in resample_blocks(counted(), from_rate, to_rate):
         energy += float(np.square(block, dtype=np.float64).sum())
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
         count += len(block)
+        keep(block)
     return LevelStats((energy / count) ** 0.5, peak, sum(lengths))
 
 

@@ -25,6 +25,7 @@ VERBS = {
     "encode": "audio to token files",
     "decode": "token files to audio",
     "stream": "PCM to codes and back while it comes in, on stdin and stdout",
+    "tokenize": "a corpus of any size to a data set of tokens, on one machine or a cluster",
     "export-tokens": "token files as numpy arrays, JSON lines or a Kaldi archive",
     "info": "what a token file, model or audio file holds; without arguments, the models in the package",
     "train": "train a codec from a configuration",
