@@ -23,8 +23,8 @@ from audiocodec.tokenize.plan import INPUTS, PLAN, ModelFacts, Plan, Shard, chec
 from audiocodec.tokenize.sources.base import Entry, Files, Listing
 
 SHARD_SECONDS = 3600.0
-MAX_UNKNOWN = 1000  # utterances of a shard, where lengths are not known
-MAX_BYTES = 100_000_000  # of audio files of a shard, where lengths are not known: about an hour of 16-bit FLAC
+# Where lengths are not known, an hour is taken for so many files, or so many bytes of them (16-bit FLAC).
+HOUR_FILES, HOUR_BYTES = 1000, 100_000_000
 _BATCH = 1 << 20
 
 
@@ -141,6 +141,8 @@ class _Cutter:
 
     def __init__(self, shard_seconds: float) -> None:
         self._limit = shard_seconds
+        self._files = max(1, round(shard_seconds / 3600 * HOUR_FILES))
+        self._size = shard_seconds / 3600 * HOUR_BYTES
         self._shards: list[Shard] = []
         self.rows = 0
         self._start = self._end = 0
@@ -157,7 +159,7 @@ class _Cutter:
         self._seconds += seconds
         self._unknown += entry.seconds is None
         self._bytes += size_known if entry.seconds is None else 0
-        if self._unknown >= MAX_UNKNOWN or self._bytes >= MAX_BYTES:
+        if self._unknown >= self._files or self._bytes >= self._size:
             self._cut()
 
     def finish(self) -> list[Shard]:
@@ -183,7 +185,7 @@ def _refuse_repeated(hashes: BinaryIO, rows: int, source: Listing) -> None:
     hashes.flush()
     found = np.memmap(hashes, np.uint64, "r+", shape=(rows,))
     found.sort()
-    repeated = {int(value) for value in _doubled(found)}
+    repeated = {int(value) for value in doubled(found)}
     if not repeated:
         return
     seen: set[str] = set()
@@ -195,8 +197,8 @@ def _refuse_repeated(hashes: BinaryIO, rows: int, source: Listing) -> None:
             seen.add(entry.id)
 
 
-def _doubled(values: np.ndarray) -> Iterator[int]:
-    """The first thousand values of a sorted array that come twice."""
+def doubled(values: np.ndarray) -> Iterator[int]:
+    """The first thousand values that come twice in a sorted array."""
     count = 0
     for first in range(0, len(values) - 1, _BATCH):
         part = values[first : first + _BATCH + 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from audiocodec.tokenize.coding import Coded, encode_all
 from audiocodec.tokenize.decoding import Decoder
 from audiocodec.tokenize.plan import read
 from audiocodec.tokenize.rows import row_of
-from audiocodec.tokenize.utterance import Failure
+from audiocodec.tokenize.utterance import Failure, Utterance
 from audiocodec.tokenize.writers.parquet import ParquetRows
 from audiocodec.tokenize.writers.webdataset import WebdatasetRows
 
@@ -91,8 +91,9 @@ class Worker:
         target = self._folder / self.plan.name_of(number)
         if target.exists():
             return self._done(marks.read(target), there=True)
+        results = self.encode(inputs.read(self.plan, self._folder, number))
         try:
-            with self._results(number) as results, replacing(target) as temporary:
+            with contextlib.closing(results), replacing(target) as temporary:
                 if self.plan.writer == "parquet":
                     mark = self._parquet(number, results, temporary)
                 else:
@@ -104,14 +105,13 @@ class Worker:
             mark = marks.read(target)
         return self._done(mark)
 
-    @contextlib.contextmanager
-    def _results(self, number: int) -> Iterator[Iterator[Coded | Failure]]:
+    def encode(self, items: Iterable[Utterance | Failure]) -> Generator[Coded | Failure, None, None]:
+        """Codes of utterances, in their order; see `coding.encode_all`."""
         codec = self._codec
         decoder = Decoder(codec.sample_rate, codec.level_db, self._job.decoders, self._job.allow_pipes)
         try:
-            items = inputs.read(self.plan, self._folder, number)
             used = len(self.plan.model.codebook_sizes)
-            yield encode_all(codec, decoder, items, used, self._batch or 0.0)
+            yield from encode_all(codec, decoder, items, used, self._batch or 0.0)
         finally:
             decoder.close()
 

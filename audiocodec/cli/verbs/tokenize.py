@@ -9,15 +9,14 @@ import sys
 from pathlib import Path
 
 from audiocodec import model_file
-from audiocodec.cli import batch, runtime
+from audiocodec.cli import batch, runtime, token_model
 from audiocodec.cli.usage import UsageError
 from audiocodec.errors import CorpusError
-from audiocodec.onnx import folder
 from audiocodec.tokenize import finishing, planning
 from audiocodec.tokenize.engines import array
 from audiocodec.tokenize.engines.scheduling import Lost
 from audiocodec.tokenize.engines.scheduling import run as schedule
-from audiocodec.tokenize.plan import FAILURES, ModelFacts, Plan
+from audiocodec.tokenize.plan import FAILURES, Plan
 from audiocodec.tokenize.sources.detect import source_of
 from audiocodec.tokenize.worker import Done, Job
 
@@ -33,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-codebooks", type=batch.positive, metavar="N", help="use only the first N codebooks")
     parser.add_argument("--format", choices=("parquet", "webdataset"), default="parquet", help="default: %(default)s")
     parser.add_argument("--licence", metavar="NOTE", default=planning.Request.licence, help="of the data, for its card")
-    seconds = "audio of a shard, where the source states lengths (default: %(default)g)"
+    seconds = "audio of a shard, estimated where the source states no lengths (default: %(default)g)"
     parser.add_argument("--shard-seconds", type=_positive, default=planning.SHARD_SECONDS, metavar="S", help=seconds)
     _add_engine(parser)
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -92,26 +91,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> Plan:
     source = source_of(args.source, args.allow_pipes)
-    request = planning.Request(_model(args), args.format, args.shard_seconds, args.licence)
+    request = planning.Request(token_model.facts(args), args.format, args.shard_seconds, args.licence)
     plan = planning.make(source, args.source, request, args.output_dir)
     if not args.quiet:
         rows = f"{plan.rows} utterances" if plan.rows is not None else plan.kind
         missing = len(plan.missing(args.output_dir))
         _say(f"{args.output_dir}: {rows} in {len(plan.shards)} shards, {len(plan.shards) - missing} finished before")
     return plan
-
-
-def _model(args: argparse.Namespace) -> ModelFacts:
-    model = batch.Model(args)
-    used = args.num_codebooks or model.config.quantizer.num_codebooks
-    return ModelFacts(
-        name=model.config.name,
-        fingerprint=model.fingerprint.hex(),
-        precision=folder.describe(args.model)["precision"] if folder.is_folder(args.model) else "float32",
-        sample_rate=model.config.sample_rate,
-        hop_length=model.config.hop_length,
-        codebook_sizes=(model.config.quantizer.codebook_size,) * used,
-    )
 
 
 def _job(args: argparse.Namespace) -> Job:

@@ -41,7 +41,12 @@ class ParquetRows:
         self._rows: list[dict[str, Any]] = []
         texts = [f.name for f in self._schema if pyarrow().types.is_string(f.type) and f.name != "id"]
         self._writer = pyarrow().parquet.ParquetWriter(
-            path, self._schema, compression=COMPRESSION, compression_level=LEVEL, use_dictionary=texts
+            path,
+            self._schema,
+            compression=COMPRESSION,
+            compression_level=LEVEL,
+            use_dictionary=texts,
+            write_page_checksum=True,
         )
 
     def __enter__(self) -> ParquetRows:
