@@ -5,6 +5,7 @@ Tables are read in step, a line at a time; one that is in another order is looke
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from array import array
@@ -20,6 +21,7 @@ from audiocodec.tokenize import storage
 from audiocodec.tokenize.sources.base import Entry, Listing
 
 _COLUMNS = {"speaker": "utt2spk", "language": "utt2lang", "text": "text"}
+_Found = tuple[str, str, float | None, float | None]  # id, audio, start, seconds
 _ASSUMED_RATE = 16_000  # of recordings whose first cannot be read: only the length of shards depends on it
 
 
@@ -46,6 +48,11 @@ class Table:
         self._next = self._line()
         self._index: tuple[np.ndarray, np.ndarray] | None = None
 
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
     def __bool__(self) -> bool:
         return self._file is not None
 
@@ -57,8 +64,9 @@ class Table:
             if self._index is None:
                 self._index = self._make_index()
             hashes, offsets = self._index
-            at = int(np.searchsorted(hashes, _hash(key)))
-            if at == len(hashes) or int(hashes[at]) != _hash(key):
+            wanted = np.uint64(_hash(key))  # a plain int would have the whole array converted
+            at = int(np.searchsorted(hashes, wanted))
+            if at == len(hashes) or hashes[at] != wanted:
                 return None
             self._file.seek(int(offsets[at]))
             self._next = self._line()
@@ -96,9 +104,14 @@ def _hash(key: str) -> int:
 def _entries(path: str, allow_pipes: bool) -> Iterator[Entry]:
     scp = os.path.join(path, "wav.scp") if os.path.isdir(path) else path
     folder = os.path.dirname(scp) if os.path.basename(scp) == "wav.scp" else None
-    tables = {name: Table(os.path.join(folder, file) if folder else "") for name, file in _COLUMNS.items()}
+    with contextlib.ExitStack() as stack:
+        yield from _joined(scp, folder, allow_pipes, stack)
+
+
+def _joined(scp: str, folder: str | None, allow_pipes: bool, stack: contextlib.ExitStack) -> Iterator[Entry]:
+    tables = {name: _table(folder, file, stack) for name, file in _COLUMNS.items()}
     segments = os.path.join(folder, "segments") if folder else ""
-    found = _segments(segments, scp) if os.path.isfile(segments) else _recordings(scp, folder)
+    found = _segments(segments, scp, stack) if os.path.isfile(segments) else _recordings(scp, folder, stack)
     empty = True
     for key, audio, start, seconds in found:
         empty = False
@@ -113,9 +126,13 @@ def _entries(path: str, allow_pipes: bool) -> Iterator[Entry]:
         raise CorpusError(f"{scp}: has no utterances")
 
 
-def _recordings(scp: str, folder: str | None) -> Iterator[tuple[str, str, float | None, float | None]]:
-    durations = Table(os.path.join(folder, "utt2dur") if folder else "")
-    samples = Table(os.path.join(folder, "utt2num_samples") if folder and not durations else "")
+def _table(folder: str | None, name: str, stack: contextlib.ExitStack) -> Table:
+    return stack.enter_context(contextlib.closing(Table(os.path.join(folder, name) if folder else "")))
+
+
+def _recordings(scp: str, folder: str | None, stack: contextlib.ExitStack) -> Iterator[_Found]:
+    durations = _table(folder, "utt2dur", stack)
+    samples = _table(None if durations else folder, "utt2num_samples", stack)
     rate: int | None = None
     for _, (key, audio) in _lines(scp, 2):
         seconds = _number(durations.get(key))
@@ -126,8 +143,8 @@ def _recordings(scp: str, folder: str | None) -> Iterator[tuple[str, str, float 
         yield key, audio, None, seconds
 
 
-def _segments(path: str, scp: str) -> Iterator[tuple[str, str, float | None, float | None]]:
-    recordings = Table(scp)
+def _segments(path: str, scp: str, stack: contextlib.ExitStack) -> Iterator[_Found]:
+    recordings = stack.enter_context(contextlib.closing(Table(scp)))
     if not recordings:
         raise CorpusError(f"{scp}: no such file; {path} needs it")
     last: tuple[str, str | None] = "", None
