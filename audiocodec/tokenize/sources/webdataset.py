@@ -13,7 +13,7 @@ from typing import Any
 
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.tokenize import storage
-from audiocodec.tokenize.columns import OTHER, fits, renamed, settled, widen
+from audiocodec.tokenize.columns import OTHER, TEXTS, fits, renamed, settled, widen
 from audiocodec.tokenize.sources.base import Files
 from audiocodec.tokenize.utterance import Failure, Utterance
 
@@ -102,6 +102,8 @@ def _sample(
 
 def _placed(fields: dict[str, Any], kinds: dict[str, str]) -> dict[str, Any]:
     """Fields that have a column of their type, and all others as one object in `other`."""
-    own = {name: value for name, value in fields.items() if name in kinds and fits(value, kinds[name])}
+    own = {
+        name: value for name, value in fields.items() if name in TEXTS or (name in kinds and fits(value, kinds[name]))
+    }
     rest = {name: value for name, value in fields.items() if name not in own}
     return {**own, **({OTHER: rest} if rest else {})}
