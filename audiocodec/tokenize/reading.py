@@ -33,7 +33,7 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
             yield {**row, "codes": codes_of(row["codes"])}
     except KeyError as error:
         raise CorpusError(f"{path}: has no {error.args[0]}") from None
-    except (OSError, EOFError, ValueError, TypeError, tarfile.TarError) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, tarfile.TarError) as error:
         raise CorpusError(f"{path}: cannot be read: {error}") from None
 
 

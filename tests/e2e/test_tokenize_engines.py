@@ -190,6 +190,28 @@ def test_a_shard_that_kills_three_workers_is_given_up() -> None:
     assert pool.closed
 
 
+class Full(FakePool):
+    """There is room for the first two workers only."""
+
+    def start(self) -> None:
+        if self.started < 2:
+            super().start()
+
+
+def test_an_idle_worker_takes_over_where_there_is_no_room_for_another() -> None:
+    pool, done = Full({0: [Died("node lost"), Done(0, 1, 0, 1.0)]}), list[Done]()
+    pool.script[1] = [Done(1, 1, 0, 1.0)]
+    submit = pool.submit
+
+    def later(worker: int, shard: int) -> None:  # shard 0 dies when shard 1 is done
+        submit(worker, shard)
+        pool.events.sort(key=lambda item: isinstance(item[1], Died))
+
+    pool.submit = later
+    assert scheduling.run(pool, [0, 1], 2, done.append) == []
+    assert sorted(one.shard for one in done) == [0, 1]
+
+
 def test_a_full_disk_stops_all() -> None:
     pool = FakePool({0: [Stopped("No space left on device")]})
     with pytest.raises(CorpusError, match="No space left on device; the same command resumes"):

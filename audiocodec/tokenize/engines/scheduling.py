@@ -86,6 +86,7 @@ def run(pool: Pool, shards: Sequence[int], workers: int, report: Callable[[Done]
 
 def _run(pool: Pool, shards: Sequence[int], workers: int, report: Callable[[Done], None]) -> list[Lost]:
     waiting, running, lost = deque(shards), dict[Hashable, int](), list[Lost]()
+    idle = list[Hashable]()  # ready, and kept for shards whose worker dies: a new one may find no room
     deaths: Counter[int] = Counter()
     early = 0
     for _ in range(min(workers, len(shards))):
@@ -96,6 +97,7 @@ def _run(pool: Pool, shards: Sequence[int], workers: int, report: Callable[[Done
         if isinstance(event, Stopped):
             raise CorpusError(f"{event.cause}; the same command resumes")
         if isinstance(event, Died):
+            idle = [one for one in idle if one != worker]
             early = early + 1 if shard is None else 0
             if early == ATTEMPTS:
                 raise CorpusError(f"{ATTEMPTS} workers in a row died before they were ready: {event.cause}")
@@ -105,12 +107,13 @@ def _run(pool: Pool, shards: Sequence[int], workers: int, report: Callable[[Done
                     waiting.append(shard)
                 else:
                     lost.append(Lost(shard, event.cause))
-            if waiting:
+            if waiting and not idle:
                 pool.start()
-            continue
+        else:
+            idle.append(worker)
         if isinstance(event, Done):
             report(event)
-        if waiting:
-            running[worker] = waiting.popleft()
-            pool.submit(worker, running[worker])
+        while waiting and idle:
+            running[idle[0]] = waiting.popleft()
+            pool.submit(idle[0], running[idle.pop(0)])
     return lost
