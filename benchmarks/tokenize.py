@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("--model", help="model file or name (default: the one in the package)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="utterances to plan (%(default)s)")
     parser.add_argument("--jobs", type=int, nargs="*", default=[1, 2], help="processes of the command (%(default)s)")
+    parser.add_argument("--format", choices=("parquet", "webdataset"), default="parquet", help="(%(default)s)")
     args = arguments(parser, 1, measure)
     cells: list[Cell] = [{"what": what, "rows": args.rows} for what in ("plan a manifest", "plan a Kaldi folder")]
     if args.audio:
-        audio = {"audio": str(args.audio.resolve()), "model": args.model}
+        audio = {"audio": str(args.audio.resolve()), "model": args.model, "format": args.format}
         cells += [{"what": "network", **audio}, {"what": "tokenize", **audio}]
         cells += [{"what": f"command, {jobs} jobs", "jobs": jobs, **audio} for jobs in args.jobs]
     results = run_cells("benchmarks.tokenize", cells, args.rounds)
@@ -126,7 +127,19 @@ def _worker(cell: Cell, folder: Path) -> dict[str, float]:
 def _command(cell: Cell, folder: Path) -> dict[str, float]:
     plan = _plan(cell, folder)
     before, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    words = ["-d", str(folder / "out"), "--jobs", str(cell["jobs"]), "--threads", "1", "--device", "cpu", "--quiet"]
+    words = [
+        "--format",
+        cell["format"],
+        "-d",
+        str(folder / "out"),
+        "--jobs",
+        str(cell["jobs"]),
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+        "--quiet",
+    ]
     words += ["--shard-seconds", str(plan.shard_seconds), *(["-m", cell["model"]] if cell["model"] else [])]
     command = [sys.executable, "-m", "audiocodec.cli.main", "tokenize", cell["audio"], *words]
     subprocess.run(command, check=True)
@@ -152,7 +165,7 @@ def _plan(cell: Cell, folder: Path) -> planning.Plan:
     if not hasattr(source, "entries"):
         raise CorpusError(f"{cell['audio']}: need a folder of audio")
     count = sum(1 for _ in source.entries())
-    request = planning.Request(facts, shard_seconds=3600 * max(1, count // 12) / planning.HOUR_FILES)
+    request = planning.Request(facts, cell["format"], shard_seconds=3600 * max(1, count // 12) / planning.HOUR_FILES)
     return planning.make(source, [cell["audio"]], request, folder / "out")
 
 

@@ -58,14 +58,37 @@ def make(source: Listing | Files, names: Sequence[str], request: Request, folder
         CorpusError: the source cannot be read, two utterances have one id, or the folder is another data set's.
     """
     out = Path(folder)
-    there = (out / PLAN).exists()
-    old = read(out) if there else None
+    old = made(names, request, out)
     if old is None:
         _refuse_foreign(out)
         out.mkdir(parents=True, exist_ok=True)
-    plan = Plan(
+    plan = _empty(names, request, source.kind)
+    plan = _of_files(plan, source) if isinstance(source, Files) else _of_list(plan, source, None if old else out)
+    if old is not None:
+        check_same(old, plan, out)
+        return old
+    with replacing(out / PLAN) as temporary:
+        temporary.write_text(plan.to_json(), encoding="utf-8")
+    return plan
+
+
+def made(names: Sequence[str], request: Request, folder: str | os.PathLike[str]) -> Plan | None:
+    """The plan that a folder has, without a look at the source; None: it has none.
+
+    Raises:
+        CorpusError: it was made for something else.
+    """
+    if not (Path(folder) / PLAN).exists():
+        return None
+    plan = read(folder)
+    check_same(plan, replace(_empty(names, request, plan.kind), digest=plan.digest), folder)
+    return plan
+
+
+def _empty(names: Sequence[str], request: Request, kind: str) -> Plan:
+    return Plan(
         version=audiocodec.__version__,
-        kind=source.kind,
+        kind=kind,
         source=tuple(valid_text(storage.absolute(name)) for name in names),
         digest="",
         model=request.model,
@@ -75,22 +98,13 @@ def make(source: Listing | Files, names: Sequence[str], request: Request, folder
         columns={},
         shards=(),
     )
-    if old is not None:
-        check_same(old, replace(plan, digest=old.digest), out)  # what needs no look at the source first
-    plan = _of_files(plan, source) if isinstance(source, Files) else _of_list(plan, source, None if there else out)
-    if old is not None:
-        check_same(old, plan, out)
-        return old
-    with replacing(out / PLAN) as temporary:
-        temporary.write_text(plan.to_json(), encoding="utf-8")
-    return plan
 
 
 def _refuse_foreign(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise CorpusError(f"{out}: is not a folder")
     found = sorted(path.name for path in out.glob("tokens-*"))[:1] if out.is_dir() else []
-    if found:
+    if found and not (out / PLAN).exists():  # else another task has planned meanwhile, to the same bytes
         raise CorpusError(f"{out}: holds {found[0]} but no {PLAN}; use another folder")
 
 

@@ -103,6 +103,18 @@ def test_single_shards_and_ranks(
     assert hashes(out) == undisturbed
 
 
+def test_a_task_does_not_list_the_source_again(words: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    out = str(tmp_path / "out")
+    assert main([*words, "-d", out, "--plan-only"]) == 0
+    monkeypatch.setattr("audiocodec.cli.verbs.tokenize.source_of", never)
+    assert main([*words, "-d", out, "--shard", "4"]) == 0
+    assert main([*words, "-d", out, "--shard", "5", "--licence", "other"]) == 2
+    assert "licence was" in capsys.readouterr().err
+
+
 def test_webdataset_twice(words: list[str], tmp_path: Path) -> None:
     for out in ("a", "b"):
         assert main([*words, "-d", str(tmp_path / out), "--format", "webdataset"]) == 1

@@ -182,8 +182,10 @@ def test_wrong_rows_are_found(
 def test_wrong_files_are_found(own: Path, tiny_model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (own / "tokens-00001.parquet").rename(own / "tokens-00007.parquet")
     path = own / "tokens-00002.parquet"
+    chunk = pq.read_metadata(path).row_group(0).column(1)
+    assert chunk.path_in_schema.startswith("codes")
     data = bytearray(path.read_bytes())
-    data[200] ^= 1  # a bit of a page of data: the page's checksum finds it
+    data[chunk.data_page_offset + chunk.total_compressed_size - 8] ^= 1  # in the codes: the page's checksum finds it
     path.write_bytes(data)
     assert main(["verify-tokens", str(own), "-m", str(tiny_model_path)]) == 1
     said = capsys.readouterr().err

@@ -90,9 +90,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
-    source = source_of(args.source, args.allow_pipes)
     request = planning.Request(token_model.facts(args), args.format, args.shard_seconds, args.licence)
-    plan = planning.make(source, args.source, request, args.output_dir)
+    plan = None
+    if args.shard is not None or args.engine in ("slurm", "torchrun"):  # one of many: the source is listed once for all
+        plan = planning.made(args.source, request, args.output_dir)
+    if plan is None:
+        source = source_of(args.source, args.allow_pipes)
+        plan = planning.make(source, args.source, request, args.output_dir)
     if not args.quiet:
         rows = f"{plan.rows} utterances" if plan.rows is not None else plan.kind
         missing = len(plan.missing(args.output_dir))

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("folder", metavar="OUT", help="folder that audiocodec tokenize made")
     parser.add_argument("-m", "--model", help="the model it was made with (default: shipped)")
-    parser.add_argument("--sample", type=int, default=16, metavar="N", help="rows to encode again (%(default)s)")
+    parser.add_argument("--sample", type=int, default=16, metavar="N", help="encode up to N rows again (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of rows (%(default)s)")
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=arguments.positive, metavar="N", help="CPU threads of the network")
