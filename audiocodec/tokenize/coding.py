@@ -150,8 +150,9 @@ def _codes(codec: Any, wavs: list[npt.NDArray[np.float32]], num_codebooks: int |
     batch = np.zeros((len(wavs), 1, max(lengths)), np.float32)
     for row, wav in zip(batch, wavs):
         row[0, : len(wav)] = wav
-    codes = codec.encode(batch, num_codebooks=num_codebooks, lengths=lengths).int().cpu().numpy()
-    return [row[:, : -(-length // codec.hop_length)] for row, length in zip(codes, lengths)]
+    encoded = codec.encode(batch, num_codebooks=num_codebooks, lengths=lengths)
+    codes = encoded.codes.int().cpu().numpy()
+    return [row[:, :frames] for row, frames in zip(codes, encoded.frames.tolist())]
 
 
 def _long(codec: BlockCodec, decoder: Decoder, clip: Clip, num_codebooks: int | None) -> Coded | Failure:
