@@ -174,8 +174,11 @@ def _compare(plan: Plan, row: dict[str, Any], result: Coded | Failure, name: str
     if isinstance(result, Failure):
         yield f"{name}: {result.id}: cannot be encoded again: {result.error}"
         return
-    if result.num_samples != row["num_samples"] or result.gain != row["gain"]:
+    if (result.num_samples, result.gain) != (row.get("num_samples"), row.get("gain")):
         yield f"{name}: {row['id']}: length or gain differ when encoded again: the audio has changed"
+    elif result.codes.shape != row["codes"].shape:
+        found, stored = (list(codes.shape) for codes in (result.codes, row["codes"]))
+        yield f"{name}: {row['id']}: codes {stored} are {found} when encoded again"
     elif not np.array_equal(result.codes, row["codes"]):
         different = int((result.codes != row["codes"]).any(0).sum())
         yield f"{name}: {row['id']}: {different} of {result.codes.shape[1]} frames differ when encoded again"
