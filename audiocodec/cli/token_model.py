@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from audiocodec.cli import batch
+from audiocodec.loading import Model
 from audiocodec.onnx.folder import FolderHeader
 from audiocodec.tokenize.plan import ModelFacts
 
@@ -16,7 +16,7 @@ def facts(args: argparse.Namespace) -> ModelFacts:
         CheckpointError: there is no such model.
         UsageError: it has fewer codebooks.
     """
-    model = batch.model_of(args)
+    model = Model(args.model, num_codebooks=args.num_codebooks)
     used = args.num_codebooks or model.config.quantizer.num_codebooks
     return ModelFacts(
         name=model.config.name,
