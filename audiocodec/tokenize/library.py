@@ -8,7 +8,7 @@ from audiocodec.errors import CorpusError
 
 
 def pyarrow() -> Any:
-    """The module, with `compute` and `parquet` loaded.
+    """The module, with `parquet` loaded.
 
     Raises:
         CorpusError: it is not installed.
