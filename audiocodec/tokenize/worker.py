@@ -11,6 +11,8 @@ from pathlib import Path
 from audiocodec.codec.interface import BlockCodec
 from audiocodec.errors import CorpusError
 from audiocodec.files import replacing
+from audiocodec.loading import Model
+from audiocodec.machine import keep_freed
 from audiocodec.tokenize import inputs, marks
 from audiocodec.tokenize.coding import Coded, encode_all
 from audiocodec.tokenize.decoding import Decoder
@@ -67,17 +69,19 @@ class Worker:
 
         Raises:
             CorpusError: no plan, or another model than the plan's.
+            UsageError, CheckpointError: the device or the model is not there.
         """
         self._folder = Path(job.folder)
         self.plan = read(self._folder)
-        self._codec, device = load_codec(job)
+        self._codec = _load(job)
         if self._codec.fingerprint.hex() != self.plan.model.fingerprint:
             raise CorpusError(
                 f"{job.folder}: planned for model {self.plan.model.fingerprint}, this is {self._codec.fingerprint.hex()}"
             )
         self._batch = job.batch_seconds
         if self._batch is None:
-            self._batch = 0.0 if device == "cpu" else GPU_BATCH_SECONDS
+            on_gpu = str(getattr(self._codec, "device", "cpu")).startswith("cuda")
+            self._batch = GPU_BATCH_SECONDS if on_gpu else 0.0
         self._job, self._hash = job, self.plan.hash
 
     def run(self, number: int) -> Done:
@@ -146,24 +150,16 @@ class Worker:
         return Done(mark.shard, mark.rows, len(mark.failures), seconds, there)
 
 
-def load_codec(job: Job) -> tuple[BlockCodec, str]:
-    """The codec of a job, and the device that it is on."""
-    if job.runtime == "onnx":
-        from audiocodec.onnx.codec import CUDA, providers
-        from audiocodec.onnx.load import load
+def _load(job: Job) -> BlockCodec:
+    """The codec of a job.
 
-        device = ("cuda" if CUDA in providers() else "cpu") if job.device == "auto" else job.device
-        return load(job.model, device, job.threads), device
-    import torch
-
-    from audiocodec import model_file
-    from audiocodec.machine import keep_freed
-
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if job.device == "auto" else job.device
-    if job.threads is not None:
-        torch.set_num_threads(job.threads)
-    keep_freed()
-    return model_file.load(job.model, device), device
+    Raises:
+        UsageError, CheckpointError: see `loading.load`.
+    """
+    model = Model(job.model, runtime=job.runtime, device=job.device, threads=job.threads)
+    if model.runtime == "torch":
+        keep_freed()
+    return model.coder
 
 
 def _sync(path: Path) -> None:

@@ -121,6 +121,12 @@ def test_webdataset_twice(words: list[str], tmp_path: Path) -> None:
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
 
 
+def test_a_device_that_is_not_there(words: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main([*words, "-d", str(tmp_path / "out"), "--device", "cuda", "--shard", "0"]) == 2
+    assert "--device cuda: no CUDA device is available" in capsys.readouterr().err
+
+
 def test_shares() -> None:
     environment = {"SLURM_ARRAY_TASK_ID": "14", "SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_MAX": "18"}
     assert array.slurm_share(environment | {"SLURM_ARRAY_TASK_STEP": "4"}) == (1, 3)
