@@ -141,7 +141,7 @@ def _quantizer() -> list[Goal]:
 
 def _shipped(longest: float) -> list[Goal]:
     both = {way: _coder("audiocodec", way) for way in ("encode", "decode")}
-    total = "shipped model, encode + decode of 10 s: CPU s per s of audio"
+    total = "shipped model, encode + decode of 10 s: CPU RTF"
     goals = [Goal("shipped", total, both, lambda r: r["encode"]["cpu"] + r["decode"]["cpu"], 0.06)]
     for way, ten in both.items():
         hour = {"short": ten, "long": _coder("audiocodec", way, seconds=longest)}

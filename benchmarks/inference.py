@@ -23,7 +23,7 @@ from benchmarks.coders import PEER_KBPS, SIZES, make_work
 SECONDS = (1.0, 10.0, 60.0, 600.0)
 PEER_MAX_SECONDS = 60.0  # EnCodec holds the whole signal's activations
 OURS = ("audiocodec", *SIZES)
-HEADER = ("codec", "direction", "audio s", "threads", "CPU s per s", "wall s per s", "loaded MB", "peak MB")
+HEADER = ("codec", "direction", "audio s", "threads", "CPU RTF", "wall s per s", "loaded MB", "peak MB")
 
 
 def main() -> None:

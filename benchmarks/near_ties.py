@@ -19,7 +19,7 @@ from benchmarks.cells import Cell, arguments, publish, report, run_cells, timed
 
 RUNTIMES = ("torch", "onnx")
 RULES = ("neither", "margins", "decided")
-HEADER = ("runtime", "rule", "CPU s per s", "frames", "decided again")
+HEADER = ("runtime", "rule", "CPU RTF", "frames", "decided again")
 SAMPLES = Path(__file__).parents[1] / "egs/mini/codec/local/audio"
 
 

@@ -19,8 +19,8 @@ from benchmarks.near_ties import RUNTIMES, SAMPLES, load, read
 HEADER = (
     "model",
     "runtime",
-    "encode: CPU s per s",
-    "decode: CPU s per s",
+    "encode: CPU RTF",
+    "decode: CPU RTF",
     "both",
     "largest difference",
     "root mean square",

@@ -31,7 +31,7 @@ def codes_of_tokens(folder: AnyPath, fingerprint: bytes, codebook_sizes: Sequenc
         codebook_sizes: of that codec; a file may hold fewer codebooks.
 
     Raises:
-        TokenFileError: there are none, one is not sound, or its codebooks are not the codec's.
+        TokenFileError: there are none, one is not valid, or its codebooks are not the codec's.
         FingerprintMismatch: another codec made one.
     """
     names = find_files(folder, (EXTENSION,))

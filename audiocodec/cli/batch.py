@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, final
 
+from audiocodec.cli import arguments
 from audiocodec.cli.jobs import Job, Plan, refuse_existing, refuse_overwritten_inputs
 from audiocodec.codec.files import Progress
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, FingerprintMismatch, UsageError
@@ -33,22 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser, inputs: str) -> None:
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--force", action="store_true", help="overwrite existing outputs")
     again.add_argument(
-        "--resume", action="store_true", help="skip outputs that are sound and not older than their input"
+        "--resume", action="store_true", help="skip outputs that are valid and not older than their input"
     )
-    parser.add_argument("--num-codebooks", type=positive, metavar="N", help="use only the first N codebooks")
+    parser.add_argument("--num-codebooks", type=arguments.positive, metavar="N", help="use only the first N codebooks")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the runtime's choice)")
+    parser.add_argument(
+        "--threads", type=arguments.positive, metavar="N", help="CPU threads (default: the runtime's choice)"
+    )
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
     parser.add_argument("--json", action="store_true", help="one line of JSON per file on stdout")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
-
-
-def positive(text: str) -> int:
-    """An argument that is an integer of 1 or more."""
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return value
 
 
 def model_of(args: argparse.Namespace) -> Model:

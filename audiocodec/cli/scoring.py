@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from audiocodec.cli.batch import announcing, positive
+from audiocodec.cli import arguments
+from audiocodec.cli.batch import announcing
 from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,11 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser, what: str) -> None:
         metavar="LIST",
         help="what to score, separated by commas: `pesq,stoi,mel` (default), `all`, or words of evaluate --list-metrics",
     )
-    parser.add_argument("--by", type=_words_list, default=(), metavar="LIST", help="break scores down by these columns")
+    parser.add_argument(
+        "--by", type=arguments.words, default=(), metavar="LIST", help="break scores down by these columns"
+    )
     parser.add_argument(
         "--table", metavar="TSV", help="with --by: table about the utterances (default: utt2spk: speaker)"
     )
-    parser.add_argument("--jobs", type=positive, metavar="N", help="processes (default: one per CPU)")
+    parser.add_argument("--jobs", type=arguments.positive, metavar="N", help="processes (default: one per CPU)")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--force", action="store_true", help=f"overwrite an earlier {what} in OUT")
     again.add_argument("--resume", action="store_true", help="keep what is coded and scored already")
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="with -m; default: auto")
-    parser.add_argument("--threads", type=positive, metavar="N", help="with -m: CPU threads that code")
+    parser.add_argument("--threads", type=arguments.positive, metavar="N", help="with -m: CPU threads that code")
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
@@ -56,11 +59,6 @@ def metrics_list(text: str) -> tuple[Metric, ...]:
         return metrics_of(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _words_list(text: str) -> tuple[str, ...]:
-    """An argument that is words separated by commas."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _watch(quiet: bool) -> Watch:

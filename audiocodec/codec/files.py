@@ -135,7 +135,7 @@ def decompress(codec: BlockCodec, data: bytes, sample_rate: int | None = None) -
         (float32 samples `[S]`, their sample rate in Hz).
 
     Raises:
-        TokenFileError: not a sound token file.
+        TokenFileError: not a valid token file.
         FingerprintMismatch: the tokens are of another codec.
         AudioError: a sample rate that cannot be.
     """

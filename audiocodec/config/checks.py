@@ -20,7 +20,7 @@ MAX_SEED = 2**32 - 1  # torch takes 64 bits, and every step's seed is a multiple
 
 
 def check(config: Config) -> list[tuple[str, str]]:
-    """Every contradiction in a configuration as (dotted key, message); empty when sound.
+    """Every contradiction in a configuration as (dotted key, message); empty when valid.
 
     A message about several keys names all of them: `settings.py` relies on it to leave out what only follows from a
     mistyped value.

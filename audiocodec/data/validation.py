@@ -13,7 +13,7 @@ from audiocodec.errors import AudioError, ManifestError
 
 
 def validate(folder: AnyPath, deep: bool = False, allow_pipes: bool = False) -> list[Problem]:
-    """Everything wrong with a data folder; empty when it is sound.
+    """Everything wrong with a data folder; empty when it is valid.
 
     Args:
         deep: decode every file to its end instead of reading headers only; finds cut files and NaN. Pipes are run

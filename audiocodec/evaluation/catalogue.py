@@ -152,9 +152,9 @@ CODING = (
     Measure("kbps_file", "kbps on disk", LOWER),
     Measure("kbps_payload", "kbps of codes", LOWER),
     Measure("tokens_per_second", "tokens per s", LOWER, 1),
-    Measure("encode_rtf", "encode, s per s", LOWER),
-    Measure("decode_rtf", "decode, s per s", LOWER),
-    Measure("coding_rtf", "encode and decode, s per s", LOWER),
+    Measure("encode_rtf", "encode, RTF", LOWER),
+    Measure("decode_rtf", "decode, RTF", LOWER),
+    Measure("coding_rtf", "encode and decode, RTF", LOWER),
 )
 
 MEASURES = {measure.name: measure for metric in METRICS for measure in metric.measures} | {m.name: m for m in CODING}

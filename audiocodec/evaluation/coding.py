@@ -72,7 +72,7 @@ class TokenSet:
         """Read the token file of an entry and count its codes.
 
         Raises:
-            TokenFileError: it has none, or not a sound one.
+            TokenFileError: it has none, or not a valid one.
         """
         if entry.tokens is None:
             raise TokenFileError("no token file")
@@ -82,7 +82,7 @@ class TokenSet:
         """Read a token file and count its codes.
 
         Raises:
-            TokenFileError: it is not a sound token file.
+            TokenFileError: it is not a valid token file.
         """
         tokens = TokenFile.read(Path(path))
         seconds = tokens.num_samples / tokens.sample_rate

@@ -19,7 +19,7 @@ from audiocodec.evaluation.settings import Settings, metrics_of, refuse_inside, 
 from audiocodec.evaluation.summary_file import Summary
 from audiocodec.evaluation.systems import catalogue
 from audiocodec.evaluation.systems.kinds import (
-    AnchorSystem,
+    BaselineSystem,
     FolderSystem,
     ModelSystem,
     Originals,
@@ -54,7 +54,7 @@ class Contest:
     """What is compared; see `compare`."""
 
     models: tuple[str, ...] = ()
-    anchors: tuple[str, ...] | None = None
+    baselines: tuple[str, ...] | None = None
     systems: tuple[str, ...] = ()
     encodec: AnyPath | None = None
     against: str | None = None
@@ -62,17 +62,17 @@ class Contest:
 
     def systems_of(self, settings: Settings, watch: Watch) -> list[System]:
         """Everything to score, in the order of the table; refuses what cannot run here, before any work."""
-        words = catalogue.DEFAULT if self.anchors is None else self.anchors
+        words = catalogue.DEFAULT if self.baselines is None else self.baselines
         try:
-            anchors = catalogue.select([word for word in words if word != catalogue.REFERENCE], self.resample_rate)
+            baselines = catalogue.select([word for word in words if word != catalogue.REFERENCE], self.resample_rate)
         except ValueError as error:
             known = ", ".join(catalogue.names())
-            raise UsageError(f"{error.args[0]!r} is no anchor; there are {known}") from None
-        anchors += catalogue.encodec(os.fspath(self.encodec)) if self.encodec is not None else ()
-        if problems := catalogue.problems(anchors):
+            raise UsageError(f"{error.args[0]!r} is no baseline; there are {known}") from None
+        baselines += catalogue.encodec(os.fspath(self.encodec)) if self.encodec is not None else ()
+        if problems := catalogue.problems(baselines):
             raise UsageError("; ".join(problems))
         found: list[System] = [ReferenceSystem(catalogue.REFERENCE)] if catalogue.REFERENCE in words else []
-        found += [AnchorSystem(anchor.name, anchor) for anchor in anchors]
+        found += [BaselineSystem(baseline.name, baseline) for baseline in baselines]
         found += [ModelSystem.of(text, settings, watch.say) for text in self.models]
         found += [FolderSystem.of(text) for text in self.systems]
         labels = [system.label for system in found]
@@ -86,7 +86,7 @@ class Contest:
     def words(self) -> list[str]:
         """The options of the command line, but for `--resample-rate`."""
         words = [word for model in self.models for word in ("-m", model)]
-        words += ["--anchor", *self.anchors] if self.anchors else []
+        words += ["--baseline", *self.baselines] if self.baselines else []
         words += ["--system", *self.systems] if self.systems else []
         words += ["--baseline", "encodec", "--weights", os.fspath(self.encodec)] if self.encodec is not None else []
         return [*words, "--against", self.against] if self.against is not None else words
@@ -97,7 +97,7 @@ def compare(
     out: AnyPath,
     *,
     models: str | Sequence[str] = (),
-    anchors: str | Sequence[str] | None = None,
+    baselines: str | Sequence[str] | None = None,
     systems: str | Sequence[str] = (),
     encodec: AnyPath | None = None,
     against: str | None = None,
@@ -122,13 +122,13 @@ def compare(
         reference: the originals: folder of audio, data folder, or `wav.scp`.
         out: gets a folder for each system, as `evaluate` leaves it, and `RESULTS.md`.
         models: `[LABEL=]MODEL[@N]` each: a model as `audiocodec.load` takes it, with its first N codebooks.
-        anchors: classical codecs, such as `opus-6` and `codec2-3200`, `resample`, and `reference`, the originals against
+        baselines: classical codecs, such as `opus-6` and `codec2-3200`, `resample`, and `reference`, the originals against
             themselves (`evaluation.systems.catalogue.names()`); None: all but those with a constant bitrate.
         systems: `LABEL=FOLDER[,CODED]` each: reconstructions of another system; CODED is a folder of its coded files, or a
             `sizes.jsonl`, for the bitrate.
         encodec: file with the weights of EnCodec at 24 kHz, to compare with it.
         against: label of a system that the others' paired differences are from.
-        resample_rate: of the anchor `resample`, Hz.
+        resample_rate: of the baseline `resample`, Hz.
         metrics, by, table, jobs, force, resume, allow_pipes, device, threads, watch: as for `audiocodec.evaluate`.
 
     Returns:
@@ -140,8 +140,8 @@ def compare(
         AudioCodecError: no references, a table or a model that cannot be read.
     """
     settings = Settings(metrics_of(metrics), words_of(by), table, jobs, force, resume, allow_pipes, device, threads)
-    anchors = None if anchors is None else words_of(anchors)
-    contest = Contest(words_of(models), anchors, words_of(systems), encodec, against, resample_rate)
+    baselines = None if baselines is None else words_of(baselines)
+    contest = Contest(words_of(models), baselines, words_of(systems), encodec, against, resample_rate)
     return _compare(reference, out, contest, settings, watch or Watch())
 
 

@@ -37,7 +37,7 @@ class ModelFacts:
         )
 
     def check(self, entries: Iterable[Entry]) -> None:
-        """Look into the first sound token file.
+        """Look into the first valid token file.
 
         Raises:
             FingerprintMismatch: another model made it.

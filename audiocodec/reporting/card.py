@@ -22,7 +22,7 @@ def card(
     model: Path,
     run: Path,
     evaluations: Mapping[str, Path],
-    anchors: Mapping[str, Path],
+    baselines: Mapping[str, Path],
     about: str,
     picture: str | None = None,
 ) -> str:
@@ -33,7 +33,7 @@ def card(
         model: what `model_file.describe` takes: the file that the card is about.
         run: folder of the experiment that made it.
         evaluations: of the model, by the name that a row of the table gets.
-        anchors: evaluations of other codecs, which get rows below.
+        baselines: evaluations of other codecs, which get rows below.
         about: Markdown put below: known failures, audio and licences.
         picture: link to the picture of the training log.
 
@@ -46,7 +46,7 @@ def card(
     parts = [f"# {title}", _table(["", ""], [*_codec(config, header), *_training(config, runs)])]
     summaries = {label: _of_model(folder, header.fingerprint) for label, folder in evaluations.items()}
     usage = _usage(summaries) if summaries else []
-    summaries |= {label: read_summary(folder) for label, folder in anchors.items()}
+    summaries |= {label: read_summary(folder) for label, folder in baselines.items()}
     if summaries:
         parts += ["## Scores", _scores(summaries), "Means over utterances; in brackets 95 % intervals by bootstrap."]
         parts += usage

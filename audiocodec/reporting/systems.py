@@ -65,7 +65,7 @@ class System:
 
     @property
     def is_pcm(self) -> bool:
-        """Whether it is the anchor that only resamples: `Resampling.describe` is what its summary says coded it."""
+        """Whether it is the baseline that only resamples: `Resampling.describe` is what its summary says coded it."""
         return self.summary.coded_by.startswith(_PCM)
 
     @property

@@ -142,7 +142,7 @@ class TokenFile:
             The token file.
 
         Raises:
-            TokenFileError: it cannot be read, or is not a sound token file (the subclasses say how).
+            TokenFileError: it cannot be read, or is not a valid token file (the subclasses say how).
         """
         return cls.from_bytes(*streams.read_source(source))
 

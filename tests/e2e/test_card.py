@@ -66,7 +66,7 @@ def test_card(run: Path, tmp_path: Path, data: Path) -> None:
     out, picture = tmp_path / "CARD.md", tmp_path / "log.png"
     words = ["card", str(run), "-o", str(out), "--picture", str(picture), "--about", str(about)]
     words += ["--title", "tiny one", "--evaluation", f"dev={good}", "--evaluation", f"noise={bad}"]
-    words += ["--anchor", f"Opus={opus}"]
+    words += ["--baseline", f"Opus={opus}"]
     assert main(words) == 0
     text = out.read_text()
     assert text.startswith("# tiny one\n") and text.endswith("## Known failures\n\nIt cannot speak.\n")

@@ -44,7 +44,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(trees: Path, model: Path, *more: str) -> list[str]:
     words = ["compare", "--reference", str(trees / "ref"), "-d", str(trees / "out"), "--metrics", "stoi,mel"]
     words += ["-m", f"ours={model}", "--system", f"theirs={trees / 'est'}", "--device", "cpu", "--jobs", "1", *more]
-    return [*words, "--anchor", "reference", "resample", "--resample-rate", "8000"]
+    return [*words, "--baseline", "reference", "resample", "--resample-rate", "8000"]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_the_readme_s_command_runs(line: str, trees: Path, tmp_path: Path) -> No
     words = shlex.split(line)[1:]
     words[words.index("--reference") + 1] = str(trees / "ref")
     words[words.index("-d") + 1] = str(tmp_path / "out")
-    more = ["--anchor", "reference", "resample", "--metrics", "stoi", "--device", "cpu", "--jobs", "1"]
+    more = ["--baseline", "reference", "resample", "--metrics", "stoi", "--device", "cpu", "--jobs", "1"]
     assert main([*words, *more]) == 0
     assert "| speech_24k | 3 |" in (tmp_path / "out/RESULTS.md").read_text()
 
@@ -137,7 +137,7 @@ def test_a_model_by_its_first_codebooks(
 ) -> None:
     """The tiny model has two codebooks of 64: 6 bits a frame each, 75 frames a second."""
     words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), "--metrics", "stoi"]
-    words += ["--device", "cpu", "--jobs", "1", "--anchor", "reference"]
+    words += ["--device", "cpu", "--jobs", "1", "--baseline", "reference"]
     assert main([*words, "-m", f"one={tiny_model_path}@1", "-m", f"two={tiny_model_path}"]) == 0
     rate = {label: rows_of(tmp_path / "out" / label)["a"]["kbps_payload"] for label in ("one", "two")}
     assert rate == pytest.approx({"one": 0.45, "two": 0.9})
@@ -157,7 +157,7 @@ def test_a_model_is_called_what_the_user_calls_it(
     (tmp_path / "mine.v2.safetensors").write_bytes(tiny_model_path.read_bytes())
     (tmp_path / "exp").mkdir()
     (tmp_path / "exp/model.safetensors").write_bytes(tiny_model_path.read_bytes())
-    words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), "--anchor", "reference"]
+    words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), "--baseline", "reference"]
     words += ["-m", str(tmp_path / "mine.v2.safetensors"), "-m", f"{tmp_path}/exp/"]
     assert main([*words, "--against", "no-such"]) == 2
     assert "there are reference, mine.v2, exp" in capsys.readouterr().err
@@ -174,7 +174,7 @@ def test_the_table_and_a_system_that_lacks_an_utterance(
     (tmp_path / "est").mkdir()
     io.write(tmp_path / "est/a.wav", io.read(trees / "est/a.wav")[0], RATE)
     words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), "--metrics", "mel"]
-    assert main([*words, "--anchor", "reference", "--system", f"half={tmp_path / 'est'}"]) == 1
+    assert main([*words, "--baseline", "reference", "--system", f"half={tmp_path / 'est'}"]) == 1
     said = capsys.readouterr()
     assert said.err.count("half: b: no estimate (mel_distance)") == 1
     lines = said.out.splitlines()
@@ -191,7 +191,7 @@ def test_where_the_bitrate_of_another_system_comes_from(compared: Path, trees: P
         (tmp_path / "bits" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "bits" / f"{name}.bin").write_bytes(bytes(500 + seed))
     words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path / "out"), "--metrics", "si_sdr"]
-    words += ["--anchor", "reference", "--jobs", "1", "--json", "--system", f"whole={compared}/resample-8k"]
+    words += ["--baseline", "reference", "--jobs", "1", "--json", "--system", f"whole={compared}/resample-8k"]
     words += [f"wavs={compared}/resample-8k/wav", f"coded={trees}/est,{tmp_path}/bits", f"tokens={compared}/ours/wav"]
     assert main(words) == 0
     rows = {label: rows_of(tmp_path / "out" / label) for label in ("whole", "wavs", "coded", "tokens")}
@@ -210,17 +210,17 @@ def test_names_that_are_not_utf_8(trees: Path, tmp_path: Path) -> None:
     os.makedirs(reference)
     shutil.copy(trees / "ref/a.wav", os.path.join(reference, b"\xf6.wav"))
     words = ["compare", "--reference", os.fsdecode(reference), "-d", str(tmp_path / "out"), "--metrics", "si_sdr"]
-    assert main([*words, "--anchor", "resample", "--jobs", "1"]) == 0
+    assert main([*words, "--baseline", "resample", "--jobs", "1"]) == 0
     assert "sur\\udcff/r\\udce9f" in (tmp_path / "out/RESULTS.md").read_text(encoding="utf-8")
     assert list(rows_of(tmp_path / "out/resample-24k")) == [os.fsdecode(b"\xf6")]
 
 
 def test_classical_codecs_from_the_command_line(trees: Path, tmp_path: Path) -> None:
-    for anchor in (Opus(12, cbr=True), Codec2("3200")):
-        if problems := anchor.problems():
+    for baseline in (Opus(12, cbr=True), Codec2("3200")):
+        if problems := baseline.problems():
             pytest.skip(problems[0])
     words = ["compare", "--reference", str(trees / "ref"), "-d", str(tmp_path), "--metrics", "stoi,mel"]
-    assert main([*words, "--anchor", "opus-12-cbr", "codec2-3200", "codec2-700C", "--jobs", "1"]) == 0
+    assert main([*words, "--baseline", "opus-12-cbr", "codec2-3200", "codec2-700C", "--jobs", "1"]) == 0
     opus, best, worst = (rows_of(tmp_path / name) for name in ("opus-12-cbr", "codec2-3200", "codec2-700C"))
     for name in NAMES:
         assert opus[name]["stoi"] > best[name]["stoi"] > worst[name]["stoi"] > 0.4
@@ -244,18 +244,18 @@ def test_a_missing_program_is_refused_before_any_work(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--anchor", "opus-7"], "'opus-7' is no anchor; there are reference, resample, opus-6"),
-        (["--anchor", "reference", "--baseline", "encodec"], "--weights FILE go together"),
-        (["--anchor", "reference", "--weights", "x"], "--weights FILE go together"),
-        (["--anchor", "reference", "--system", "x"], "expected LABEL=FOLDER[,CODED]"),
-        (["--anchor", "reference", "--system", "../x=REF"], "expected LABEL=FOLDER[,CODED]"),
-        (["--anchor", "reference", "--system", "x=nowhere"], "nowhere: No such file or directory"),
-        (["--anchor", "reference", "--system", "x=REF,nowhere"], "nowhere: No such file or directory"),
-        (["--anchor", "reference", "--system", "reference=REF"], "two systems are called 'reference'"),
-        (["--anchor", "reference", "-m", "no-such-model"], "no such model"),
-        (["--anchor", "reference", "--metrics", "mos"], "'mos' is no metric"),
-        (["--anchor", "reference", "--table", "REF"], "--table needs --by"),
-        (["--anchor", "reference", "-d", "REF/out"], "would count as references"),
+        (["--baseline", "opus-7"], "'opus-7' is no baseline; there are reference, resample, opus-6"),
+        (["--baseline", "reference", "--baseline", "encodec"], "--weights FILE go together"),
+        (["--baseline", "reference", "--weights", "x"], "--weights FILE go together"),
+        (["--baseline", "reference", "--system", "x"], "expected LABEL=FOLDER[,CODED]"),
+        (["--baseline", "reference", "--system", "../x=REF"], "expected LABEL=FOLDER[,CODED]"),
+        (["--baseline", "reference", "--system", "x=nowhere"], "nowhere: No such file or directory"),
+        (["--baseline", "reference", "--system", "x=REF,nowhere"], "nowhere: No such file or directory"),
+        (["--baseline", "reference", "--system", "reference=REF"], "two systems are called 'reference'"),
+        (["--baseline", "reference", "-m", "no-such-model"], "no such model"),
+        (["--baseline", "reference", "--metrics", "mos"], "'mos' is no metric"),
+        (["--baseline", "reference", "--table", "REF"], "--table needs --by"),
+        (["--baseline", "reference", "-d", "REF/out"], "would count as references"),
     ],
 )
 def test_wrong_usage_is_status_2_and_leaves_nothing(

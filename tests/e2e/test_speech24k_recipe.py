@@ -431,11 +431,13 @@ def test_into_the_package(recipe: Path, tmp_path: Path) -> None:
     assert codec and all(s["tokens"]["codecs"] == [codec[1]] for s in scores.values())
     assert re.search(rf"^\| dev \| 4 \|.* {scores['dev']['measures']['dnsmos_ovrl']['mean']:.3f} ", card, re.MULTILINE)
     assert "| dev_silence | 4 |" in card and "## Training audio and licences" in card and "](training.png)" in card
-    anchors = folder / "compared"
+    baselines = folder / "compared"
     for name in ("opus-6", "codec2-1200", "codec2-3200"):
-        (anchors / name).mkdir(parents=True)
-        (anchors / name / "summary.json").write_text(json.dumps({**scores["dev"], "tokens": {}, "command": "compared"}))
-    run([*command, "--anchors", "compared"], folder)
+        (baselines / name).mkdir(parents=True)
+        (baselines / name / "summary.json").write_text(
+            json.dumps({**scores["dev"], "tokens": {}, "command": "compared"})
+        )
+    run([*command, "--baselines", "compared"], folder)
     assert "| dev, opus-6 | 4 |" in (package / "CARD.md").read_text()
     run([*train, options.replace("steps=1", "steps=2", 1)], folder)
     before = fingerprint(package)

@@ -327,7 +327,7 @@ def test_evaluate_compare_and_report_are_functions(folders: Path, tiny_model_pat
     compared = audiocodec.compare(
         folders / "ref",
         tmp_path / "cmp",
-        anchors="reference",
+        baselines="reference",
         models=f"tiny={tiny_model_path}@1",
         systems=[f"noisy={folders / 'est'}"],
         against="noisy",
@@ -361,6 +361,6 @@ def test_contradictions_are_refused_before_any_work(folders: Path, tmp_path: Pat
     ):
         with pytest.raises(UsageError, match=message):
             audiocodec.evaluate(folders / "ref", tmp_path / "out", **wrong)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="'opus-7' is no anchor"):
-        audiocodec.compare(folders / "ref", tmp_path / "out", anchors="opus-7")
+    with pytest.raises(UsageError, match="'opus-7' is no baseline"):
+        audiocodec.compare(folders / "ref", tmp_path / "out", baselines="opus-7")
     assert not (tmp_path / "out").exists()

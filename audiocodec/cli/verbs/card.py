@@ -7,6 +7,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+from audiocodec.cli import arguments
 from audiocodec.errors import UsageError
 from audiocodec.model_file import write_atomically
 
@@ -26,13 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a row of the table of scores: a folder that audiocodec evaluate wrote about the model; repeatable",
     )
     parser.add_argument(
-        "--anchor",
+        "--baseline",
         action="append",
         default=[],
         type=_labelled,
         metavar="NAME=DIR",
         help="a row about another codec on the same audio: a folder in what audiocodec compare wrote; repeatable",
     )
+    parser.add_argument("--anchor", action=arguments.Renamed, const="--baseline")
     parser.add_argument("--about", metavar="FILE", help="Markdown to put below: known failures, audio, licences")
     parser.add_argument("--picture", metavar="FILE", help="draw the training log there, .png, and show it in the card")
     parser.add_argument("--force", action="store_true", help="overwrite")
@@ -40,10 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the card, and the picture where one is asked for."""
-    for path in (args.output, args.picture):
-        if path and os.path.exists(path) and not args.force:
-            raise UsageError(f"{path} already exists; --force overwrites it")
-    labels = [label for label, _ in args.evaluation + args.anchor]
+    arguments.refuse_existing([path for path in (args.output, args.picture) if path], args.force)
+    labels = [label for label, _ in args.evaluation + args.baseline]
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise UsageError(f"two rows are called {twice[0]!r}")
     if args.picture and not args.picture.endswith(".png"):
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     model, experiment = Path(args.model or args.experiment), Path(args.experiment)
     title = args.title or describe(model).config.name
     link = os.path.relpath(args.picture, os.path.dirname(args.output) or os.curdir) if args.picture else None
-    text = card.card(title, model, experiment, dict(args.evaluation), dict(args.anchor), about, link)
+    text = card.card(title, model, experiment, dict(args.evaluation), dict(args.baseline), about, link)
     if args.picture:
         curves = training_picture.read_scalars(experiment / "tensorboard")
         write_atomically(args.picture, lambda path: training_picture.draw(curves, path))

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiocodec.cli import arguments
 from audiocodec.cli.tables import align
 from audiocodec.errors import UsageError
 
@@ -67,8 +68,7 @@ def _check_usage(args: argparse.Namespace) -> None:
         return
     if not args.output.lower().endswith(".png"):
         raise UsageError(f"{args.output}: the picture is a PNG; give it a name that ends in .png")
-    if os.path.exists(args.output) and not args.force:
-        raise UsageError(f"{args.output} already exists; --force overwrites it")
+    arguments.refuse_existing([args.output], args.force)
     if not os.path.isdir(os.path.dirname(args.output) or os.curdir):
         raise UsageError(f"{args.output}: its folder does not exist")
     if importlib.util.find_spec("matplotlib") is None:

@@ -8,11 +8,13 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from audiocodec.cli import batch, scoring, tables
+from audiocodec.cli import arguments, scoring, tables
 from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
     from audiocodec.evaluation.compare import Comparison
+
+ENCODEC = "encodec"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="to compare, with its first N codebooks; as often as you like",
     )
     parser.add_argument(
-        "--anchor", nargs="+", action="extend", metavar="NAME", help=f"{_anchor_names()} (default: all but -cbr)"
+        "--baseline",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help=f"{_baseline_names()} (default: all but -cbr); encodec with --weights, in addition to them",
     )
+    parser.add_argument("--anchor", action=arguments.Renamed, const="--baseline")
     parser.add_argument(
         "--system",
         nargs="+",
@@ -42,18 +50,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL=FOLDER[,CODED]",
         help="reconstructions of another; CODED: folder of its coded files, or sizes.jsonl, for the bitrate",
     )
-    parser.add_argument("--baseline", choices=("encodec",), help="a neural codec, with --weights")
     parser.add_argument("--weights", metavar="FILE", help="encodec: its 24 kHz state dict (.th or .safetensors)")
     parser.add_argument("--against", metavar="LABEL", help="add paired differences of all the others from this system")
     parser.add_argument(
-        "--resample-rate", type=batch.positive, default=24_000, metavar="HZ", help="of resample (default: %(default)s)"
+        "--resample-rate",
+        type=arguments.positive,
+        default=24_000,
+        metavar="HZ",
+        help="of resample (default: %(default)s)",
     )
     scoring.add_arguments(parser, "comparison")
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare; returns 1 when something has no score."""
-    if (args.baseline is None) != (args.weights is None):
+    if (ENCODEC in args.baseline) != (args.weights is not None):
         raise UsageError("--baseline encodec and --weights FILE go together")
     from audiocodec.evaluation.compare import compare
 
@@ -61,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         args.reference,
         args.output_dir,
         models=args.model,
-        anchors=args.anchor,
+        baselines=[name for name in args.baseline if name != ENCODEC] or None,
         systems=args.system,
         encodec=args.weights,
         against=args.against,
@@ -77,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(summary.n_rows_with_failures for summary in found.summaries.values()) else 0
 
 
-def _anchor_names() -> str:
+def _baseline_names() -> str:
     from audiocodec.evaluation.systems.catalogue import names
 
     return ", ".join(names())

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from audiocodec.audio import io
-from audiocodec.cli import batch, runtime
+from audiocodec.cli import arguments, batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.codec.files import Progress, decode_file, decoded_length, is_stale
 from audiocodec.codec.inputs import check_fingerprint
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     batch.add_arguments(parser, "token file, folder of token files, list (.scp) of them, or - for stdin")
     runtime.add_arguments(parser)
     parser.add_argument(
-        "--sample-rate", type=batch.positive, metavar="HZ", help="of the audio (default: the original's)"
+        "--sample-rate", type=arguments.positive, metavar="HZ", help="of the audio (default: the original's)"
     )
 
 
@@ -68,7 +68,7 @@ def _decode(codec: BlockCodec, tokens: TokenFile, target: str, rate: int, progre
 
 
 def _is_finished(job: Job, expected: io.AudioInfo) -> bool:
-    """Whether an output is there, sound, of the right length and not older than its tokens."""
+    """Whether an output is there, valid, of the right length and not older than its tokens."""
     try:
         return job.target != STREAM and io.info(job.target) == expected and not is_stale(job.target, job.source)
     except AudioError:

@@ -77,7 +77,7 @@ def _verify(codec: BlockCodec, path: str, tokens: TokenFile, source: str) -> Non
 
 
 def _is_finished(job: Job, model: Model, num_codebooks: int | None) -> bool:
-    """Whether an output is there, sound and not older than its input; one of another model is an error."""
+    """Whether an output is there, valid and not older than its input; one of another model is an error."""
     if not os.path.isfile(job.target):
         return False
     try:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from audiocodec.cli import batch, scoring, tables
+from audiocodec.cli import arguments, scoring, tables
 from audiocodec.errors import UsageError
 
 
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--list-metrics", action="store_true", help="say what can be scored, and stop")
     scoring.add_arguments(parser, "evaluation")
     parser.add_argument("--per-file", action="store_true", help="print a line per utterance before the summary")
-    parser.add_argument("--num-codebooks", type=batch.positive, metavar="N", help="with -m: only the first N codebooks")
+    parser.add_argument(
+        "--num-codebooks", type=arguments.positive, metavar="N", help="with -m: only the first N codebooks"
+    )
     parser.add_argument(
         "--results-command", default="", metavar="TEXT", help="with --results-md: what the page opens with"
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from audiocodec import model_file
+from audiocodec.cli import arguments
 from audiocodec.cli.jobs import make_plan
 from audiocodec.config.schema import Config
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
@@ -42,8 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, option) and not belongs:
             raise UsageError(f"--{option} goes with {other}")
     target = args.output or args.onnx
-    if os.path.exists(target) and not args.force:
-        raise UsageError(f"{target} already exists; --force overwrites it")
+    arguments.refuse_existing([target], args.force)
     header = model_file.describe(args.model)
     config = header.config
     public = replace(config, data=replace(config.data, train="", valid=""))

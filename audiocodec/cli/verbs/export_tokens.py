@@ -7,7 +7,7 @@ import os
 import time
 from typing import BinaryIO
 
-from audiocodec.cli import batch
+from audiocodec.cli import arguments, batch
 from audiocodec.cli.jobs import STREAM, Job, Plan, local_file, make_plan, refuse_overwritten_inputs
 from audiocodec.codec.files import Progress
 from audiocodec.errors import TokenFileError, UsageError
@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("-o", "--output", metavar="OUT", help="output file, - for stdout (jsonl and kaldi: the default)")
     where.add_argument("-d", "--output-dir", metavar="DIR", help="npy: folder for outputs; the input's tree is kept")
     parser.add_argument("--force", action="store_true", help="overwrite existing outputs")
-    parser.add_argument("--num-codebooks", type=batch.positive, metavar="N", help="export only the first N codebooks")
+    parser.add_argument(
+        "--num-codebooks", type=arguments.positive, metavar="N", help="export only the first N codebooks"
+    )
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands found in a list")
     parser.set_defaults(json=False)  # which reports in JSON would be asked for with: stdout is for the tokens
@@ -113,6 +115,4 @@ def _report(tokens: TokenFile, started: float) -> batch.Report:
 
 
 def _check_targets(targets: list[str], force: bool) -> None:
-    there = [target for target in targets if target != STREAM and os.path.isfile(target)]
-    if there and not force:
-        raise UsageError(f"{there[0]} already exists; --force overwrites it")
+    arguments.refuse_existing([target for target in targets if target != STREAM], force)

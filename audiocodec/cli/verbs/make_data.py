@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from audiocodec.cli import arguments
 from audiocodec.data.corpus import TooShort, make_folder, split
 from audiocodec.data.manifest import Utterance, write_folder
 from audiocodec.errors import ManifestError
@@ -17,15 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", help="data folder to write; with --split OUT/{all,train,dev,test}")
     parser.add_argument(
         "--speaker-level",
-        type=_count,
+        type=arguments.count,
         default=1,
         metavar="N",
         help="which folder below AUDIO names the speaker, 0: none",
     )
-    parser.add_argument("--min-seconds", type=_seconds, default=0.0, metavar="S", help="leave out shorter recordings")
+    parser.add_argument(
+        "--min-seconds", type=arguments.seconds, default=0.0, metavar="S", help="leave out shorter recordings"
+    )
     parser.add_argument("--split", action="store_true", help="divide into train, dev and test by a hash of the ids")
-    parser.add_argument("--dev-share", type=_share, default=0.05, metavar="SHARE", help="default: %(default)s")
-    parser.add_argument("--test-share", type=_share, default=0.05, metavar="SHARE", help="default: %(default)s")
+    parser.add_argument("--dev-share", type=arguments.share, default=0.05, metavar="SHARE", help="default: %(default)s")
+    parser.add_argument(
+        "--test-share", type=arguments.share, default=0.05, metavar="SHARE", help="default: %(default)s"
+    )
     parser.add_argument("--by-speaker", action="store_true", help="keep all recordings of a speaker in one part")
     parser.add_argument("--skip-bad", action="store_true", help="exit status 0 although files cannot be used")
 
@@ -57,27 +62,3 @@ def run(args: argparse.Namespace) -> int:
 def _report(folder: Path, utterances: list[Utterance]) -> None:
     speakers = len({u.speaker for u in utterances})
     print(f"audiocodec: {folder}: {len(utterances)} utterances, {speakers} speakers", file=sys.stderr)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    return _number(text, 0.0, float("inf"), "a number of seconds")
-
-
-def _share(text: str) -> float:
-    return _number(text, 0.0, 1.0, "a share from 0 to 1")
-
-
-def _number(text: str, low: float, high: float, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-    return value

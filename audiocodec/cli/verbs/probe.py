@@ -9,7 +9,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from audiocodec.cli import batch
+from audiocodec.cli import arguments
 from audiocodec.cli.tables import align
 from audiocodec.errors import UsageError
 
@@ -28,9 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-tokens", metavar="DIR", help="token files that an n-gram and a transformer learn from")
     parser.add_argument("--test-tokens", metavar="DIR", help="other token files, whose bits per token are counted")
     parser.add_argument(
-        "--steps", type=_steps, default=STEPS, metavar="N", help="of the transformer; 0: none (default: %(default)s)"
+        "--steps",
+        type=arguments.count,
+        default=STEPS,
+        metavar="N",
+        help="of the transformer; 0: none (default: %(default)s)",
     )
-    parser.add_argument("--threads", type=batch.positive, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument("--threads", type=arguments.positive, metavar="N", help="CPU threads (default: torch's choice)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
 
@@ -78,12 +82,6 @@ def _check_usage(args: argparse.Namespace) -> None:
             raise UsageError(f"{path}: No such file or directory")
     if args.train_tokens is not None and os.path.samefile(args.train_tokens, args.test_tokens):
         raise UsageError("--train-tokens and --test-tokens are one folder: known tokens are easy to guess")
-
-
-def _steps(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)
 
 
 def _stability_text(rows: list[Stability], left_out: int) -> str:

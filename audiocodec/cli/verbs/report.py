@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from audiocodec.cli import arguments
 from audiocodec.errors import ReportError, UsageError
 
 
@@ -17,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the page, report.html for instance")
     parser.add_argument("--name", nargs="+", default=[], metavar="LABEL", help="what to call the systems, one for each")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--examples", type=_count, default=6, metavar="N", help="utterances to listen to (default: 6)")
+    which.add_argument(
+        "--examples", type=arguments.count, default=6, metavar="N", help="utterances to listen to (default: 6)"
+    )
     which.add_argument("--utterances", type=_ids, default=[], metavar="ID,...", help="instead, exactly these")
     parser.add_argument("--ratings", nargs="+", default=[], metavar="FILE", help="downloads of the page's blind tests")
     parser.add_argument(
@@ -55,12 +58,6 @@ def run(args: argparse.Namespace) -> int:
         heard = f"{len(content.systems)} systems, {len(content.examples)} utterances to listen to"
         print(f"audiocodec: wrote {args.output} ({size:.1f} MB, {heard})", file=sys.stderr)
     return 0
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)
 
 
 def _ids(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audiocodec.cli import batch
+from audiocodec.cli import arguments, batch
 from audiocodec.errors import AudioError, TokenFileError, UsageError
 
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--loopback", action="store_true", help="PCM through the codec as a sound card would; prints latency, underruns"
     )
     parser.add_argument("--format", choices=FORMATS, default="s16le", help="of mono PCM (default: %(default)s)")
-    parser.add_argument("--chunk", type=batch.positive, metavar="N", help="samples read at once (default: one frame)")
+    parser.add_argument(
+        "--chunk", type=arguments.positive, metavar="N", help="samples read at once (default: one frame)"
+    )
     parser.add_argument("--buffer", type=float, default=0.0, metavar="MS", help="loopback: played so much later")
-    parser.add_argument("--num-codebooks", type=batch.positive, metavar="N", help="use only the first N codebooks")
+    parser.add_argument("--num-codebooks", type=arguments.positive, metavar="N", help="use only the first N codebooks")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    parser.add_argument("--threads", type=batch.positive, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument("--threads", type=arguments.positive, metavar="N", help="CPU threads (default: torch's choice)")
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
 
 

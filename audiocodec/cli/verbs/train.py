@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from audiocodec.cli import arguments
 from audiocodec.config.load import load_config
 from audiocodec.config.schema import Config
 from audiocodec.errors import UsageError
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init-from", metavar="MODEL", help="begin with the weights of MODEL, where they fit")
     parser.add_argument(
         "--max-minutes",
-        type=_minutes,
+        type=arguments.minutes,
         default=math.inf,
         metavar="M",
         help="have saved and stopped M minutes after the start",
@@ -120,10 +121,3 @@ def _progress(what: str) -> Callable[[int, int], None]:
             bar.close()
 
     return show
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"need minutes above 0, got {text}")
-    return value

@@ -29,6 +29,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"audiocodec: error: {folder}: {problem}", file=sys.stderr)
             if args.json:
                 print(json.dumps({"folder": folder, "where": problem.where, "problem": problem.message}))
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "sound"
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "valid"
         print(f"audiocodec: {folder}: {count}", file=sys.stderr)
     return 1 if found else 0

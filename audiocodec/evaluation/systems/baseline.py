@@ -1,4 +1,4 @@
-"""What an anchor is, what it gives, and how its output gets the rate and length of the reference."""
+"""What a baseline is, what it gives, and how its output gets the rate and length of the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audiocodec.metrics.pairs import FloatArray
 
 @dataclass(frozen=True)
 class Coded:
-    """One utterance through an anchor.
+    """One utterance through a baseline.
 
     Attributes:
         data: the file as the codec's own program writes it.
@@ -27,7 +27,7 @@ class Coded:
     wav: FloatArray
 
 
-class Anchor(Protocol):
+class Baseline(Protocol):
     """A codec from outside. It is pickled and sent to processes, so it holds settings only."""
 
     @property

@@ -1,10 +1,10 @@
-"""The anchors that there are, and choosing some of them by name."""
+"""The baselines that there are, and choosing some of them by name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from audiocodec.evaluation.systems.baseline import Anchor
+from audiocodec.evaluation.systems.baseline import Baseline
 from audiocodec.evaluation.systems.codec2 import MODES, Codec2
 from audiocodec.evaluation.systems.encodec_24k import EnCodec24k
 from audiocodec.evaluation.systems.opus import Opus
@@ -16,7 +16,7 @@ _OPUS_KBPS = (6, 8, 12)
 _ENCODEC_KBPS = (1.5, 3, 6)
 
 
-def classical(rate: int) -> tuple[Anchor, ...]:
+def classical(rate: int) -> tuple[Baseline, ...]:
     """Everything but the reference and EnCodec.
 
     Args:
@@ -26,34 +26,34 @@ def classical(rate: int) -> tuple[Anchor, ...]:
     return (Resampling(rate), *opus, *(Codec2(mode) for mode in MODES))
 
 
-def encodec(weights: str) -> tuple[Anchor, ...]:
+def encodec(weights: str) -> tuple[Baseline, ...]:
     """EnCodec at its three lower bitrates, with the weights in a file."""
     return tuple(EnCodec24k(kbps, weights) for kbps in _ENCODEC_KBPS)
 
 
 def names() -> tuple[str, ...]:
     """What `select` takes."""
-    return (REFERENCE, "resample", *(anchor.name for anchor in classical(24_000)[1:]))
+    return (REFERENCE, "resample", *(baseline.name for baseline in classical(24_000)[1:]))
 
 
-def select(words: Iterable[str], rate: int) -> tuple[Anchor, ...]:
-    """The anchors with these names, but for the reference, which is none.
+def select(words: Iterable[str], rate: int) -> tuple[Baseline, ...]:
+    """The baselines with these names, but for the reference, which is none.
 
     Args:
         words: out of `names()`.
         rate: of `resample`, Hz.
 
     Raises:
-        ValueError: there is no such anchor; the argument is the word.
+        ValueError: there is no such baseline; the argument is the word.
     """
     asked = dict.fromkeys(words)
     for word in asked:
         if word not in names():
             raise ValueError(word)
     by_name = dict(zip(names()[1:], classical(rate)))
-    return tuple(anchor for name, anchor in by_name.items() if name in asked)
+    return tuple(baseline for name, baseline in by_name.items() if name in asked)
 
 
-def problems(anchors: Sequence[Anchor]) -> list[str]:
+def problems(baselines: Sequence[Baseline]) -> list[str]:
     """Why some of them cannot run here."""
-    return list(dict.fromkeys(problem for anchor in anchors for problem in anchor.problems()))
+    return list(dict.fromkeys(problem for baseline in baselines for problem in baseline.problems()))

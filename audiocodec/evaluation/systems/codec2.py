@@ -30,7 +30,7 @@ RATE = 8_000
 HEADER_BYTES = 7  # of a .c2 file: magic, version, mode, flags
 _MISSING = (
     "Codec2 needs c2enc and c2dec (Debian package codec2), or ffmpeg with libcodec2 (Debian package ffmpeg); "
-    "without them leave it out of --anchor"
+    "without them leave it out of --baseline"
 )
 
 
@@ -79,7 +79,7 @@ class Codec2:
         return [_MISSING]
 
     def code(self, wav: FloatArray, sample_rate: int) -> Coded:
-        """See `Anchor.code`."""
+        """See `Baseline.code`."""
         frame_samples, frame_bits, lag = MODES[self.mode]
         speech = io.resample(wav, sample_rate, RATE)
         frames = -(-(len(speech) + lag) // frame_samples)

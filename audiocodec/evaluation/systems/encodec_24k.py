@@ -59,7 +59,7 @@ class EnCodec24k:
         return []
 
     def code(self, wav: FloatArray, sample_rate: int) -> Coded:
-        """See `Anchor.code`."""
+        """See `Baseline.code`."""
         import torch
         from encodec.compress import compress
 

@@ -16,7 +16,7 @@ from audiocodec.evaluation.run import Options
 from audiocodec.evaluation.settings import Settings
 from audiocodec.evaluation.systems import model as own
 from audiocodec.evaluation.systems import reconstruct as foreign
-from audiocodec.evaluation.systems.baseline import Anchor
+from audiocodec.evaluation.systems.baseline import Baseline
 from audiocodec.evaluation.systems.folder import find, holds_tokens, sizes_of
 from audiocodec.loading import Model
 
@@ -64,18 +64,18 @@ class ReferenceSystem:
 
 
 @dataclass(frozen=True)
-class AnchorSystem:
+class BaselineSystem:
     """A codec of `systems.catalogue`."""
 
     label: str
-    anchor: Anchor
+    baseline: Baseline
 
     def prepare(
         self, originals: Originals, folder: Path, options: Options, advance: Advance
     ) -> tuple[list[Entry], Options]:
         """See `System.prepare`."""
         entries, sizes = foreign.reconstruct(
-            self.anchor, originals.paths, folder, options.jobs, options.resume, options.allow_pipes, advance
+            self.baseline, originals.paths, folder, options.jobs, options.resume, options.allow_pipes, advance
         )
         return entries, replace(options, sizes=sizes)
 

@@ -112,7 +112,7 @@ def _log(log: TextIO, source: str, target: str, seconds: float, started: float) 
 
 
 def _is_finished(entry: Entry, codec: Codec, num_codebooks: int | None) -> bool:
-    """Whether both outputs are there, sound, what would be made now, and newer than what they were made from."""
+    """Whether both outputs are there, valid, what would be made now, and newer than what they were made from."""
     assert entry.reference is not None and entry.tokens is not None and entry.estimate is not None
     try:
         tokens = TokenFile.read(entry.tokens)

@@ -26,7 +26,7 @@ from audiocodec.metrics.pairs import FloatArray
 RATE = 48_000
 _MISSING = (
     "Opus needs opusenc and opusdec (Debian package opus-tools), or ffmpeg with libopus (Debian package ffmpeg); "
-    "without them leave it out of --anchor"
+    "without them leave it out of --baseline"
 )
 
 
@@ -60,7 +60,7 @@ class Opus:
         return [_MISSING]
 
     def code(self, wav: FloatArray, sample_rate: int) -> Coded:
-        """See `Anchor.code`."""
+        """See `Baseline.code`."""
         with TemporaryDirectory(prefix="audiocodec-opus-") as folder:
             source, coded, decoded = (str(Path(folder) / name) for name in ("in.wav", "coded.opus", "out.wav"))
             io.write(source, io.resample(wav, sample_rate, RATE), RATE)

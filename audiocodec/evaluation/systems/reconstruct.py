@@ -1,4 +1,4 @@
-"""References through an anchor: coded files, reconstructions and their sizes, in several processes, resumable.
+"""References through a baseline: coded files, reconstructions and their sizes, in several processes, resumable.
 
 Every output is written under a temporary name and moved. A line of `sizes.jsonl` comes last of what an utterance gets:
 what it names is complete. An utterance that cannot be coded becomes an entry that says why.
@@ -23,7 +23,7 @@ from audiocodec.errors import AudioCodecError, AudioError
 from audiocodec.evaluation.coding import Bitrate, CodedSizes
 from audiocodec.evaluation.pairing import Entry
 from audiocodec.evaluation.rows import read_lines
-from audiocodec.evaluation.systems.baseline import Anchor
+from audiocodec.evaluation.systems.baseline import Baseline
 from audiocodec.evaluation.systems.model import WAVS
 from audiocodec.evaluation.workers import Lost, run_all
 from audiocodec.files import replacing
@@ -40,7 +40,7 @@ class Size:
         id: of the utterance.
         file_bits, payload_bits: of its coded file.
         sample_rate, num_samples: of the reference and the reconstruction.
-        codec: `Anchor.describe` of what made it.
+        codec: `Baseline.describe` of what made it.
         stamp: changes when the reference does.
         wall_seconds: that encoding and decoding took, programs started and other processes running beside; None: not known.
     """
@@ -63,7 +63,7 @@ class Size:
 
 @dataclass(frozen=True)
 class _Task:
-    anchor: Anchor
+    baseline: Baseline
     codec: str
     entry: Entry
     coded: Path
@@ -71,7 +71,7 @@ class _Task:
 
 
 def reconstruct(
-    anchor: Anchor,
+    baseline: Baseline,
     references: dict[str, list[str]],
     out_dir: str | os.PathLike[str],
     jobs: int = 1,
@@ -82,22 +82,22 @@ def reconstruct(
     """Encode and decode every reference.
 
     Args:
-        anchor: what codes them.
+        baseline: what codes them.
         references: name -> paths, from `pairing.list_audio`.
         out_dir: gets `coded/<name>.<extension>`, `wav/<name>.wav` and `sizes.jsonl`.
         jobs: processes.
-        resume: keep what the same anchor with the same settings has finished, unless the reference changed.
+        resume: keep what the same baseline with the same settings has finished, unless the reference changed.
         allow_pipes: run commands found in `wav.scp`.
         progress: called once for every reference done.
 
     Returns:
         (an entry for each, sorted by bytes, whose `problem` says what went wrong; the sizes).
     """
-    folder, codec = Path(out_dir), anchor.describe()
+    folder, codec = Path(out_dir), baseline.describe()
     folder.mkdir(parents=True, exist_ok=True)
     entries = {name: _planned(name, references[name], folder) for name in sorted(references, key=os.fsencode)}
     tasks = [
-        _Task(anchor, codec, entry, folder / CODED / (entry.id + anchor.extension), allow_pipes)
+        _Task(baseline, codec, entry, folder / CODED / (entry.id + baseline.extension), allow_pipes)
         for entry in entries.values()
         if not entry.problem
     ]
@@ -162,7 +162,7 @@ def _code(task: _Task) -> Size | Lost:
             channels, rate = io.read(path)
         wav = channels.mean(axis=0, dtype=np.float32)
         started = time.perf_counter()
-        done = task.anchor.code(wav, rate)
+        done = task.baseline.code(wav, rate)
         wall = time.perf_counter() - started
         with replacing(coded) as temporary:
             temporary.write_bytes(done.data)

@@ -36,7 +36,7 @@ class Resampling:
         return []
 
     def code(self, wav: FloatArray, sample_rate: int) -> Coded:
-        """See `Anchor.code`."""
+        """See `Baseline.code`."""
         with TemporaryDirectory(prefix="audiocodec-resample-") as folder:
             path = Path(folder) / "coded.wav"
             io.write(path, io.resample(wav, sample_rate, self.rate), self.rate)

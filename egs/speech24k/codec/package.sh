@@ -10,7 +10,7 @@ cd "$(dirname "$0")"
 exp=                        # experiment (a relative path counts from this folder)
 model=single                # single or residual
 name=                       # of the model: a folder in audiocodec/pretrained (default: speech_24k, speech_24k_residual)
-anchors=                    # folder that audiocodec compare wrote, with results of other codecs on dev
+baselines=                    # folder that audiocodec compare wrote, with results of other codecs on dev
 . ../../../recipes/utils/parse_options.sh
 
 stop() { # stop STATUS MESSAGE
@@ -63,8 +63,8 @@ for set in data/dev_*; do
     score "$set" "$set" --metrics "$plain" "${options[@]}"
     rows+=(--evaluation "$set$condition=$made/$set")
 done
-for anchor in opus-6 codec2-1200 codec2-3200; do
-    [ -z "$anchors" ] || rows+=(--anchor "dev, $anchor=$anchors/$anchor")
+for baseline in opus-6 codec2-1200 codec2-3200; do
+    [ -z "$baselines" ] || rows+=(--baseline "dev, $baseline=$baselines/$baseline")
 done
 cat "conf/about_$model.md" conf/audio.md >"$made/about.md"
 audiocodec card "$exp" -m "$made/model.safetensors" --title "$name" "${rows[@]}" --about "$made/about.md" \

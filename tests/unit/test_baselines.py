@@ -1,4 +1,4 @@
-"""Anchors: sizes, lengths and lags of classical codecs, their programs, resuming, what cannot be coded."""
+"""Baselines: sizes, lengths and lags of classical codecs, their programs, resuming, what cannot be coded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from audiocodec.errors import AudioCodecError, AudioError
 from audiocodec.evaluation.catalogue import select
 from audiocodec.evaluation.run import Options, score_entries
 from audiocodec.evaluation.systems import catalogue, codec2, ogg, opus, programs
-from audiocodec.evaluation.systems.baseline import Anchor, Coded, fit
+from audiocodec.evaluation.systems.baseline import Baseline, Coded, fit
 from audiocodec.evaluation.systems.codec2 import Codec2
 from audiocodec.evaluation.systems.opus import Opus
 from audiocodec.evaluation.systems.reconstruct import read_sizes, reconstruct
@@ -32,9 +32,9 @@ CLIPS = sorted(AUDIO.rglob("*.flac"))[::4]  # three speakers, 16 kHz
 CLASSICAL = catalogue.classical(24_000)
 
 
-def needs(anchor: Anchor) -> None:
+def needs(baseline: Baseline) -> None:
     """Skip where the programs are not installed; .ci/allowed_skips.txt lists these tests."""
-    if problems := anchor.problems():
+    if problems := baseline.problems():
         pytest.skip(problems[0])
 
 
@@ -47,35 +47,35 @@ def speech(path: Path = CLIPS[0]) -> tuple[np.ndarray, int]:
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
-@pytest.mark.parametrize("anchor", CLASSICAL, ids=lambda anchor: anchor.name)
-def test_classical_codecs_keep_rate_and_length(anchor: Anchor, rate: int) -> None:
-    needs(anchor)
+@pytest.mark.parametrize("baseline", CLASSICAL, ids=lambda baseline: baseline.name)
+def test_classical_codecs_keep_rate_and_length(baseline: Baseline, rate: int) -> None:
+    needs(baseline)
     wav, own = speech()
     for samples in (1, 4_321):
         part = io.resample(wav, own, rate)[rate // 2 :][:samples]
-        assert anchor.code(part, rate).wav.shape == part.shape
+        assert baseline.code(part, rate).wav.shape == part.shape
 
 
-@pytest.mark.parametrize("anchor", CLASSICAL, ids=lambda anchor: anchor.name)
-def test_classical_codecs_have_no_lag(anchor: Anchor) -> None:
+@pytest.mark.parametrize("baseline", CLASSICAL, ids=lambda baseline: baseline.name)
+def test_classical_codecs_have_no_lag(baseline: Baseline) -> None:
     """Opus by waveform: its filters' own delay is a sample or so, its pre-skip would be 104.
 
     A vocoder keeps no waveform, so Codec2 by energy over 10 ms: to 4 ms, where 20 or 30 were taken out.
     """
     import scipy.signal  # not above: every worker process imports this module for `Halving`
 
-    needs(anchor)
+    needs(baseline)
     correlations = []
     for path in CLIPS:
         wav, rate = speech(path)
-        pair = [wav, anchor.code(wav, rate).wav]
-        if isinstance(anchor, Codec2):
+        pair = [wav, baseline.code(wav, rate).wav]
+        if isinstance(baseline, Codec2):
             pair = [np.sqrt(np.convolve(x * x, np.hanning(rate // 50), "same")) for x in pair]
         first, second = (x - x.mean() for x in pair)
         found = scipy.signal.correlate(second, first, "same") / np.linalg.norm(first) / np.linalg.norm(second)
         middle = len(found) // 2
         correlations.append(found[middle - 800 : middle + 801])
-    tolerance = {Codec2: 64, Opus: 2, Resampling: 0}[type(anchor)]
+    tolerance = {Codec2: 64, Opus: 2, Resampling: 0}[type(baseline)]
     total = np.mean(correlations, axis=0)
     assert total.max() > 0.5
     assert abs(int(total.argmax()) - 800) <= tolerance
@@ -83,21 +83,21 @@ def test_classical_codecs_have_no_lag(anchor: Anchor) -> None:
 
 @pytest.mark.parametrize("kbps", [6, 8, 12])
 def test_classical_opus_of_constant_bitrate_spends_it_in_every_packet(kbps: int) -> None:
-    anchor = Opus(kbps, cbr=True)
-    needs(anchor)
+    baseline = Opus(kbps, cbr=True)
+    needs(baseline)
     wav, rate = speech()
-    coded = anchor.code(wav, rate)
+    coded = baseline.code(wav, rate)
     frames = math.ceil((len(wav) * 48_000 / rate + 312) / 960)  # 20 ms each; 312 samples of pre-skip
     assert coded.payload_bits == frames * kbps * 20
     assert [len(packet) for packet in ogg.packets(coded.data)[2:]] == frames * [kbps * 20 // 8]
 
 
-@pytest.mark.parametrize("anchor", [Opus(6), Opus(12, cbr=True)], ids=lambda anchor: anchor.name)
-def test_classical_opus_payload_is_what_ffprobe_counts(anchor: Opus, tmp_path: Path) -> None:
-    needs(anchor)
+@pytest.mark.parametrize("baseline", [Opus(6), Opus(12, cbr=True)], ids=lambda baseline: baseline.name)
+def test_classical_opus_payload_is_what_ffprobe_counts(baseline: Opus, tmp_path: Path) -> None:
+    needs(baseline)
     if not programs.available("ffprobe"):
         pytest.skip("ffprobe is not installed")
-    coded = anchor.code(*speech())
+    coded = baseline.code(*speech())
     (tmp_path / "a.opus").write_bytes(coded.data)
     command = ["ffprobe", "-v", "error", "-show_entries", "packet=size", "-of", "csv=p=0", str(tmp_path / "a.opus")]
     sizes = [int(line.strip(",")) for line in programs.run(command).decode().split()]
@@ -108,28 +108,28 @@ def test_classical_opus_payload_is_what_ffprobe_counts(anchor: Opus, tmp_path: P
 @pytest.mark.parametrize(("mode", "kbps"), [("700C", 0.7), ("1200", 1.2), ("2400", 2.4), ("3200", 3.2)])
 def test_classical_codec2_has_its_nominal_bitrate(mode: str, kbps: float) -> None:
     """With at most a frame of 40 ms and a lag of 30 ms more than the clip, of several seconds."""
-    anchor = Codec2(mode)
-    needs(anchor)
+    baseline = Codec2(mode)
+    needs(baseline)
     wav, rate = speech()
     seconds = len(wav) / rate
-    coded = anchor.code(wav, rate)
+    coded = baseline.code(wav, rate)
     assert kbps * seconds <= coded.payload_bits / 1000 <= kbps * (seconds + 0.07)
     stored = {"700C": 32 / 28}.get(mode, 1.0)  # 28 bits are stored in 4 bytes
     assert 8 * (len(coded.data) - 7) == pytest.approx(stored * coded.payload_bits)
 
 
-@pytest.mark.parametrize("anchor", [Opus(8), Opus(8, cbr=True), Codec2("700C"), Codec2("2400")], ids=lambda a: a.name)
-def test_classical_programs_write_the_same_payload(anchor: Anchor, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("baseline", [Opus(8), Opus(8, cbr=True), Codec2("700C"), Codec2("2400")], ids=lambda a: a.name)
+def test_classical_programs_write_the_same_payload(baseline: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
     if not (opus._opus_tools() and codec2._own_programs()):
         pytest.skip("opus-tools and codec2 are not both installed")
     wav, rate = speech()
-    own = anchor.code(wav, rate)
+    own = baseline.code(wav, rate)
     monkeypatch.setattr(opus, "_opus_tools", lambda: False)
     monkeypatch.setattr(codec2, "_own_programs", lambda: False)
-    needs(anchor)
-    other = anchor.code(wav, rate)
-    assert anchor.describe().startswith("ffmpeg version")
-    if isinstance(anchor, Opus):
+    needs(baseline)
+    other = baseline.code(wav, rate)
+    assert baseline.describe().startswith("ffmpeg version")
+    if isinstance(baseline, Opus):
         # opusenc continues the signal past its end, ffmpeg with silence: the last two packets differ
         assert ogg.packets(own.data)[2:-2] == ogg.packets(other.data)[2:-2]
         same = len(wav) - 2 * rate // 50
@@ -364,8 +364,8 @@ def test_bad_lines_of_sizes_are_named(tmp_path: Path) -> None:
 # --- catalogue
 
 
-def test_anchors_are_chosen_by_name() -> None:
-    assert [anchor.name for anchor in catalogue.select(["codec2-1200", "resample", "opus-6"], 16_000)] == [
+def test_baselines_are_chosen_by_name() -> None:
+    assert [baseline.name for baseline in catalogue.select(["codec2-1200", "resample", "opus-6"], 16_000)] == [
         "resample-16k",
         "opus-6",
         "codec2-1200",

@@ -1,4 +1,4 @@
-"""EnCodec as an anchor, with random weights from a file: its own codes, bytes and audio, and files that do not fit."""
+"""EnCodec as a baseline, with random weights from a file: its own codes, bytes and audio, and files that do not fit."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ def test_compare_scores_the_baseline(weights: Path, speech: np.ndarray, tmp_path
     (tmp_path / "ref").mkdir()
     io.write(tmp_path / "ref/a.wav", speech, 24_000)
     words = ["compare", "--reference", str(tmp_path / "ref"), "-d", str(tmp_path / "out"), "--metrics", "mel"]
-    words += ["--anchor", "reference", "--baseline", "encodec", "--weights"]
+    words += ["--baseline", "reference", "--baseline", "encodec", "--weights"]
     assert main([*words, str(tmp_path / "ref/a.wav")]) == 2
     assert not (tmp_path / "out").exists()
     assert main([*words, str(weights / "encodec.th")]) == 0
-    for anchor in encodec(str(weights / "encodec.th")):
-        row = json.loads((tmp_path / "out" / anchor.name / "rows.jsonl").read_text())
-        coded = tmp_path / "out" / anchor.name / "coded/a.ecdc"
+    for baseline in encodec(str(weights / "encodec.th")):
+        row = json.loads((tmp_path / "out" / baseline.name / "rows.jsonl").read_text())
+        coded = tmp_path / "out" / baseline.name / "coded/a.ecdc"
         seconds = len(speech) / 24_000
         assert row["failures"] == {}
-        assert row["kbps_payload"] == pytest.approx(anchor.kbps, rel=0.01)
+        assert row["kbps_payload"] == pytest.approx(baseline.kbps, rel=0.01)
         assert row["kbps_file"] == pytest.approx(8 * coded.stat().st_size / seconds / 1000)
