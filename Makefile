@@ -1,5 +1,7 @@
 # make demo            speech -> token files -> speech, with the models inside the package
-# make test            lint and the whole test suite
+# make test            lint and the tests of the package
+# make test-recipes    the tests of recipes and of the lease, as a shell runs them
+# make test-quick      unit tests that are not slow, for the daily loop
 # make lint            ruff, mypy --strict, shellcheck
 # make lease-rehearsal training on a borrowed card, rehearsed on the CPU (egs/speech24k/codec/lease.sh)
 # make test-baselines  parity against encodec and torchaudio, in an environment of its own (5 GB)
@@ -23,6 +25,7 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+TEST_OPTIONS = -rs -n $(JOBS) --dist loadfile --ignore=tests/parity/baselines
 SCRIPTS = $(shell find recipes egs -name '*.sh' -type f | sort) .ci/run
 DEMO_AUDIO := egs/mini/codec/local/audio
 
@@ -32,7 +35,7 @@ export GOMP_SPINCOUNT ?= 1000
 # No run of ours may depend on what the caller's Python path holds.
 unexport PYTHONPATH
 
-.PHONY: demo test lint lease-rehearsal test-baselines environment clean distclean
+.PHONY: demo test test-recipes test-quick lint lease-rehearsal test-baselines environment clean distclean
 
 environment: $(VENV)/.ready
 
@@ -58,7 +61,15 @@ demo: $(VENV)/.ready
 # A file's tests stay together, because they share fixtures; each process has a core, and so one thread.
 test: export OMP_NUM_THREADS := 1
 test: lint
-	$(BIN)/python -m pytest -rs -n $(JOBS) --dist loadfile -m 'not baselines' --ignore=tests/parity/baselines $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TEST_OPTIONS) -m 'not baselines and not recipe' $(PYTEST_ARGS)
+
+test-recipes: export OMP_NUM_THREADS := 1
+test-recipes: $(VENV)/.ready
+	$(BIN)/python -m pytest $(TEST_OPTIONS) -m recipe tests/e2e $(PYTEST_ARGS)
+
+test-quick: export OMP_NUM_THREADS := 1
+test-quick: $(VENV)/.ready
+	$(BIN)/python -m pytest $(TEST_OPTIONS) -m 'not slow' tests/unit tests/golden $(PYTEST_ARGS)
 
 # REHEARSAL_ARGS='--corpus DIR --python PROGRAM': audio of a corpus, another Python in place of the machine's.
 lease-rehearsal: $(VENV)/.ready

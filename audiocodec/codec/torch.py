@@ -284,7 +284,7 @@ class Codec(nn.Module, BlockCodec):
 
         Returns:
             `QuantizerOutput`: `codes` int64 `[B, K, T]`, and `quantized` float32 `[B, D, T]`, whose gradient reaches the
-            latents (straight-through in most quantizers); the losses of a training step beside them.
+            latents (straight-through in most quantizers; `kmeans` has none); and the losses of a training step.
 
         Raises:
             AudioError: another shape, or codebooks that are not there.

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support.workspace import CHECKOUT, copy_of, fingerprint, run
 
+pytestmark = pytest.mark.recipe
+
 RECIPE = CHECKOUT / "egs" / "collapse" / "codec"
 
 

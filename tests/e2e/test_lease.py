@@ -18,7 +18,7 @@ from support.lease_machine import LimitError, Result
 from support.lease_rehearsal import AUDIO, RECIPE, Planned, Rehearsal
 from support.workspace import CHECKOUT, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # of a machine on which much else runs
+pytestmark = [pytest.mark.recipe, pytest.mark.slow, pytest.mark.timeout(900)]  # of a machine on which much else runs
 
 SPEECH = AUDIO / "ru-nsh"
 LOCAL = CHECKOUT / RECIPE / "local" / "lease"

@@ -18,6 +18,8 @@ import pytest
 import soundfile
 from support.workspace import CHECKOUT, copy_of, fingerprint, run
 
+pytestmark = pytest.mark.recipe
+
 FETCH = CHECKOUT / "recipes" / "utils" / "fetch.py"
 UNPACK = CHECKOUT / "recipes" / "utils" / "unpack.py"
 

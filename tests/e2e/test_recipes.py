@@ -15,6 +15,8 @@ from audiocodec.config.load import load_config
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
 
+pytestmark = pytest.mark.recipe
+
 STUDY = "collapse"  # has no stages: test_collapse_recipe.py
 CORPORA = sorted(path.name for path in (CHECKOUT / "egs").iterdir() if path.is_dir() and path.name != STUDY)
 AUDIO = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"

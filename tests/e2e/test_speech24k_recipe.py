@@ -17,6 +17,8 @@ import soundfile
 from safetensors.numpy import load_file
 from support.workspace import CHECKOUT, copy_of, fingerprint, run
 
+pytestmark = pytest.mark.recipe
+
 AUDIO = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
 CLIPS = sorted(path.relative_to(AUDIO) for path in AUDIO.rglob("*.flac"))
 TRAIN, DEV = CLIPS[:8], CLIPS[8:]

@@ -84,7 +84,7 @@ def test_a_step_waits_once(overrides: str, tmp_path: Path, data: Path, waits: Wa
         run.observer.add_step(values, 1.0)
     assert run.step == 4 and {"loss/codebook", "loss/adversarial", "loss/discriminator"} <= values.keys()
     drawn_on_the_cpu = "augmentation.__call__"
-    assert [place for place in waits.places if place != drawn_on_the_cpu] == ["parts.finite"]
+    assert [place for place in waits.places if place != drawn_on_the_cpu] == ["setup.finite"]
 
 
 def test_waits_are_seen(waits: Waits) -> None:

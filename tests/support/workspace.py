@@ -84,7 +84,7 @@ def benchmark_table(name: str, folder: Path, *arguments: str | Path, repeats: bo
     text = run(command, CHECKOUT).stdout
     assert text.strip() == output.read_text().strip()
     assert f"benchmarks.{name}" in text.split("\n")[2]
-    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    lines = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     header, ruler, *rows = lines
     assert len(ruler) == len(header)
     return [dict(zip(header, row, strict=True)) for row in rows]

@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 . ../../../recipes/codec.sh
 . ./cmd.sh
 
-config=$RECIPES/conf/mini.yaml
+config=mini
 metrics=stoi,mel
 . ../../../recipes/utils/parse_options.sh
 
