@@ -73,3 +73,7 @@ class TrainingError(AudioCodecError):
 
 class ReportError(AudioCodecError):
     """Evaluations that cannot stand on one page as asked."""
+
+
+class CorpusError(AudioCodecError):
+    """A corpus that cannot be tokenized as asked, or its tokens: plan, shards, source, missing package."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,11 @@ __all__ = [
     "level",
     "level_gain",
     "level_of",
+    "leveled",
     "mono_blocks",
     "read",
     "read_blocks",
+    "read_leveled",
     "read_part",
     "reblock",
     "resample",
@@ -169,8 +171,36 @@ def level(path: Path, sample_rate: int | None = None) -> LevelStats:
     return level_of((_mono(block) for block in _native_blocks(path)), rate, sample_rate or rate)
 
 
-def level_of(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int) -> LevelStats:
-    """As `level`, of mono blocks `[n]` at `from_rate`, measured at `to_rate`."""
+def read_leveled(path: Path, sample_rate: int) -> tuple[np.ndarray, LevelStats]:
+    """A whole file as mono at `sample_rate`, and its `level` at that rate, decoded once.
+
+    Returns:
+        (float32 [ceil(S * sample_rate / own rate)], what `level` gives).
+
+    Raises:
+        AudioError: naming the file and the cause.
+    """
+    with _open(path) as f:
+        rate = f.samplerate
+    blocks: list[np.ndarray] = []
+    stats = level_of((_mono(block) for block in _native_blocks(path)), rate, sample_rate, blocks.append)
+    return np.concatenate(blocks), stats
+
+
+def leveled(wav: np.ndarray, from_rate: int, to_rate: int) -> tuple[np.ndarray, LevelStats]:
+    """What `read_leveled` gives for a mono file that holds `wav [S]` at `from_rate` Hz."""
+    blocks: list[np.ndarray] = []
+    stats = level_of(mono_blocks(wav[None]), from_rate, to_rate, blocks.append)
+    return np.concatenate(blocks), stats
+
+
+def level_of(
+    blocks: Iterable[np.ndarray],
+    from_rate: int,
+    to_rate: int,
+    keep: Callable[[np.ndarray], None] = lambda block: None,
+) -> LevelStats:
+    """As `level`, of mono blocks `[n]` at `from_rate`, measured at `to_rate`; `keep` is called with what was measured."""
     taken: list[int] = []
 
     def counted() -> Iterator[np.ndarray]:
@@ -183,6 +213,7 @@ def level_of(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int) -> Leve
         energy += float(np.square(block, dtype=np.float64).sum())
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
         count += len(block)
+        keep(block)
     return LevelStats((energy / count) ** 0.5, peak, sum(taken))
 
 

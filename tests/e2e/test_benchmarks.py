@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.corpora import write_corpus
 from support.workspace import CHECKOUT, benchmark_table, run
 
 
@@ -37,6 +38,18 @@ def test_runtimes(tiny_model_path: Path, tmp_path: Path) -> None:
     for row in rows:
         assert float(row["encode: CPU RTF"]) > 0 and float(row["decode: CPU RTF"]) > 0
         assert float(row["largest difference"]) < 1  # of 16-bit samples
+
+
+def test_tokenize(tiny_model_path: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    write_corpus(tmp_path / "audio")
+    words = ["--audio", tmp_path / "audio", "--model", tiny_model_path, "--rows", "1000", "--jobs", "2"]
+    rows = benchmark_table("tokenize", tmp_path, *words)
+    planned = ["plan a manifest", "plan a Kaldi folder"]
+    assert [row["what"] for row in rows] == [*planned, "network", "tokenize", "command, 2 jobs"]
+    assert [row["utterances"] for row in rows] == ["1000", "1000", "5", "5", "5"]
+    assert {row["audio s"] for row in rows[2:]} == {"2"}  # of corpora.CLIPS
+    assert all(float(row["CPU s"]) >= 0 for row in rows)
 
 
 def test_latent_error(tiny_model_path: Path, tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from pathlib import Path
 from typing import BinaryIO
 
-from audiocodec.cli import arguments, batch
+from audiocodec.cli import arguments, batch, token_sets
 from audiocodec.cli.jobs import STREAM, Job, Plan, local_file, make_plan, refuse_overwritten_inputs
 from audiocodec.codec.files import Progress
 from audiocodec.errors import TokenFileError, UsageError
@@ -22,9 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="IN", help=inputs)
     parser.add_argument(
         "--format",
-        choices=("npy", "jsonl", "kaldi"),
+        choices=("npy", "jsonl", "kaldi", *token_sets.FORMATS),
         required=True,
-        help="npy: one int32 array [codebooks, frames] a file; jsonl: one object a line; kaldi: a text archive of integers",
+        help="npy: one int32 array [codebooks, frames] a file; jsonl: one object a line; kaldi: a text archive of "
+        "integers; parquet, webdataset: a data set as tokenize makes it; bin: flat ids for numpy.memmap and an index; "
+        "megatron: .bin and .idx",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("-o", "--output", metavar="OUT", help="output file, - for stdout (jsonl and kaldi: the default)")
@@ -40,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export all inputs; returns the exit status."""
-    return _arrays(args) if args.format == "npy" else _archive(args)
+    if args.format == "npy":
+        return _arrays(args)
+    return _data_set(args) if args.format in token_sets.FORMATS else _archive(args)
 
 
 def _arrays(args: argparse.Namespace) -> int:
@@ -57,6 +62,26 @@ def _arrays(args: argparse.Namespace) -> int:
         return _report(tokens, started)
 
     return batch.run_plan(plan, args, work)
+
+
+def _data_set(args: argparse.Namespace) -> int:
+    if args.output is None or args.output == STREAM:
+        raise UsageError(f"--format {args.format} writes a file: name it with -o")
+    plan = _with_ids(make_plan(args.inputs, None, os.curdir, (EXTENSION,), "", args.allow_pipes))
+    _check_targets([args.output], args.force)
+    refuse_overwritten_inputs([Job(job.source, args.output) for job in plan.jobs])
+
+    def work(job: Job, progress: Progress) -> batch.Report:
+        started = time.perf_counter()
+        tokens = _read(job, args)
+        token_set.add(job.target, tokens)
+        return _report(tokens, started)
+
+    with token_sets.TokenSet(args.format, Path(args.output)) as token_set:
+        status = batch.run_plan(plan, args, work)
+        if not token_set.count:
+            raise TokenFileError("nothing to export: none of the inputs could be used")
+    return status
 
 
 def _archive(args: argparse.Namespace) -> int:

@@ -1,0 +1,81 @@
+"""`audiocodec import-tokens`: codes from data sets and language models to token files, which `decode` turns into sound."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from audiocodec.cli import batch, token_model
+from audiocodec.errors import AudioCodecError, FingerprintMismatch, TokenFileError, UsageError
+from audiocodec.tokenize import reading
+from audiocodec.tokenize.plan import ModelFacts
+from audiocodec.tokenize.rows import tokens_of
+from audiocodec.tokens.token_file import EXTENSION
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    what = "Parquet or .tar of tokens, .jsonl with id and codes, .npy [K, T] or [T], Kaldi text archive (.ark, .txt)"
+    parser.add_argument("inputs", nargs="+", metavar="IN", help=what)
+    parser.add_argument("-d", "--output-dir", required=True, metavar="DIR", help="folder for token files, named by id")
+    parser.add_argument("-m", "--model", help="the model that is to decode them (default: shipped)")
+    parser.add_argument("--force", action="store_true", help="overwrite existing token files")
+    parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
+    parser.set_defaults(num_codebooks=None)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import all inputs; returns the exit status."""
+    model = token_model.facts(args)
+    for name in args.inputs:
+        if not os.path.isfile(name):
+            raise UsageError(f"{name}: no such file")
+        made_by = reading.fingerprint_of(Path(name))
+        if made_by not in (None, model.fingerprint):
+            raise FingerprintMismatch(
+                f"{name}: was made by model {made_by}, this is {model.fingerprint}; give the right one with -m"
+            )
+    done = failed = 0
+    for name, row in _rows(args.inputs):
+        try:
+            if isinstance(row, AudioCodecError):
+                raise row
+            _write(row, model, args)
+            done += 1
+        except (AudioCodecError, OSError) as error:
+            failed += 1
+            where = "" if name in str(error) else f"{name}: "
+            print(f"audiocodec: error: {where}{error}", file=sys.stderr)
+    if not args.quiet:
+        print(f"audiocodec: {done} token files in {args.output_dir}, {failed} failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _rows(names: list[str]) -> Iterator[tuple[str, dict[str, Any] | AudioCodecError]]:
+    """(input, row) of all inputs; an input that ends in damage ends with its error."""
+    for name in names:
+        try:
+            for row in reading.rows(Path(name)):
+                yield name, row
+        except AudioCodecError as error:
+            yield name, error
+
+
+def _write(row: dict[str, Any], model: ModelFacts, args: argparse.Namespace) -> None:
+    key = str(row.get("id") or "")
+    root = os.path.abspath(args.output_dir)
+    target = os.path.abspath(os.path.join(root, key + EXTENSION))
+    if not key or "\0" in key or not target.startswith(os.path.join(root, "")):
+        raise TokenFileError(f"id {key!r} leads out of the folder {args.output_dir}")
+    if os.path.exists(target) and not args.force:
+        raise TokenFileError(f"{target} already exists; --force overwrites it")
+    try:
+        tokens = tokens_of(row, model)
+    except TokenFileError as error:
+        raise TokenFileError(f"{key}: {error}") from None
+    batch.make_folder_of(target)
+    tokens.write(target)
