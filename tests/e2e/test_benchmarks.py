@@ -44,7 +44,7 @@ def test_tokenize(tiny_model_path: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     write_corpus(tmp_path / "audio")
     words = ["--audio", tmp_path / "audio", "--model", tiny_model_path, "--rows", "1000", "--jobs", "2"]
-    rows = benchmark_table("tokenize", tmp_path, *words)
+    rows = benchmark_table("tokenization", tmp_path, *words)
     planned = ["plan a manifest", "plan a Kaldi folder"]
     assert [row["what"] for row in rows] == [*planned, "network", "tokenize", "command, 2 jobs"]
     assert [row["utterances"] for row in rows] == ["1000", "1000", "5", "5", "5"]

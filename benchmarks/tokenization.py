@@ -33,7 +33,7 @@ HEADER = ("what", "utterances", "audio s", "CPU s", "CPU s per audio s", "wall s
 
 def main() -> None:
     """Measure all cells."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tokenize", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tokenization", description=__doc__)
     parser.add_argument("--audio", type=Path, help="folder of audio; without one only planning is measured")
     parser.add_argument("--model", help="model file or name (default: the one in the package)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="utterances to plan (%(default)s)")
@@ -45,7 +45,7 @@ def main() -> None:
         audio = {"audio": str(args.audio.resolve()), "model": args.model, "format": args.format}
         cells += [{"what": "network", **audio}, {"what": "tokenize", **audio}]
         cells += [{"what": f"command, {jobs} jobs", "jobs": jobs, **audio} for jobs in args.jobs]
-    results = run_cells("benchmarks.tokenize", cells, args.rounds)
+    results = run_cells("benchmarks.tokenization", cells, args.rounds)
     rows = [[str(cell["what"]), *_shown(result)] for cell, result in zip(cells, results)]
     notes = ["Model on one thread, torch.", f"{os.getloadavg()[0]:.1f} processes were running on the machine."]
     publish(report("A corpus to tokens", notes, HEADER, rows), args.output)
