@@ -125,8 +125,13 @@ class Stepper(ABC):
         adversarial = started and self.schedule.is_adversarial(place)
         train_discriminators = started and self.step % c.discriminator.interval == 0
         values: Values = {}
-        traces = self._traces()
+        traces, scale = self._traces(), self.parts.raw_codec.scale
+        statistics: list[list[Tensor]] = []
         for micro in range(t.gradient_accumulation):
+            for buffer, before in zip(
+                scale.buffers(), traces[0]
+            ):  # the same for all of a step, as for several processes
+                buffer.copy_(before)
             wav, items = self.feeder.next()
             self._items += items
             with self.parts.synchronised(micro == t.gradient_accumulation - 1):
@@ -134,6 +139,9 @@ class Stepper(ABC):
                 for name, value in self._micro_step(wav, adversarial, train_discriminators, crops).items():
                     tag = name if "/" in name else f"loss/{name}"
                     values[tag] = values.get(tag, 0) + value / t.gradient_accumulation
+            statistics.append([buffer.clone() for buffer in scale.buffers()])
+        for buffer, *found in zip(scale.buffers(), *statistics):
+            buffer.copy_(torch.stack(found).mean(0))
         self.position = self.feeder.position
         self._update(values, train_discriminators, traces)
         return values
