@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from audiocodec.codec.torch import Codec, Decoder
+from audiocodec.codec.torch import Codec
+from audiocodec.codec.torch_coder import Decoder
 from audiocodec.config.levels import fsq_levels
 from audiocodec.config.quantizers import low_dimensions, table_bytes
 from audiocodec.config.schema import Config, QuantizerConfig
