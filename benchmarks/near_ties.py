@@ -63,6 +63,8 @@ def measure(cell: Cell) -> dict[str, float]:
     """One cell in this process: CPU seconds per second of audio, frames seen and frames decided again."""
     codec = load(cell["runtime"], cell["model"])
     signals = read(Path(cell["audio"]), codec, cell["seconds"])
+    if not signals:
+        raise SystemExit(f"{cell['audio']}: a folder of audio is needed")
     near_ties, exact = codec.near_ties, cell["rule"] == "decided"
 
     def work() -> None:
