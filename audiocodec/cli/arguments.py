@@ -5,10 +5,20 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from audiocodec.errors import UsageError
+
+DEVICES = "auto, cpu, cuda or cuda:N (default: auto)"
+
+
+def device(text: str) -> str:
+    """One of `DEVICES`."""
+    if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda or cuda:N")
+    return text
 
 
 def positive(text: str) -> int:

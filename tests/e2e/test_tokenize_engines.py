@@ -125,6 +125,8 @@ def test_a_device_that_is_not_there(words: list[str], tmp_path: Path, monkeypatc
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main([*words, "-d", str(tmp_path / "out"), "--device", "cuda", "--shard", "0"]) == 2
     assert "--device cuda: no CUDA device is available" in capsys.readouterr().err
+    assert main([*words, "-d", str(tmp_path / "out"), "--device", "gpu"]) == 2
+    assert "'gpu' is not auto, cpu, cuda or cuda:N" in capsys.readouterr().err
 
 
 def test_shares() -> None:

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seconds = "audio of a shard, estimated where the source states no lengths (default: %(default)g)"
     parser.add_argument("--shard-seconds", type=_positive, default=planning.SHARD_SECONDS, metavar="S", help=seconds)
     _add_engine(parser)
-    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--device", type=arguments.device, default="auto", metavar="DEVICE", help=arguments.DEVICES)
     parser.add_argument("--threads", type=arguments.positive, metavar="N", help="CPU threads of each worker's network")
     parser.add_argument(
         "--batch-seconds",

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--model", help="the model it was made with (default: shipped)")
     parser.add_argument("--sample", type=int, default=16, metavar="N", help="encode up to N rows again (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of rows (%(default)s)")
-    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--device", type=arguments.device, default="auto", metavar="DEVICE", help=arguments.DEVICES)
     parser.add_argument("--threads", type=arguments.positive, metavar="N", help="CPU threads of the network")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
     parser.add_argument("--quiet", action="store_true", help="only problems")
