@@ -35,6 +35,8 @@ from audiocodec.errors import ConfigError
 _STANDARD = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in _STANDARD}  # what PyYAML gives untagged nodes
 _Pairs = list[tuple[yaml.Node, yaml.Node]]
+# What these files of recipes/conf were, whose names others have now.
+OF_RECIPES = {"speech_24k": "speech_24k_wide", "speech_24k_residual": "speech_24k_residual_wide"}
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
@@ -47,7 +49,8 @@ def find(config: Path | str) -> Path:
     """The file of a configuration.
 
     Args:
-        config: a file, or else a name in `names()`; `recipes/conf/NAME.yaml`, where they once were, is the same.
+        config: a file, or else a name in `names()`; `recipes/conf/NAME.yaml`, where they once were, is what
+            it was then.
 
     Raises:
         ConfigError: there is no such file; names what there is.
@@ -58,8 +61,10 @@ def find(config: Path | str) -> Path:
     if path.exists():
         return path
     name = RENAMED.get(path.stem, path.stem)
-    if path.parts[-3:-1] == ("recipes", "conf") and name in names():
-        return CONFIGS / f"{name}.yaml"
+    if path.parts[-3:-1] == ("recipes", "conf"):
+        meant = OF_RECIPES.get(path.stem, name)
+        if meant in names():
+            return CONFIGS / f"{meant}.yaml"
     hint = f"the package has it as --config {name}" if name in names() else f"the package has {', '.join(names())}"
     raise ConfigError(f"{config}: no such configuration; {hint}")
 

@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fast",
         action="store_true",
-        help="leave frames that float32 cannot decide as they are: other chunks, threads or runtimes may then give other "
-        "tokens in a few frames of ten thousand; a note in the token file tells",
+        help="do not decide near-ties in float64: faster, but chunks, threads or the runtime can then change a few frames in "
+        "ten thousand; the token file records it",
     )
 
 

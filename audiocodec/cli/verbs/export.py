@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure-error",
         metavar="AUDIO",
-        help="measure on AUDIO (file, folder, wav.scp) how far float32 latents are off, and keep it with the model: then "
-        "only frames that can change are decided in float64 (docs/guide/determinism.md); needs torch and onnxruntime",
+        help="measure the float32 error of the latents on AUDIO (file, folder, wav.scp) and store it in the model, so that "
+        "fewer frames are decided in float64 (docs/guide/determinism.md); needs torch",
     )
     parser.add_argument("--force", action="store_true", help="overwrite FILE or DIR")
 
