@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from audiocodec.codec.latent_error import LatentError
 from audiocodec.config.schema import Config
-from audiocodec.onnx.networks import halo_of, scaled_latents
+from audiocodec.onnx.networks import context_of, scaled_latents
 from audiocodec.onnx.program import Program
 from audiocodec.onnx.quantizers import Quantizer
 from audiocodec.onnx.special import DoubleArray
@@ -35,29 +35,29 @@ class Window(NamedTuple):
     frames: list[int]
 
 
-def windows(frames: Iterable[int], halo: tuple[int, int], end: int | None) -> Iterator[Window]:
+def windows(frames: Iterable[int], context: tuple[int, int], end: int | None) -> Iterator[Window]:
     """The windows that frames are computed in; neighbours whose receptive fields overlap share one.
 
     Args:
         frames: in ascending order.
-        halo: frames (before, after) that each depends on.
+        context: frames (before, after) that each depends on.
         end: where the signal ends; None: beyond every window.
     """
-    left, right = halo
+    left, right = context
     field = left + 1 + right
     together: list[int] = []
     for frame in frames:
         if together and (frame - together[-1] >= field or frame - together[0] >= (MAX_WINDOW - 1) * field):
-            yield _window(together, halo, end)
+            yield _window(together, context, end)
             together = []
         together.append(frame)
     if together:
-        yield _window(together, halo, end)
+        yield _window(together, context, end)
 
 
-def _window(frames: list[int], halo: tuple[int, int], end: int | None) -> Window:
-    high = frames[-1] + halo[1] + 1
-    return Window(max(0, frames[0] - halo[0]), high if end is None else min(high, end), frames)
+def _window(frames: list[int], context: tuple[int, int], end: int | None) -> Window:
+    high = frames[-1] + context[1] + 1
+    return Window(max(0, frames[0] - context[0]), high if end is None else min(high, end), frames)
 
 
 class ExactEncoder:
@@ -65,7 +65,7 @@ class ExactEncoder:
 
     Attributes:
         weights: of the encoder and of the scale.
-        halo: frames (before, after) that a frame depends on.
+        context: frames (before, after) that a frame depends on.
     """
 
     def __init__(self, config: Config, weights: Mapping[str, FloatArray], quantizer: Quantizer) -> None:
@@ -80,7 +80,7 @@ class ExactEncoder:
         self.quantizer, self.hop_length = quantizer, config.hop_length
         self._program = Program(self.weights, causal=config.model.causal, hop_length=config.hop_length)
         self._last = scaled_latents(config, self._program)
-        self.halo = halo_of(config, self._program)
+        self.context = context_of(config, self._program)
 
     def latents(self, wav: FloatArray, window: Window) -> DoubleArray:
         """The scaled latents `[n, D]` of a window's frames.
@@ -150,7 +150,7 @@ class NearTies:
             return codes
         codes[:, near], found = exact.quantizer.settle(latents[:, near].T.astype(np.float64), len(codes), bounds)
         near = near[found < bounds]
-        for window in windows((first + near).tolist(), exact.halo, end):
+        for window in windows((first + near).tolist(), exact.context, end):
             places = np.array(window.frames) - first
             codes[:, places] = exact.quantizer.settle(exact.latents(wav, window), len(codes))[0]
         self.settled += len(near)

@@ -50,12 +50,12 @@ class BlockCodec:
 
     @property
     @abstractmethod
-    def encoder_halo(self) -> tuple[int, int]:
+    def encoder_context(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's codes depend on."""
 
     @property
     @abstractmethod
-    def decoder_halo(self) -> tuple[int, int]:
+    def decoder_context(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's samples depend on."""
 
     @property
@@ -112,7 +112,7 @@ class BlockCodec:
         self._check_codebooks(num_codebooks)
         seconds = CHUNK_SECONDS if chunk_seconds is None else chunk_seconds
         chunk = self._chunk_frames(seconds) * self.hop_length
-        left, right = (n * self.hop_length for n in self.encoder_halo)
+        left, right = (n * self.hop_length for n in self.encoder_context)
         pending = np.zeros(0, np.float32)  # left context, the chunk to encode, right context
         context = 0  # samples of `pending` that are left context
         source = iter(blocks)
@@ -166,12 +166,12 @@ class BlockCodec:
     def _chunk_frames(self, seconds: float) -> int:
         return 2**62 if self.has_lstm else max(1, round(seconds * self.frame_rate))
 
-    def _chunks(self, frames: int, halo: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    def _chunks(self, frames: int, context: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
         """(first, last, low, high): frames to keep and frames to compute, over all of them."""
         size = self._chunk_frames(CHUNK_SECONDS)
         for first in range(0, frames, size):
             last = min(frames, first + size)
-            yield first, last, max(0, first - halo[0]), min(frames, last + halo[1])
+            yield first, last, max(0, first - context[0]), min(frames, last + context[1])
 
     def _check_codebooks(self, num_codebooks: int | None) -> None:
         if num_codebooks is not None and not 1 <= num_codebooks <= self.num_codebooks:

@@ -58,7 +58,7 @@ class EncoderStream(_Context):
         checked: Callable[[Samples], Tensor],
         *,
         hop_length: int,
-        halo: int,
+        context: int,
         latency_samples: int,
     ) -> None:
         """Put the parts together.
@@ -69,12 +69,12 @@ class EncoderStream(_Context):
             quantize: `NearTies.encode` but for the number of codebooks.
             checked: mono samples `[1, 1, n]`, or an error.
             hop_length: samples per frame.
-            halo: frames of past that a frame depends on.
+            context: frames of past that a frame depends on.
             latency_samples: see `Codec.encoder_latency_samples`.
         """
         super().__init__()
         self._stream, self._scaled, self._quantize, self._checked = stream, scaled, quantize, checked
-        self._hop_length, self._halo = hop_length, halo
+        self._hop_length, self._context = hop_length, context
         self.latency_samples = latency_samples
         self._waiting: Tensor | None = None  # samples that complete no frame yet
         self._early = latency_samples % hop_length  # of the first samples, so that each further hop completes a frame
@@ -128,7 +128,7 @@ class EncoderStream(_Context):
         end = [past.shape[-1] // self._hop_length] if last else None
         codes = self._quantize(latents, past, self._done - self._first, end)
         self._done += codes.shape[-1]
-        first = max(0, self._done - self._halo)
+        first = max(0, self._done - self._context)
         self._past = past[..., (first - self._first) * self._hop_length :].clone()
         self._first = first
         return codes

@@ -137,7 +137,7 @@ class Codec(TorchCoder):
         padded = self._pad(batch)
         total = padded.shape[-1] // self.hop_length
         parts = []
-        for first, last, low, high in self._chunks(total, self.encoder_halo):
+        for first, last, low, high in self._chunks(total, self.encoder_context):
             piece = padded[..., low * self.hop_length : high * self.hop_length]
             inside = (ends - low).clamp(0, high - low)
             parts.append(self._codes(piece, slice(first - low, last - low), inside, num_codebooks))
@@ -175,7 +175,7 @@ class Codec(TorchCoder):
             items = [torch.cat(list(self._streamed(item[None])), -1) for item in batch]
             return torch.cat(items)
         parts = []
-        for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_halo):
+        for first, last, low, high in self._chunks(batch.shape[-1], self.decoder_context):
             wav = self.decoder(self.quantizer.decode(batch[..., low:high]))
             parts.append(wav[..., (first - low) * self.hop_length : (last - low) * self.hop_length])
         return torch.cat(parts, -1)

@@ -98,13 +98,13 @@ class TorchCoder(nn.Module, BlockCodec):
         return self._near_ties
 
     @property
-    def encoder_halo(self) -> tuple[int, int]:
+    def encoder_context(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's codes depend on."""
         left, right = self.encoder.context()
         return -(-left // self.hop_length), -(-right // self.hop_length)
 
     @property
-    def decoder_halo(self) -> tuple[int, int]:
+    def decoder_context(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's samples depend on."""
         left, right = self.decoder.context()
         return -(-left // self.hop_length), -(-right // self.hop_length)
@@ -140,7 +140,7 @@ class TorchCoder(nn.Module, BlockCodec):
             lambda latents, wav, first, frames: self._quantized(latents, wav, first, frames, num_codebooks),
             lambda samples: self._finite(_float_samples(samples).reshape(1, 1, -1)),
             hop_length=self.hop_length,
-            halo=self.encoder_halo[0],
+            context=self.encoder_context[0],
             latency_samples=self.encoder_latency_samples,
         )
 

@@ -69,14 +69,14 @@ class OnnxCodec(BlockCodec):
         return self._model.fingerprint
 
     @property
-    def encoder_halo(self) -> tuple[int, int]:
+    def encoder_context(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's codes depend on."""
-        return self._model.encoder.halo
+        return self._model.encoder.context
 
     @property
-    def decoder_halo(self) -> tuple[int, int]:
+    def decoder_context(self) -> tuple[int, int]:
         """Frames of context (before, after) that a frame's samples depend on."""
-        return self._model.decoder.halo
+        return self._model.decoder.context
 
     @property
     def has_lstm(self) -> bool:
@@ -206,12 +206,12 @@ class OnnxCodec(BlockCodec):
     def _decode_pieces(self, codes: npt.NDArray[np.integer]) -> Iterator[FloatArray]:
         hop, lookback = self.hop_length, self._model.decoder.lookback
         if lookback is None:
-            for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
+            for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_context):
                 wav = self._run("decoder", self._latents(codes[:, low:high]))[0]
                 yield wav[0, 0, (first - low) * hop : (last - low) * hop]
             return
         anchor, phase = 0, np.array([ONSET])  # the phase with which that frame begins
-        for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_halo):
+        for first, last, low, high in self._chunks(codes.shape[-1], self.decoder_context):
             place = np.array([anchor - low]), np.array([low])
             wav, phases = self._run("decoder", self._latents(codes[:, low:high]), phase, *place)
             anchor = max(0, last - lookback)

@@ -56,7 +56,7 @@ class FolderHeader(ModelHeader):
 
     Attributes:
         precision: `float32` or `int8`.
-        halo: `encoder`, `decoder` -> frames of context (before, after).
+        halo: the key of the context on disk, `encoder`, `decoder` -> frames of context (before, after).
         files: name -> SHA-256, hexadecimal.
         token_agreement: measured when an 8-bit model was exported.
         lookback: frames that a decoder for voices looks back; None: another decoder.
@@ -130,7 +130,7 @@ def write(
         "fingerprint": model.fingerprint.hex(),
         "precision": model.precision,
         "token_agreement": None if agreement is None else asdict(agreement),
-        "halo": {"encoder": model.encoder.halo, "decoder": model.decoder.halo},
+        "halo": {"encoder": model.encoder.context, "decoder": model.decoder.context},
         "lookback": model.decoder.lookback,
         "latent_error": model.latent_error.to_json(),
         "config": json.loads(config_to_json(config)),

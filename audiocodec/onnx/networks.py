@@ -20,14 +20,14 @@ class Network(NamedTuple):
 
     Attributes:
         file: its bytes.
-        halo: frames (before, after) that a frame of its output depends on.
+        context: frames (before, after) that a frame of its output depends on.
         int8_layers: linear layers that became 8 bits.
         lookback: of a voiced decoder, frames before the first wanted one whose harmonics it hears: there the phase is given.
             None: there is no phase.
     """
 
     file: bytes
-    halo: tuple[int, int]
+    context: tuple[int, int]
     int8_layers: int = 0
     lookback: int | None = None
 
@@ -59,7 +59,7 @@ def scaled_latents(config: Config, graph: Layers) -> str:
     return graph.op("Div", x, graph.weight("scale.rms"))
 
 
-def halo_of(config: Config, graph: Layers) -> tuple[int, int]:
+def context_of(config: Config, graph: Layers) -> tuple[int, int]:
     """Frames (before, after) that a frame depends on through the layers of a graph."""
     return -(-graph.left // config.hop_length), -(-graph.right // config.hop_length)
 
@@ -79,7 +79,7 @@ def _network(
     config: Config, graph: Layers, inputs: Sequence[Value], outputs: Mapping[str, Value], lookback: int | None = None
 ) -> Network:
     file = graph.file(f"{config.name} {inputs[0].name}", inputs, outputs)
-    return Network(file, halo_of(config, graph), graph.int8_layers, lookback)
+    return Network(file, context_of(config, graph), graph.int8_layers, lookback)
 
 
 def _wav() -> Value:

@@ -23,7 +23,7 @@ def test_a_model_of_the_causal_recipe_streams_as_it_codes(tmp_path: Path, data: 
     settings = [word for setting in [*SMALL.split(), f"data.train={data}"] for word in ("--set", setting)]
     assert main(["train", "--config", str(recipe), "--exp", str(tmp_path / "exp"), "--device", "cpu", *settings]) == 0
     codec = load(tmp_path / "exp")
-    assert codec.latency_samples == 800 and codec.encoder_halo[1] == 0  # 33.3 ms at 24 kHz
+    assert codec.latency_samples == 800 and codec.encoder_context[1] == 0  # 33.3 ms at 24 kHz
     wav = np.random.default_rng(0).normal(0, 0.1, 9_999).astype(np.float32)
     codes = codec.encode(wav)[0].numpy()
     with codec.stream_encoder() as encoder, codec.stream_decoder() as decoder:

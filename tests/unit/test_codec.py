@@ -1,4 +1,4 @@
-"""The codec: lengths, chunks against the whole, causality, halos, latency, wrong input."""
+"""The codec: lengths, chunks against the whole, causality, context, latency, wrong input."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_coding_in_chunks_is_coding_the_whole(any_codec: Codec, samples: int, mo
     assert all(part.dtype == np.int32 and part.shape[1] <= 5 for part in parts)
     np.testing.assert_array_equal(np.concatenate(parts, 1), codes[0])
     pieces = list(any_codec.decode_blocks(codes[0].numpy(), samples))
-    held_back = any_codec.decoder_halo[1]  # by a stream, to its end
+    held_back = any_codec.decoder_context[1]  # by a stream, to its end
     assert max(len(piece) for piece in pieces) <= (5 + held_back) * HOP
     np.testing.assert_allclose(np.concatenate(pieces), audio[0, 0], rtol=0, atol=1e-5)
 
@@ -136,14 +136,16 @@ def decoder_dependences(codec: Codec, frames: int) -> np.ndarray:
     return ((wavs[1:] - wavs[:1]).abs() > 1e-7).numpy()
 
 
-def test_the_halos_cover_all_dependences_and_no_frame_more(any_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_context_covers_all_dependences_and_no_frame_more(
+    any_codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(voiced_decoder, "phases", _no_phases)
-    left, right = any_codec.encoder_halo
+    left, right = any_codec.encoder_context
     frames = left + right + 5
     frame_of_sample = dependences(any_codec, frames * HOP).reshape(frames, HOP, frames).any(1)
     offsets = [source - target for source, target in np.argwhere(frame_of_sample)]
     assert (-min(offsets), max(offsets)) == (left, right)
-    left, right = any_codec.decoder_halo
+    left, right = any_codec.decoder_context
     frames = left + right + MORE
     moved = decoder_dependences(any_codec, frames).reshape(frames, frames, HOP).any(2)
     offsets = [source - target for source, target in np.argwhere(moved)]
@@ -159,7 +161,7 @@ def _no_phases(path: Contour, start: torch.Tensor, hop_length: int) -> torch.Ten
 
 def test_the_latency_is_the_look_ahead(any_codec: Codec) -> None:
     """Input sample -> latent frames -> output samples: the latest input sample that an output sample waits for."""
-    frames = sum(any_codec.encoder_halo) + sum(any_codec.decoder_halo) + MORE
+    frames = sum(any_codec.encoder_context) + sum(any_codec.decoder_context) + MORE
     to_latents = dependences(any_codec, frames * HOP)
     to_samples = decoder_dependences(any_codec, frames)
     reach = to_latents.astype(np.float32) @ to_samples.astype(np.float32) > 0  # [input sample, output sample]

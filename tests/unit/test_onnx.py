@@ -46,7 +46,7 @@ def assert_same_tokens(
 def compare(path: Path, samples: int = FRAMES * HOP - 7) -> None:
     theirs, ours, wav = model_file.load(path), load(path, threads=1), noise(samples)
     assert ours.fingerprint == theirs.fingerprint and ours.codebook_sizes == theirs.codebook_sizes
-    assert (ours.encoder_halo, ours.decoder_halo) == (theirs.encoder_halo, theirs.decoder_halo)
+    assert (ours.encoder_context, ours.decoder_context) == (theirs.encoder_context, theirs.decoder_context)
     assert (ours.has_lstm, ours.level_db) == (theirs.has_lstm, theirs.level_db)
     codes = theirs.encode(wav).numpy()
     assert len(np.unique(codes[0, 0])) > 5, "equality of codes that are all alike means nothing"

@@ -74,8 +74,8 @@ def test_the_encoder_is_that_of_torch_in_float64(network: str, causal: bool, tmp
     assert ours.near_ties is not None
     found = ours.near_ties.exact().latents(wav, Window(0, 40, list(range(40))))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * abs(expected).max())
-    left, right = theirs.encoder_halo
-    (window,) = windows([left + 3], ours.encoder_halo, 40)
+    left, right = theirs.encoder_context
+    (window,) = windows([left + 3], ours.encoder_context, 40)
     assert window == (3, left + right + 4, [left + 3])
     one = ours.near_ties.exact().latents(wav, window)
     np.testing.assert_allclose(one[0], expected[left + 3], rtol=0, atol=1e-12 * abs(expected).max())

@@ -113,7 +113,7 @@ def _said(codec: Codec, batch: np.ndarray) -> pitch.Pitch:
 @pytest.mark.parametrize("name", CASES)
 def test_the_sound_is_that_of_torch(name: str, models: Any) -> None:
     theirs, ours = model_file.load(models(name)), load(models(name), threads=1)
-    assert (ours.decoder_halo, ours.fingerprint) == (theirs.decoder_halo, theirs.fingerprint)
+    assert (ours.decoder_context, ours.fingerprint) == (theirs.decoder_context, theirs.fingerprint)
     expected = theirs.decode(codes(300))
     close(ours.decode(codes(300)), expected, SOUND if "log_f0" not in CASES[name] else STEADY)
     share = voiced_share(theirs, 300)

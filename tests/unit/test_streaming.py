@@ -61,7 +61,7 @@ def test_the_causal_recipe_stays_below_forty_milliseconds() -> None:
     config = load_config(CONF / "simvq_24k_causal.yaml")
     assert config.model.causal
     codec = build_codec(config).eval()
-    assert codec.encoder_halo[1] == 0
+    assert codec.encoder_context[1] == 0
     assert codec.latency_samples == 320 + 480  # a frame, and half of what the window of four frames has beyond one
     assert codec.latency_samples / codec.sample_rate <= 0.040
 

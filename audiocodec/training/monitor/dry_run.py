@@ -24,8 +24,8 @@ def describe(config: Config) -> dict[str, int | float | str]:
     decoder = _count(codec.decoder)
     quantizer = _count(codec.quantizer)
     discriminator_count = _count(discriminators)
-    left, right = codec.encoder_halo
-    before, after = codec.decoder_halo
+    left, right = codec.encoder_context
+    before, after = codec.decoder_context
     state_bytes = FLOAT_BYTES * (5 * (encoder + decoder) + 4 * discriminator_count) + table_bytes(
         config.quantizer, training=True
     )
