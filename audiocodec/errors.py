@@ -72,7 +72,7 @@ class TrainingError(AudioCodecError):
 
 
 class ReportError(AudioCodecError):
-    """Evaluations that cannot stand on one page as asked."""
+    """Evaluations that cannot be compared, or stand on one page, as asked."""
 
 
 class CorpusError(AudioCodecError):

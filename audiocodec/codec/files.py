@@ -179,11 +179,6 @@ def decoded_length(tokens: TokenFile, sample_rate: int) -> int:
     return length
 
 
-def is_stale(output: str | os.PathLike[str], source: str) -> bool:
-    """Whether an output is older than the file it was made from; a source that is no file tells nothing."""
-    return os.path.isfile(source) and os.stat(output).st_mtime_ns < os.stat(source).st_mtime_ns
-
-
 def _token_file(
     codec: BlockCodec, codes: CodeArray, num_samples: int, original: io.AudioInfo, gain: float, exact: bool = True
 ) -> TokenFile:

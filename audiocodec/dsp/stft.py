@@ -1,7 +1,8 @@
 """Short-time Fourier magnitudes on torch, for losses and metrics.
 
 Periodic Hann window, centred frames, no scaling: the same numbers as `librosa.stft`. Signals too short to be
-mirrored are padded with zeros. Complex spectra (discriminator, inverse-STFT head) are left to their modules.
+mirrored are padded with zeros. Complex spectra (discriminator, inverse-STFT head) are left to their modules;
+`metrics/spectra.py` is the same on scipy, for scoring processes without torch.
 """
 
 from __future__ import annotations

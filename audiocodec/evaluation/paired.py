@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiocodec.errors import AudioCodecError
+from audiocodec.errors import ReportError
 from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import bootstrap_interval
@@ -49,10 +49,10 @@ def difference(first: Iterable[Row], second: Iterable[Row], measure: str) -> Dif
         measure: a key of `catalogue.MEASURES`.
 
     Raises:
-        AudioCodecError: an utterance of theirs has another reference: equal names, but not the same utterances.
+        ReportError: an utterance of theirs has another reference: equal names, but not the same utterances.
     """
     first, second = list(first), list(second)
-    _check_references(first, second)
+    check_references({"the first evaluation": first, "the second": second})
     kind = MEASURES[measure]
     ours, theirs = (
         {row.id: kind.compared(row.values[measure]) for row in rows if measure in row.values}
@@ -82,7 +82,7 @@ def differences(
         measures: what to compare; those of which neither side is better are left out.
 
     Raises:
-        AudioCodecError: as for `difference`.
+        ReportError: as for `difference`.
     """
     used = [measure.name for measure in MEASURES.values() if measure.name in measures and measure.better]
     return {
@@ -92,13 +92,23 @@ def differences(
     }
 
 
-def _check_references(first: Iterable[Row], second: Iterable[Row]) -> None:
-    """Refuse what was scored against different originals; rows without a hash are of older evaluations."""
-    known = {row.id: row for row in first if row.reference_hash}
-    for row in second:
-        other = known.get(row.id)
-        if other is not None and row.reference_hash and row.reference_hash != other.reference_hash:
-            raise AudioCodecError(
-                f"{row.id}: the references of the two evaluations differ ({other.reference}, {row.reference}); "
-                f"only systems scored against the same originals can be compared"
-            )
+def check_references(systems: Mapping[str, Iterable[Row]]) -> None:
+    """Refuse what was scored against different originals; rows without a hash are of older evaluations.
+
+    Args:
+        systems: rows by what each system is called.
+
+    Raises:
+        ReportError: two of them have different originals for an utterance.
+    """
+    first: dict[str, tuple[str, Row]] = {}
+    for label, rows in systems.items():
+        for row in rows:
+            if not row.reference_hash:
+                continue
+            other, known = first.setdefault(row.id, (label, row))
+            if row.reference_hash != known.reference_hash:
+                raise ReportError(
+                    f"{row.id}: {other} and {label} were scored against different references ({known.reference}, "
+                    f"{row.reference}); only systems scored against the same originals can be compared"
+                )

@@ -7,7 +7,7 @@ EnCodec's split of the padding is kept (the odd sample goes left; causal: all of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from audiocodec.nn.streaming import Stream, Trim
+from audiocodec.nn.streaming import Context, Contextual, Stream, Trim
 
 
 class Conv1d(nn.Module):
@@ -70,6 +70,10 @@ class Conv1d(nn.Module):
         """The layer as a stream."""
         return ConvStream(self)
 
+    def context(self) -> Context:
+        """What its taps reach beyond the steps that become one."""
+        return Context(self.pad_left, self.pad_right, self.stride)
+
     def _convolve(self, padded: Tensor) -> Tensor:
         conv = self.conv
         return convolve(
@@ -98,6 +102,10 @@ class ConvTranspose1d(nn.Module):
     def stream(self) -> TransposeStream:
         """The layer as a stream."""
         return TransposeStream(self)
+
+    def context(self) -> Context:
+        """Its `2 * stride` taps reach as far as each side is trimmed."""
+        return Context(self.trim_right, self.trim_left, self.stride)
 
     def blocks(self, x: Tensor) -> Tensor:
         """Of `x [B, C, T + 1]`, `[B, C', T * stride]`: the steps that both of two neighbours reach.
@@ -195,43 +203,39 @@ def fold_weight_norm(module: nn.Module) -> None:
             remove_parametrizations(layer, "weight")
 
 
-def downsampling_context(modules: Iterable[nn.Module]) -> tuple[int, int]:
-    """Input samples that a chain of `Conv1d` looks at before and after its own span.
-
-    Args:
-        modules: the layers in the order in which the signal meets them.
+def downsampling_context(module: nn.Module) -> tuple[int, int]:
+    """Input samples that the chain of layers below `module` looks at before and after its own span.
 
     Returns:
         (left, right) in samples at the rate of the input.
     """
     left = right = 0
     rate = 1
-    for layer in modules:
-        if isinstance(layer, Conv1d):
-            left += layer.pad_left * rate
-            right += layer.pad_right * rate
-            rate *= layer.stride
+    for context in _contexts(module):
+        left += context.left * rate
+        right += context.right * rate
+        rate *= context.stride
     return left, right
 
 
-def upsampling_context(modules: Iterable[nn.Module]) -> tuple[int, int]:
-    """Output samples that a chain of `Conv1d` and `ConvTranspose1d` reaches before and after an output sample.
+def upsampling_context(module: nn.Module) -> tuple[int, int]:
+    """Output samples that the chain of layers below `module` reaches before and after an output sample.
 
     Output sample `p` depends on no input step outside `floor((p - left) / rate)` to `floor((p + right) / rate)`,
     `rate` being the product of the strides; some `p` reaches each end.
-
-    Args:
-        modules: the layers in the order in which the signal meets them.
 
     Returns:
         (left, right) in samples at the rate of the output.
     """
     left = right = 0
-    for layer in modules:
-        if isinstance(layer, Conv1d):
-            left += layer.pad_left
-            right += layer.pad_right
-        elif isinstance(layer, ConvTranspose1d):  # its 2 * stride taps reach as far as each side was trimmed
-            left = left * layer.stride + layer.trim_right
-            right = right * layer.stride + layer.trim_left
+    for context in _contexts(module):
+        left = left * context.stride + context.left
+        right = right * context.stride + context.right
     return left, right
+
+
+def _contexts(module: nn.Module) -> Iterator[Context]:
+    """Of the layers below `module`, in the order in which the signal meets them, which is that of their registration."""
+    for layer in module.modules():
+        if layer is not module and isinstance(layer, Contextual):
+            yield layer.context()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from audiocodec.constants import LAYER_NORM_EPSILON, MAX_LOG_MAGNITUDE, MIN_ENVELOPE
 from audiocodec.nn.conv import Conv1d, upsampling_context
 from audiocodec.nn.convnext import ConvNeXtBlock
-from audiocodec.nn.streaming import Chain, Pointwise, Stream, Trim, stream_of
+from audiocodec.nn.streaming import Chain, Context, Pointwise, Stream, Trim, stream_of
 
 INITIAL_LOG_MAGNITUDE = -4.0  # start near the level of quiet speech, not at full scale
 
@@ -41,6 +41,10 @@ class OverlapAdd(nn.Module):
     def stream(self) -> SumStream:
         """The sum as a stream."""
         return SumStream(self)
+
+    def context(self) -> Context:
+        """What the frames around a hop reach into it."""
+        return Context(self.n_fft - self.hop_length - self.trim_left, self.trim_left, self.hop_length)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Turn `frames [B, T, n_fft]`, windowed, into `[B, T * hop_length]`."""
@@ -130,10 +134,7 @@ class Backbone(nn.Module):
 
     def context(self) -> tuple[int, int]:
         """Samples before and after an output sample that decide which frames it depends on."""
-        window = self.head.sum
-        left, right = upsampling_context(self.modules())  # its convolutions run at the frame rate; windows are summed
-        after = window.n_fft - window.hop_length - window.trim_left
-        return left * window.hop_length + after, right * window.hop_length + window.trim_left
+        return upsampling_context(self)
 
     def features(self, latents: Tensor) -> Tensor:
         """Features `[B, T, C]` of `latents [B, D, T]`."""

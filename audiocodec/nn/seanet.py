@@ -131,7 +131,7 @@ class SEANetEncoder(nn.Module):
 
     def context(self) -> tuple[int, int]:
         """Samples before and after a frame's own that its latent depends on."""
-        return downsampling_context(self.modules())
+        return downsampling_context(self)
 
 
 class SEANetDecoder(nn.Module):
@@ -164,7 +164,7 @@ class SEANetDecoder(nn.Module):
 
     def context(self) -> tuple[int, int]:
         """Samples before and after an output sample that decide which frames it depends on."""
-        return upsampling_context(self.modules())
+        return upsampling_context(self)
 
 
 def _build(plan: Sequence[Layer], e: EncoderConfig, lstm_layers: int, causal: bool, norm: bool) -> nn.Sequential:

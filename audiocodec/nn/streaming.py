@@ -3,14 +3,14 @@
 A stream puts out a step as soon as the inputs that it depends on are there. Causal layers give a step for a step; the
 others hold back what looks ahead. Put together, the outputs are those of the layer on the whole signal, for batch 1.
 
-A layer that looks beyond a step has a method `stream()`; here is what they are made of.
+A layer that looks beyond a step has the methods `stream()` and `context()`; here is what they are made of.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,27 @@ class Streamable(Protocol):
 
     def stream(self) -> Stream:
         """A new stream through the layer, at the beginning of a signal."""
+
+
+class Context(NamedTuple):
+    """What a layer looks at beyond a step's own span, in steps at the faster of its two rates.
+
+    Attributes:
+        left, right: steps before and after.
+        stride: how many of them become one, or come from one.
+    """
+
+    left: int
+    right: int
+    stride: int = 1
+
+
+@runtime_checkable
+class Contextual(Protocol):
+    """A layer that looks beyond a step."""
+
+    def context(self) -> Context:
+        """How far it looks."""
 
 
 def stream_of(layer: nn.Module) -> Stream:

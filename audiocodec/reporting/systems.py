@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocodec.errors import AudioCodecError, MetricUndefined, ReportError, TokenFileError
+from audiocodec.errors import AudioCodecError, MetricUndefined, TokenFileError
 from audiocodec.evaluation.catalogue import MEASURES, Measure
+from audiocodec.evaluation.paired import check_references
 from audiocodec.evaluation.rows import FINISHED, Row, read_rows
 from audiocodec.evaluation.summary_file import MeasureSummary, Summary, read_summary
 from audiocodec.metrics.codebook import CodeCounter
@@ -31,11 +32,6 @@ class System:
     label: str
     rows: dict[str, Row]
     summary: Summary
-
-    @property
-    def references(self) -> dict[str, str]:
-        """Utterance id -> hash of the reference's samples, for rows that have one."""
-        return {key: row.reference_hash for key, row in self.rows.items() if row.reference_hash}
 
     def described(self, measure: Measure) -> MeasureSummary | None:
         """The summary of one measure; None when it was not asked for."""
@@ -83,8 +79,8 @@ def read_systems(eval_dirs: Sequence[str | os.PathLike[str]], names: Sequence[st
         names: what to call them, one for each; empty: named after the folders.
 
     Raises:
-        ReportError: two of them scored different references under the same name.
-        AudioCodecError: a folder holds no finished evaluation, or two would have the same name.
+        AudioCodecError: a folder holds no finished evaluation, two would have the same name, or they scored different
+            references under the same name.
     """
     folders = [Path(folder) for folder in eval_dirs]
     labels = list(names) or _labels(folders)
@@ -94,7 +90,7 @@ def read_systems(eval_dirs: Sequence[str | os.PathLike[str]], names: Sequence[st
     if repeated:
         raise AudioCodecError(f"two evaluations are called {repeated[0]!r}; name each with --name")
     systems = [_read(label, folder) for label, folder in zip(labels, folders)]
-    _check_references(systems)
+    check_references({system.label: system.rows.values() for system in systems})
     return systems
 
 
@@ -128,19 +124,6 @@ def _read(label: str, folder: Path) -> System:
     if not rows:
         raise AudioCodecError(f"{path}: holds no rows")
     return System(label, rows, summary)
-
-
-def _check_references(systems: Sequence[System]) -> None:
-    """Equal names of utterances are taken to mean equal references: refuse where they do not."""
-    first: dict[str, tuple[System, str]] = {}
-    for system in systems:
-        for key, found in system.references.items():
-            other, known = first.setdefault(key, (system, found))
-            if found != known:
-                raise ReportError(
-                    f"utterance {key!r} has different references in {other.label} and {system.label}; "
-                    "their scores cannot be compared: make a report of each"
-                )
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:

@@ -48,9 +48,9 @@ def report(
 
     Raises:
         UsageError: a path that is not there or may not be overwritten, or another number of names.
-        ReportError: no system is called as `against`, or systems have different references for an utterance.
-        AudioCodecError: a folder holds no finished evaluation, audio or ratings cannot be read, or ratings are of
-            another page.
+        ReportError: no system is called as `against`.
+        AudioCodecError: a folder holds no finished evaluation, systems have different references for an utterance, audio
+            or ratings cannot be read, or ratings are of another page.
     """
     folders = [eval_dirs] if isinstance(eval_dirs, str | os.PathLike) else list(eval_dirs)
     _check_paths(folders, os.fspath(path), names, ratings, force)

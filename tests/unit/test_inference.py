@@ -12,7 +12,8 @@ import soundfile
 import torch
 
 from audiocodec.cli.main import main
-from audiocodec.codec.files import encode_file, is_stale
+from audiocodec.codec.files import encode_file
+from audiocodec.codec.finished import is_stale
 from audiocodec.codec.torch import Codec
 from audiocodec.evaluation.systems.model import reconstruct
 from audiocodec.model_file import load

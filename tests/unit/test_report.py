@@ -236,5 +236,5 @@ def test_equal_names_of_different_references_are_refused(
         folders.append(str(folder))
     assert main(["report", *folders, "-o", str(tmp_path / "r.html"), "--quiet"]) == status
     said = capsys.readouterr().err
-    assert ("utterance 'u1' has different references in one and two" in said) == (status == 2)
+    assert ("u1: one and two were scored against different references" in said) == (status == 2)
     assert (tmp_path / "r.html").exists() == (status == 0)

@@ -12,10 +12,10 @@ import time
 from audiocodec.audio import io
 from audiocodec.cli import arguments, batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
-from audiocodec.codec.files import Progress, decode_file, decoded_length, is_stale
+from audiocodec.codec.files import Progress, decode_file, decoded_length
+from audiocodec.codec.finished import finished_audio
 from audiocodec.codec.inputs import check_fingerprint
 from audiocodec.codec.interface import BlockCodec
-from audiocodec.errors import AudioError
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
             tokens = tokens.truncate(args.num_codebooks)
         rate = args.sample_rate or tokens.original_sample_rate
         length = decoded_length(tokens, rate)
-        if args.resume and _is_finished(job, io.AudioInfo(rate, 1, length)):
+        if args.resume and finished_audio(job.target, job.source, io.AudioInfo(rate, 1, length)):
             return None
         codec, started = model.coder, time.perf_counter()
         clipped = _decode(codec, tokens, job.target, rate, progress)
@@ -65,11 +65,3 @@ def _decode(codec: BlockCodec, tokens: TokenFile, target: str, rate: int, progre
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     return clipped
-
-
-def _is_finished(job: Job, expected: io.AudioInfo) -> bool:
-    """Whether an output is there, valid, of the right length and not older than its tokens."""
-    try:
-        return job.target != STREAM and io.info(job.target) == expected and not is_stale(job.target, job.source)
-    except AudioError:
-        return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING
 from audiocodec.audio import io
 from audiocodec.cli import batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
-from audiocodec.codec.files import FAST, Progress, encode_file, is_stale
+from audiocodec.codec.files import FAST, Progress, encode_file
+from audiocodec.codec.finished import is_stale, valid_tokens
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
-from audiocodec.errors import AudioError, TokenFileError, UsageError
+from audiocodec.errors import AudioError, UsageError
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 if TYPE_CHECKING:
@@ -86,11 +86,8 @@ def _verify(codec: BlockCodec, file: io.AudioFile, tokens: TokenFile, source: st
 
 def _is_finished(job: Job, model: Model, args: argparse.Namespace) -> bool:
     """Whether an output is there, valid and not older than its input; one of another model is an error."""
-    if not os.path.isfile(job.target):
-        return False
-    try:
-        tokens = TokenFile.read(job.target)
-    except TokenFileError:
+    tokens = valid_tokens(job.target)
+    if tokens is None:
         return False
     wanted = args.num_codebooks or model.config.quantizer.num_codebooks
     if tokens.fingerprint != model.fingerprint or len(tokens.codes) != wanted:

@@ -17,7 +17,8 @@ from audiocodec.audio import io
 from audiocodec.data.pipes import audio_file
 from audiocodec.errors import AudioError, ManifestError
 from audiocodec.evaluation.coding import Bitrate, CodedSizes
-from audiocodec.evaluation.systems.model import TOKENS, WAVS
+from audiocodec.evaluation.systems.model import TOKENS
+from audiocodec.evaluation.systems.outputs import WAVS
 from audiocodec.evaluation.systems.reconstruct import SIZES, read_sizes
 from audiocodec.tokens.token_file import EXTENSION
 

@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.codec.files import decode_file, decoded_length, encode_file, is_stale
+from audiocodec.codec.files import decode_file, decoded_length, encode_file
+from audiocodec.codec.finished import finished_audio, is_stale, valid_tokens
 from audiocodec.data.pipes import audio_file
-from audiocodec.errors import AudioCodecError, AudioError, ManifestError, TokenFileError
+from audiocodec.errors import AudioCodecError, TokenFileError
 from audiocodec.evaluation.pairing import Entry
-from audiocodec.tokens.token_file import EXTENSION, TokenFile
+from audiocodec.evaluation.systems.outputs import planned
 
 if TYPE_CHECKING:
     from audiocodec.codec.torch import Codec
 
-TOKENS, WAVS, TIMINGS = "tokens", "wav", "timings.jsonl"
+TOKENS, TIMINGS = "tokens", "timings.jsonl"
 _ERRORS = (AudioCodecError, OSError, MemoryError)  # of one file; the others go on
 
 
@@ -59,24 +60,13 @@ def reconstruct(
     warm = False
     with open(folder / TIMINGS, "a" if resume else "w", encoding="utf-8") as log:
         for name in sorted(references, key=os.fsencode):
-            entry = _planned(name, references[name], folder)
+            entry = planned(name, references[name], folder, TOKENS)
             if not entry.problem and not (resume and _is_finished(entry, codec, num_codebooks)):
                 warm = warm or _warm_up(codec)
                 entry = _code(codec, entry, num_codebooks, log, allow_pipes)
             entries.append(entry)
             progress()
     return entries
-
-
-def _planned(name: str, paths: list[str], folder: Path) -> Entry:
-    """The entry with the files it will have; a name must not lead out of `folder`."""
-    entry = Entry(name, paths[0], None)
-    if len(paths) > 1:
-        return replace(entry, problem="more than one reference of that name")
-    if name.startswith("/") or ".." in name.split("/"):
-        return replace(entry, problem="its id leads out of the output folder")
-    tokens, wav = (folder / place / (name + ending) for place, ending in ((TOKENS, EXTENSION), (WAVS, ".wav")))
-    return replace(entry, tokens=str(tokens), estimate=str(wav))
 
 
 def _code(codec: Codec, entry: Entry, num_codebooks: int | None, log: TextIO, allow_pipes: bool) -> Entry:
@@ -114,16 +104,16 @@ def _log(log: TextIO, source: str, target: str, seconds: float, started: float) 
 def _is_finished(entry: Entry, codec: Codec, num_codebooks: int | None) -> bool:
     """Whether both outputs are there, valid, what would be made now, and newer than what they were made from."""
     assert entry.reference is not None and entry.tokens is not None and entry.estimate is not None
-    try:
-        tokens = TokenFile.read(entry.tokens)
-        rate = tokens.original_sample_rate
-        expected = io.AudioInfo(rate, 1, decoded_length(tokens, rate))
-        wanted = (codec.fingerprint, num_codebooks or codec.num_codebooks)
-        if (tokens.fingerprint, len(tokens.codes)) != wanted or io.info(entry.estimate) != expected:
-            return False
-        return not is_stale(entry.tokens, entry.reference) and not is_stale(entry.estimate, entry.tokens)
-    except (AudioError, TokenFileError, ManifestError):
+    tokens = valid_tokens(entry.tokens)
+    wanted = (codec.fingerprint, num_codebooks or codec.num_codebooks)
+    if tokens is None or (tokens.fingerprint, len(tokens.codes)) != wanted:
         return False
+    rate = tokens.original_sample_rate
+    try:
+        expected = io.AudioInfo(rate, 1, decoded_length(tokens, rate))
+    except TokenFileError:
+        return False
+    return not is_stale(entry.tokens, entry.reference) and finished_audio(entry.estimate, entry.tokens, expected)
 
 
 def _warm_up(codec: Codec) -> bool:

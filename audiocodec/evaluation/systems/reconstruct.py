@@ -2,6 +2,9 @@
 
 Every output is written under a temporary name and moved. A line of `sizes.jsonl` comes last of what an utterance gets:
 what it names is complete. An utterance that cannot be coded becomes an entry that says why.
+
+Our own models have `model.py`: they are loaded once, their token files name what made them, and coding is timed step by step in
+this process. Baselines start a program for each utterance, which is why they run in worker processes.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from audiocodec.evaluation.coding import Bitrate, CodedSizes
 from audiocodec.evaluation.pairing import Entry
 from audiocodec.evaluation.rows import read_lines
 from audiocodec.evaluation.systems.baseline import Baseline
-from audiocodec.evaluation.systems.model import WAVS
+from audiocodec.evaluation.systems.outputs import planned
 from audiocodec.evaluation.workers import Lost, run_all
 from audiocodec.files import replacing
 from audiocodec.records import parse
@@ -95,7 +98,7 @@ def reconstruct(
     """
     folder, codec = Path(out_dir), baseline.describe()
     folder.mkdir(parents=True, exist_ok=True)
-    entries = {name: _planned(name, references[name], folder) for name in sorted(references, key=os.fsencode)}
+    entries = {name: planned(name, references[name], folder) for name in sorted(references, key=os.fsencode)}
     tasks = [
         _Task(baseline, codec, entry, folder / CODED / (entry.id + baseline.extension), allow_pipes)
         for entry in entries.values()
@@ -132,15 +135,6 @@ def _parse(line: str) -> Size:
     if min(size.sample_rate, size.num_samples) < 1:
         raise ValueError("sample_rate and num_samples must be 1 or more")
     return size
-
-
-def _planned(name: str, paths: list[str], folder: Path) -> Entry:
-    """The entry with the file it will have; a name must not lead out of `folder`."""
-    if len(paths) > 1:
-        return Entry(name, paths[0], None, problem="more than one reference of that name")
-    if name.startswith("/") or ".." in name.split("/"):
-        return Entry(name, paths[0], None, problem="its id leads out of the output folder")
-    return Entry(name, paths[0], str(folder / WAVS / f"{name}.wav"))
 
 
 def _code_all(tasks: list[_Task], jobs: int) -> Any:

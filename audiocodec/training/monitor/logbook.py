@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
+
+from audiocodec.dsp.stft import magnitude
 
 FloatArray = npt.NDArray[np.float32]
 log = logging.getLogger("audiocodec.train")
@@ -68,10 +71,8 @@ class Logbook:
 
 def spectrogram_image(wav: FloatArray, n_fft: int = 1024) -> npt.NDArray[np.uint8]:
     """Grey picture `[1, F, T]` of the log spectrogram of `wav [S]`, 80 dB from black to white, low frequencies below."""
-    hop = n_fft // 4
-    padded = np.pad(wav, (0, max(0, n_fft - len(wav))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop] * np.hanning(n_fft)
-    decibels = 20 * np.log10(np.abs(np.fft.rfft(frames)).T + 1e-5)
+    magnitudes = magnitude(torch.from_numpy(np.asarray(wav, np.float32))[None], n_fft, n_fft // 4)[0].numpy()
+    decibels = 20 * np.log10(magnitudes + 1e-5)
     scaled = np.clip((decibels - decibels.max()) / 80 + 1, 0, 1)
     image: npt.NDArray[np.uint8] = (scaled[::-1] * 255).astype(np.uint8)[None]
     return image

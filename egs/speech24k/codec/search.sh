@@ -2,6 +2,7 @@
 # Short runs, each with one thing changed, before a long one: a run for each row of conf/search.tsv, trained in
 # search/exp/NAME, scored in search/scores/NAME on the held-out speakers of data/valid (run.sh --stop-stage 1 makes the folders; dev is
 # not looked at). A finished row is not done again, a killed one goes on. The tables: search/RESULTS.md.
+# egs/collapse has a runner of its own: its rows share one trained autoencoder, several train at a time, and a collapse is a result.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
 cd "$(dirname "$0")"

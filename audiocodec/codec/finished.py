@@ -1,0 +1,35 @@
+"""Is an output finished? What a resumed run may keep of token files and decoded audio.
+
+Other outputs have signs of their own: a coded file of a baseline does not say what made it, so a line of `sizes.jsonl` does
+(`evaluation/systems/reconstruct.py`); a shard of a data set carries its plan in its footer (`tokenize/marks.py`); an evaluation
+has `summary.json` last of all.
+"""
+
+from __future__ import annotations
+
+import os
+
+from audiocodec.audio import io
+from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.tokens.token_file import TokenFile
+
+
+def valid_tokens(path: str) -> TokenFile | None:
+    """The token file at `path`; None if there is none, or it is damaged."""
+    try:
+        return TokenFile.read(path) if os.path.isfile(path) else None
+    except TokenFileError:
+        return None
+
+
+def finished_audio(path: str | os.PathLike[str], source: str, expected: io.AudioInfo) -> bool:
+    """Whether the audio at `path` is there, readable, of the length expected and not older than its token file."""
+    try:
+        return io.info(path) == expected and not is_stale(path, source)
+    except AudioError:
+        return False
+
+
+def is_stale(output: str | os.PathLike[str], source: str) -> bool:
+    """Whether an output is older than the file it was made from; a source that is no file tells nothing."""
+    return os.path.isfile(source) and os.stat(output).st_mtime_ns < os.stat(source).st_mtime_ns
