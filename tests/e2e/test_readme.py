@@ -16,8 +16,9 @@ import pytest
 from support.workspace import CHECKOUT, copy_of, run
 
 README = CHECKOUT / "README.md"
+GUIDES = ("training", "evaluation", "codebooks", "tokenize", "language_models")
 # Pages whose commands are run; later ones use what earlier ones wrote.
-PAGES = [README, *(CHECKOUT / "docs" / "guide" / f"{name}.md" for name in ("training", "evaluation", "codebooks"))]
+PAGES = [README, *(CHECKOUT / "docs" / "guide" / f"{name}.md" for name in GUIDES)]
 
 # A line of a bash block that matches is not run here: where it is run instead.
 ELSEWHERE = {
@@ -31,6 +32,8 @@ ELSEWHERE = {
     r"(egs/mini/codec/|\./)run\.sh( .*)?": "test_recipes.py runs all stages of egs/mini",
     r"egs/(folder|debian_voices|libritts)/codec/run\.sh( .*)?": "test_recipes.py: a_folder_of_audio_is_trained_on; test_libritts_local.py",
     r"audiocodec compare .*": "test_compare_cli.py runs it without Opus and Codec2, which need their programs",
+    r"(recipes/utils/slurm.sh|audiocodec tokenize) .* --engine (slurm|ray)( .*)?": "test_tokenize_engines.py runs both engines",
+    r"audiocodec tokenize .* --device cuda": "needs a GPU",
     r"tensorboard .*": "serves until it is stopped",
     r"\S*\.venv/bin/python -m torch\.distributed\.run .*": "the trainer's tests run two processes",
 }

@@ -139,6 +139,8 @@ def test_slurm_job(tmp_path: Path) -> None:
     words = noted.read_text().split("\n")
     asked = "--wait|--job-name|x|--output|x.log|--error|x.log|--open-mode|append|--gpus|2"
     assert "|".join(words[:-3]) == asked
+    run([job, "--array", "0-63%8", "--log", "x.%a.log", "true"], tmp_path, 0, env)
+    assert "--error|x.%a.log|--open-mode|append|--array|0-63%8|" in noted.read_text().replace("\n", "|")
     missing = run([job, "--log", "x.log", "true"], tmp_path, 2, {"PATH": "/usr/bin:/bin"})
     assert "no sbatch here" in missing.stderr
 
