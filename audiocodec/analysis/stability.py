@@ -112,7 +112,6 @@ def _noise(decibels: float) -> Change:
 
 def _levelled(path: str, codec: Codec) -> Floats:
     """The whole file `[S]` at the codec's rate and level."""
-    gain = io.level_gain(io.level(path, codec.sample_rate), codec.level_db)
+    stats = io.level(path, codec.sample_rate)
     blocks = list(io.read_blocks(path, codec.sample_rate, codec.sample_rate))
-    levelled: Floats = np.concatenate(blocks) * np.float32(gain)
-    return levelled
+    return io.at_level(np.concatenate(blocks), stats, io.level_gain(stats, codec.level_db))

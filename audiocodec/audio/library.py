@@ -10,7 +10,7 @@ import os
 import wave
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, final
+from typing import IO, Any, final
 
 import numpy as np
 
@@ -52,11 +52,11 @@ def soxr() -> Any:
     return module
 
 
-def open_descriptor(descriptor: int, forward: bool) -> Any:
+def open_audio(source: int | IO[bytes], forward: bool) -> Any:
     """What soundfile makes of an open file, which stays open when that is closed.
 
     Args:
-        descriptor: at the beginning of the file.
+        source: descriptor or binary file, at its beginning.
         forward: read strictly forward: soundfile seeks after every read of a seekable file, which breaks an MP3 at each.
 
     Raises:
@@ -65,8 +65,8 @@ def open_descriptor(descriptor: int, forward: bool) -> Any:
     """
     library = _soundfile()
     if isinstance(library, Exception):
-        return PcmWav(descriptor, library)
-    return (_stream_type() if forward else library.SoundFile)(descriptor, closefd=False)
+        return PcmWav(source, library)
+    return (_stream_type() if forward else library.SoundFile)(source, closefd=False)
 
 
 def errors() -> tuple[type[Exception], ...]:
@@ -95,23 +95,24 @@ class PcmWav:
 
     format, format_info = "WAV", "WAV"
 
-    def __init__(self, descriptor: int, why: Exception) -> None:
+    def __init__(self, source: int | IO[bytes], why: Exception) -> None:
         """Read the header.
 
         Args:
-            descriptor: of the file.
+            source: descriptor or binary file.
             why: there is no soundfile.
 
         Raises:
             AudioError: anything but 16-bit WAV.
         """
-        self._raw = os.fdopen(os.dup(descriptor), "rb")
+        self._raw = os.fdopen(os.dup(source), "rb") if isinstance(source, int) else source
+        self._owned = isinstance(source, int)
         try:
             self._file = wave.Wave_read(self._raw)
             if self._file.getsampwidth() != 2:
                 raise wave.Error(f"{8 * self._file.getsampwidth()} bits")
         except (wave.Error, EOFError) as error:
-            self._raw.close()
+            self._close()
             cause = f"not a WAV file of 16-bit samples ({str(error) or 'cut short'})"
             raise AudioError(f"{cause}; anything else needs soundfile ({why}); pip install soundfile") from None
         self.samplerate, self.channels = self._file.getframerate(), self._file.getnchannels()
@@ -122,7 +123,11 @@ class PcmWav:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._raw.close()
+        self._close()
+
+    def _close(self) -> None:
+        if self._owned:
+            self._raw.close()
 
     def seek(self, frame: int) -> None:
         """Go on reading at `frame`."""

@@ -59,10 +59,12 @@ def encode_file(
             stats = io.level(file, codec.sample_rate)
             gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
             blocks = io.read_blocks(file, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
-            scaled = (block * np.float32(gain) for block in blocks)
+            scaled = (io.at_level(block, stats, gain) if normalize else block for block in blocks)
             num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
             watched = _watched(scaled, num_samples, codec.sample_rate, progress)
             codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds, exact)), 1)
+    if codes.shape[1] != -(-num_samples // codec.hop_length):
+        raise AudioError(f"{path}: changed while it was read")
     original = io.AudioInfo(header.sample_rate, header.channels, stats.num_samples)
     return _token_file(codec, codes, num_samples, original, gain, exact)
 
@@ -71,8 +73,9 @@ def read_at_level(path: str | os.PathLike[str], codec: BlockCodec) -> FloatArray
     """The first `MEASURED_SECONDS` of a file as the codec encodes them: mono `[S]`, at its rate and level."""
     length = round(MEASURED_SECONDS * codec.sample_rate)
     with io.AudioFile(path) as file:
-        gain = io.level_gain(io.level(file, codec.sample_rate), codec.level_db)
-        return next(io.read_blocks(file, codec.sample_rate, length)) * np.float32(gain)
+        stats = io.level(file, codec.sample_rate)
+        first = next(io.read_blocks(file, codec.sample_rate, length))
+        return io.at_level(first, stats, io.level_gain(stats, codec.level_db))
 
 
 def decode_file(

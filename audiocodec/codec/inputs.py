@@ -89,11 +89,12 @@ def prepare(
     item = np.asarray(channels[:, :num_samples], np.float32)
     if not np.isfinite(item).all():
         raise AudioError("audio holds NaN or infinite samples")
-    gain = 1.0
-    if level_db is not None:
-        gain = io.level_gain(io.level_of(io.mono_blocks(item), from_rate, to_rate), level_db)
     samples = io.resample(np.concatenate(list(io.mono_blocks(item))), from_rate, to_rate)
-    return Signal(samples if gain == 1.0 else samples * np.float32(gain), gain)
+    if level_db is None:
+        return Signal(samples, 1.0)
+    stats = io.level_of(io.mono_blocks(item), from_rate, to_rate)
+    gain = io.level_gain(stats, level_db)
+    return Signal(io.at_level(samples, stats, gain), gain)
 
 
 def check_fingerprint(tokens: TokenFile, fingerprint: bytes) -> None:

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
@@ -156,7 +156,7 @@ class SegmentDataset:
         if item.samples is not None:
             part = item.samples[crop.start : crop.start + length].astype(np.float32) * np.float32(crop.unit)
         else:
-            part = self._read_part(item, crop.start, length)
+            part = io.at_level(self._read_part(item, crop.start, length), item.stats, 1.0)
         out[: len(part)] = part * np.float32(crop.gain)
         return out
 
@@ -216,10 +216,9 @@ class SegmentDataset:
             if not self.in_memory:
                 return _Loaded(utterance, header.sample_rate, length, io.level(path, self.sample_rate), None)
             wav = np.concatenate(list(io.read_blocks(path, self.sample_rate, _BLOCK_SAMPLES)))
-        peak = float(np.abs(wav).max())
-        rms = float(np.sqrt(np.mean(np.square(wav, dtype=np.float64))))
-        samples = np.rint(wav * (32767 / max(peak, 1e-30))).astype(np.int16)
-        return _Loaded(utterance, header.sample_rate, length, io.LevelStats(rms, peak, header.num_samples), samples)
+        stats = io.level_of([wav], self.sample_rate, self.sample_rate)
+        samples = np.rint(io.at_level(wav, stats, 1.0) * (32767 / max(stats.peak, 1e-30))).astype(np.int16)
+        return _Loaded(utterance, header.sample_rate, length, replace(stats, num_samples=header.num_samples), samples)
 
     def _read_part(self, item: _Loaded, start: int, length: int) -> np.ndarray:
         """Samples [start, start + length) at the dataset's rate, decoding little more than that."""

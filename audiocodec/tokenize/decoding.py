@@ -90,7 +90,7 @@ class Decoder:
         self, utterance: Utterance, wav: np.ndarray, stats: io.LevelStats, sample_rate: int, channels: int
     ) -> Clip:
         gain = io.level_gain(stats, self.level_db)
-        return Clip(utterance, wav * np.float32(gain), gain, sample_rate, channels, stats.num_samples)
+        return Clip(utterance, io.at_level(wav, stats, gain), gain, sample_rate, channels, stats.num_samples)
 
     @contextlib.contextmanager
     def file(self, utterance: Utterance) -> Iterator[str]:

@@ -59,10 +59,11 @@ def read_utterances(
     read = []
     for utterance in (utterances[i * len(utterances) // count] for i in range(count)):
         with audio_file(utterance.path, allow_pipes) as path:
-            gain = io.level_gain(io.level(path, config.sample_rate), config.data.level_db)
+            stats = io.level(path, config.sample_rate)
             wav, rate = io.read(path)
         mono = io.resample(wav.mean(0), rate, config.sample_rate)[: int(MAX_SECONDS * config.sample_rate)]
-        read.append((utterance.id, torch.from_numpy((mono * gain).astype(np.float32))[None, None]))
+        levelled = io.at_level(mono, stats, io.level_gain(stats, config.data.level_db))
+        read.append((utterance.id, torch.from_numpy(levelled)[None, None]))
     return read
 
 
