@@ -133,7 +133,7 @@ def _in_wave64(descriptor: int, size: int, head: bytes) -> Samples | None:
     """Sony Wave64: chunks named by 16 bytes, of lengths that count their header, at multiples of 8."""
     for name, position, length in chunks(descriptor, size, 40, WAVE64):
         if name == b"data":
-            return Samples(position, length if length < UNKNOWN_FRAMES else None)
+            return Samples(position, max(0, length) if length < UNKNOWN_FRAMES else None)
     return None
 
 

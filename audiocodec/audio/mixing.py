@@ -40,7 +40,7 @@ def mixed(blocks: Iterable[np.ndarray], channel: int | None = None) -> Iterator[
             together += float(np.square(mono, dtype=np.float64).sum())
         yield mono
     if together < CANCELLED * apart:
-        raise AudioError("its channels cancel when they are mixed (opposite polarity); choose one with --channel N")
+        raise AudioError("its channels cancel when they are mixed (opposite polarity); choose one, as with --channel 1")
 
 
 def mix(block: np.ndarray, channel: int | None = None) -> np.ndarray:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # A named pipe would be waited for, then refused. Windows has neither name.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
+_LOSSY = ("OGG", "MP3")
+
 
 class AudioFile:
     """A file that is opened once and read as often as is needed; a context. Stands for its path in this room.
@@ -30,6 +32,7 @@ class AudioFile:
         channel: the only one to read, from 1 on; None: all, mixed where one is wanted.
         descriptor: of the file, or of a temporary one with its audio.
         peak: the largest sample read so far, over all channels.
+        lossy: whether its format is one whose decoders overshoot full scale; known once it was opened.
     """
 
     def __init__(self, path: str | os.PathLike[str], channel: int | None = None) -> None:
@@ -38,7 +41,7 @@ class AudioFile:
         Raises:
             AudioError: it is missing, or may not be read.
         """
-        self.path, self.channel, self.peak = path, channel, 0.0
+        self.path, self.channel, self.peak, self.lossy = path, channel, 0.0, False
         self._checked = self._whole = False
         self._rewritten: Behind | None = None
         try:
@@ -47,9 +50,9 @@ class AudioFile:
             raise AudioError(f"{path}: {error.strerror or error}") from None
 
     @staticmethod
-    def of(path: Path) -> contextlib.AbstractContextManager[AudioFile]:
+    def of(path: Path, channel: int | None = None) -> contextlib.AbstractContextManager[AudioFile]:
         """The file itself where it is open already, which stays so; else the file of that name."""
-        return contextlib.nullcontext(path) if isinstance(path, AudioFile) else AudioFile(path)
+        return contextlib.nullcontext(path) if isinstance(path, AudioFile) else AudioFile(path, channel)
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +79,7 @@ class AudioFile:
             file = self._open(forward)
             with file:
                 self._refuse(file)
+                self.lossy = self.lossy or file.format in _LOSSY
                 if whole and not self._whole:
                     if why := passed_over(self.descriptor, file.format) if self._rewritten is None else "":
                         raise AudioError(why)
@@ -109,7 +113,7 @@ class AudioFile:
             raise AudioError(joined or cause)
         temporary = foreign.converted(self.path, kind, cause)
         os.close(self.descriptor)
-        self.descriptor, self._rewritten = temporary, None
+        self.descriptor, self._rewritten, self.lossy = temporary, None, True
         return library.open_audio(self._source(), forward)
 
     def _source(self) -> int | IO[bytes]:

@@ -1,4 +1,4 @@
-"""Audio files that appear only when they are complete; what goes past full scale is clipped and counted."""
+"""Audio files that appear only when they are complete; what goes past full scale is clipped and counted, but in floats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from audiocodec.errors import AudioError
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3"}
 _LOSSY = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
-_SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}
+SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}  # of .wav and, but for float, .flac
+_SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3}
+_RATES = {  # Hz, of formats that have these only
+    ".opus": (8_000, 12_000, 16_000, 24_000, 48_000),
+    ".mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+}
 _WAV_LIMIT = (1 << 32) - 4096  # bytes of samples a RIFF file can hold, less room for its headers
 
 
@@ -26,15 +31,15 @@ class Writer:
         path: the extension (.wav, .flac, .ogg, .opus, .mp3) decides the format.
         sample_rate: Hz.
         channels: of every block.
-        subtype: sample format of .wav and .flac.
+        subtype: a word of `SUBTYPES`; None: 16 bits, or what a lossy format has.
 
     Attributes:
-        clipped: samples outside [-1, 1] so far; they are written as full scale.
+        clipped: samples outside [-1, 1] so far, which are written as full scale; none of floats.
         num_samples: samples per channel so far.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], sample_rate: int, channels: int = 1, subtype: str = "PCM_16"
+        self, path: str | os.PathLike[str], sample_rate: int, channels: int = 1, subtype: str | None = None
     ) -> None:
         self.path = Path(path)
         target = Path(os.path.realpath(path))  # through a symbolic link, not over it
@@ -42,8 +47,17 @@ class Writer:
         suffix = self.path.suffix.lower()
         if suffix not in _FORMATS:
             raise AudioError(f"{path}: cannot write audio with extension {suffix!r}; use one of {', '.join(_FORMATS)}")
+        if subtype is not None and (suffix in _LOSSY or (subtype == "float" and suffix != ".wav")):
+            raise AudioError(f"{path}: a {suffix} file has no samples of type {subtype}; write .wav")
+        if (rates := _RATES.get(suffix)) and sample_rate not in rates:
+            nearest = next((rate for rate in rates if rate >= sample_rate), rates[-1])
+            raise AudioError(
+                f"{path}: a {suffix} file cannot have {sample_rate} Hz, only {', '.join(map(str, rates))}; "
+                f"--sample-rate {nearest} writes one"
+            )
         self._lossless = suffix not in _LOSSY
-        self._format, self._subtype = _FORMATS[suffix], _LOSSY.get(suffix, subtype)
+        self._format = _FORMATS[suffix]
+        self._subtype = _LOSSY.get(suffix, SUBTYPES[subtype or "pcm16"])
         self._sample_rate, self._channels = sample_rate, channels
         self._target, self._temporary = target, target.with_name(f".{target.name[:40]}.{os.getpid()}-{id(self):x}.tmp")
         self._file: Any = None
@@ -70,13 +84,16 @@ class Writer:
             AudioError: the disk is full, or the block holds NaN or infinite samples.
         """
         block = np.asarray(block, dtype=np.float32)
-        self.clipped += int(np.count_nonzero(np.abs(finite(self.path, block)) > 1))
+        beyond = np.abs(finite(self.path, block)) > 1
+        if self._subtype != "FLOAT" and beyond.any():
+            self.clipped += int(np.count_nonzero(beyond))
+            block = np.clip(block, -1.0, 1.0)
         self.num_samples += block.shape[-1]
         bytes_per_sample = self._channels * _SAMPLE_BYTES.get(self._subtype, 4)
         if self._format == "WAV" and self.num_samples * bytes_per_sample > _WAV_LIMIT:
             raise AudioError(f"{self.path}: a .wav file cannot hold more than 4 GiB; write .flac instead")
         try:
-            self._file.write(np.clip(block, -1.0, 1.0).T)
+            self._file.write(block.T)
         except (self._library.LibsndfileError, OSError, AssertionError) as error:
             raise self._failure(error) from None
 
@@ -117,7 +134,7 @@ class Writer:
             self._temporary.unlink()
 
 
-def write(path: str | os.PathLike[str], wav: np.ndarray, sample_rate: int, subtype: str = "PCM_16") -> int:
+def write(path: str | os.PathLike[str], wav: np.ndarray, sample_rate: int, subtype: str | None = None) -> int:
     """Write a whole signal through `Writer`.
 
     Args:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocodec.data.corpus import find_files
+from audiocodec.data.corpus import find_files, named
 from audiocodec.data.manifest import read_scp
 from audiocodec.data.pipes import audio_file, is_pipe
 from audiocodec.errors import AudioCodecError, AudioError, ManifestError, UsageError
@@ -132,7 +132,7 @@ def _expand(name: str, folder: str | None, extensions: Sequence[str], suffix: st
             raise UsageError(f"{name} is a folder: say with -d where the outputs go")
         found = find_files(name, extensions)
         if not found:
-            raise AudioError(f"{name}: holds no {', '.join(extensions)} files")
+            raise AudioError(f"{name}: holds no {named(extensions)} files")
         return [Job(os.path.join(name, path), _in_folder(folder, os.path.splitext(path)[0] + suffix)) for path in found]
     if name.endswith(".scp"):
         if folder is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ def encode_file(
     progress: Progress | None = None,
     chunk_seconds: float | None = None,
     exact: bool = True,
+    channel: int | None = None,
 ) -> TokenFile:
     """Encode an audio file of any rate and channel count; it is downmixed and resampled to the codec's rate.
 
@@ -46,14 +48,17 @@ def encode_file(
         progress: called with seconds of audio done, of how many.
         chunk_seconds: of audio coded at once, see `Codec.encode_blocks`.
         exact: False leaves near-ties to float32, see `Codec.encode_blocks`; the notes then hold `FAST`.
+        channel: of a path: the only channel to encode, from 1 on, which the notes then hold; None: the mean of all.
 
     Returns:
         Codes [K, ceil(S / hop_length)] with all that decoding needs, S = samples at the codec's rate.
 
     Raises:
-        AudioError: naming the file and the cause; also when memory runs out.
+        AudioError: naming the file and the cause: also channels that cancel when mixed, and when memory runs out.
     """
-    with io.AudioFile.of(path) as file:
+    if channel is not None and channel < 1:
+        raise AudioError(f"channel {channel}: channels are counted from 1 on")
+    with io.AudioFile.of(path, channel) as file:
         header = io.info(file)
         with _enough_memory(path, header.num_samples / header.sample_rate):
             stats = io.level(file, codec.sample_rate)
@@ -66,7 +71,8 @@ def encode_file(
     if codes.shape[1] != -(-num_samples // codec.hop_length):
         raise AudioError(f"{path}: changed while it was read")
     original = io.AudioInfo(header.sample_rate, header.channels, stats.num_samples)
-    return _token_file(codec, codes, num_samples, original, gain, exact)
+    notes = ({} if exact else FAST) | ({} if file.channel is None else {"channel": file.channel})
+    return _token_file(codec, codes, num_samples, original, gain, notes)
 
 
 def read_at_level(path: str | os.PathLike[str], codec: BlockCodec) -> FloatArray:
@@ -84,6 +90,7 @@ def decode_file(
     path: str | os.PathLike[str],
     sample_rate: int | None = None,
     progress: Progress | None = None,
+    subtype: str | None = None,
 ) -> int:
     """Decode to a mono audio file of exactly the original length and level; the file appears only when complete.
 
@@ -91,6 +98,8 @@ def decode_file(
         path: the extension decides the format.
         sample_rate: Hz of the file; None: the original's.
         progress: called with seconds of audio done, of how many.
+        subtype: of the samples, a word of `audio.writer.SUBTYPES`; None: 16 bits, or what a lossy format has. Only
+            `float`, in a .wav file, keeps what passes full scale.
 
     Returns:
         How many samples passed full scale and were clipped.
@@ -105,7 +114,7 @@ def decode_file(
     if not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(f"{path}: sample rate {rate} Hz is outside {MIN_RATE} to {MAX_RATE}")
     length = decoded_length(tokens, rate)
-    with _enough_memory(path, tokens.num_samples / tokens.sample_rate), io.Writer(path, rate) as writer:
+    with _enough_memory(path, tokens.num_samples / tokens.sample_rate), io.Writer(path, rate, subtype=subtype) as writer:
         for block in _decoded(codec, tokens, rate, progress):
             writer.write(block[: length - writer.num_samples])
     return writer.clipped
@@ -183,7 +192,12 @@ def decoded_length(tokens: TokenFile, sample_rate: int) -> int:
 
 
 def _token_file(
-    codec: BlockCodec, codes: CodeArray, num_samples: int, original: io.AudioInfo, gain: float, exact: bool = True
+    codec: BlockCodec,
+    codes: CodeArray,
+    num_samples: int,
+    original: io.AudioInfo,
+    gain: float,
+    notes: Mapping[str, Any] | None = None,
 ) -> TokenFile:
     return TokenFile(
         codes=codes,
@@ -196,7 +210,7 @@ def _token_file(
         original_num_samples=original.num_samples,
         gain=gain,
         fingerprint=codec.fingerprint,
-        notes={} if exact else FAST,
+        notes=notes or {},
     )
 
 

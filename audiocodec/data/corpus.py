@@ -12,7 +12,12 @@ from audiocodec.audio import io
 from audiocodec.data.manifest import AnyPath, Problem, Utterance, refuse, write_folder
 from audiocodec.errors import AudioError, ManifestError
 
-AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+# What counts as audio in a folder. Each of these files is read, or named as one that cannot be read.
+_READ = ".wav .flac .ogg .opus .mp3 .aiff .aif .aifc .au .snd .caf .w64 .rf64 .bwf .wave .oga .mp1 .mp2 .sph .nist"
+_WITH_FFMPEG = ".m4a .m4b .mp4 .mov .3gp .webm .mka .mkv .wma .asf .aac .amr .gsm .ac3 .eac3 .ape .wv .tta .mpc .ra .rm .avi"
+_NOT_READ = ".spx .voc .dts .mpg .mpeg .raw .pcm .vox .sf .paf"
+AUDIO_EXTENSIONS = (*_READ.split(), *_WITH_FFMPEG.split(), *_NOT_READ.split())
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def make_folder(
         utterances.append(Utterance(utterance_id, path, speaker, found.num_samples))
     if not utterances:
         reason = (
-            f"none of its {len(files)} audio files is usable" if files else f"holds no {', '.join(extensions)} files"
+            f"none of its {len(files)} audio files is usable" if files else f"holds no {named(extensions)} files"
         )
         refuse([Problem(str(root), reason), *left_out])
     write_folder(utterances, out_dir)
@@ -95,6 +100,11 @@ def find_files(root: AnyPath, extensions: Sequence[str]) -> list[str]:
             if os.path.splitext(name)[1].lower() in extensions and not name.startswith("."):
                 found.append(name if inside == "." else f"{inside}/{name}".replace(os.sep, "/"))
     return sorted(found, key=os.fsencode)
+
+
+def named(extensions: Sequence[str]) -> str:
+    """Extensions of files in words, the first few of them."""
+    return ", ".join([*extensions[:_SHOWN], *(["... (audio)"] if len(extensions) > _SHOWN else [])])
 
 
 def split(

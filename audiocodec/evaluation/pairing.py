@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocodec.data.corpus import AUDIO_EXTENSIONS, find_files
+from audiocodec.data.corpus import AUDIO_EXTENSIONS, find_files, named
 from audiocodec.data.manifest import list_scp
 from audiocodec.errors import ManifestError
 from audiocodec.tokens.token_file import EXTENSION
@@ -46,7 +46,7 @@ def list_audio(source: AnyPath, allow_pipes: bool = False) -> dict[str, list[str
     """
     found = _list_audio(source, allow_pipes)
     if not found:
-        raise ManifestError(f"{source}: holds no {', '.join(AUDIO_EXTENSIONS)} files")
+        raise ManifestError(f"{source}: holds no {named(AUDIO_EXTENSIONS)} files")
     return found
 
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 
 from audiocodec.audio import io
+from audiocodec.audio.writer import SUBTYPES
 from audiocodec.cli import arguments, batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.codec.files import Progress, decode_file, decoded_length
@@ -25,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     runtime.add_arguments(parser)
     parser.add_argument(
         "--sample-rate", type=arguments.positive, metavar="HZ", help="of the audio (default: the original's)"
+    )
+    parser.add_argument(
+        "--subtype",
+        choices=SUBTYPES,
+        help="of the samples (default: pcm16); float, in .wav files, keeps what passes full scale",
     )
 
 
@@ -45,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         if args.resume and finished_audio(job.target, job.source, io.AudioInfo(rate, 1, length)):
             return None
         codec, started = model.coder, time.perf_counter()
-        clipped = _decode(codec, tokens, job.target, rate, progress)
+        clipped = _decode(codec, tokens, job.target, rate, progress, args.subtype)
         wall = time.perf_counter() - started
         described = tokens.describe()
         report = {key: described[key] for key in ("seconds", "num_codebooks", "kbps_payload", "kbps_file")}
@@ -54,13 +60,15 @@ def run(args: argparse.Namespace) -> int:
     return batch.run_plan(plan, args, work)
 
 
-def _decode(codec: BlockCodec, tokens: TokenFile, target: str, rate: int, progress: Progress) -> int:
+def _decode(
+    codec: BlockCodec, tokens: TokenFile, target: str, rate: int, progress: Progress, subtype: str | None
+) -> int:
     if target != STREAM:
         batch.make_folder_of(target)
-        return decode_file(codec, tokens, target, rate, progress)
+        return decode_file(codec, tokens, target, rate, progress, subtype)
     with tempfile.TemporaryDirectory(prefix="audiocodec-") as folder:  # a WAV header needs the length first
         path = os.path.join(folder, "stdout.wav")
-        clipped = decode_file(codec, tokens, path, rate, progress)
+        clipped = decode_file(codec, tokens, path, rate, progress, subtype)
         with open(path, "rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from audiocodec.audio import io
-from audiocodec.cli import batch, runtime
+from audiocodec.cli import arguments, batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.codec.files import FAST, Progress, encode_file
 from audiocodec.codec.finished import is_stale, valid_tokens
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from audiocodec.codec.interface import BlockCodec
     from audiocodec.loading import Model
 
+LOSSY_PEAK = 2.0  # decoders of loud music give a little more than full scale
 VERIFY_CHUNK_SECONDS = 3.7  # not a divisor of the usual chunk: no edge but the first falls on an edge
 
 
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--verify",
         action="store_true",
         help="encode again in other chunks on another number of threads; tokens that differ are an error",
+    )
+    parser.add_argument(
+        "--channel",
+        type=arguments.positive,
+        metavar="N",
+        help="encode only this channel, 1 the first (default: all channels are mixed)",
     )
     parser.add_argument(
         "--fast",
@@ -47,16 +54,19 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(args.inputs, args.output, args.output_dir, AUDIO_EXTENSIONS, EXTENSION, args.allow_pipes)
     batch.check_outputs(plan, args)
     model = batch.model_of(args)
+    mixed: list[str] = []
 
     def work(job: Job, progress: Progress) -> batch.Report | None:
         if args.resume and _is_finished(job, model, args):
             return None
-        with local_file(job.source, args.allow_pipes) as path, io.AudioFile(path) as file:
-            io.info(file)  # bad files are refused before the weights are loaded
+        with local_file(job.source, args.allow_pipes) as path, io.AudioFile(path, args.channel) as file:
+            channels = io.info(file).channels  # bad files are refused before the weights are loaded
             codec, started = model.coder, time.perf_counter()
             tokens = encode_file(codec, file, args.num_codebooks, progress=progress, exact=not args.fast)
             if args.verify:
                 _verify(codec, file, tokens, job.source)
+        if channels > 1 and args.channel is None:
+            mixed.append(job.source)
         if job.target != STREAM:
             batch.make_folder_of(job.target)
         tokens.write(job.target)
@@ -66,9 +76,22 @@ def run(args: argparse.Namespace) -> int:
             report["verified"] = True
             if not args.quiet:
                 print(f"audiocodec: {job.source}: verified, {report['frames']} frames twice the same", file=sys.stderr)
+        if warning := _beyond_full_scale(file):
+            report["warning"] = warning
         return {**report, "wall_seconds": time.perf_counter() - started}
 
-    return batch.run_plan(plan, args, work)
+    status = batch.run_plan(plan, args, work)
+    if mixed and not args.quiet:
+        which = mixed[0] if len(mixed) == 1 else f"{len(mixed)} files"
+        print(f"audiocodec: {which}: several channels were mixed to one; --channel N encodes one of them", file=sys.stderr)
+    return status
+
+
+def _beyond_full_scale(file: io.AudioFile) -> str:
+    """What to say of samples outside [-1, 1]; empty where there are none, or just what decoders of lossy formats add."""
+    if file.peak <= (LOSSY_PEAK if file.lossy else 1.0):
+        return ""
+    return f"samples up to {file.peak:.4g} times full scale; decode --subtype float writes them without clipping"
 
 
 def _verify(codec: BlockCodec, file: io.AudioFile, tokens: TokenFile, source: str) -> None:
@@ -92,5 +115,7 @@ def _is_finished(job: Job, model: Model, args: argparse.Namespace) -> bool:
     wanted = args.num_codebooks or model.config.quantizer.num_codebooks
     if tokens.fingerprint != model.fingerprint or len(tokens.codes) != wanted:
         raise AudioError(f"{job.target}: was made by another model or with other codebooks; --force overwrites it")
-    decided = args.fast or dict(tokens.notes) != FAST
+    if tokens.notes.get("channel") != args.channel:
+        raise AudioError(f"{job.target}: was made with another --channel; --force overwrites it")
+    decided = args.fast or tokens.notes.get("near_ties") != FAST["near_ties"]
     return decided and not is_stale(job.target, job.source)

@@ -14,7 +14,7 @@ from audiocodec.errors import ManifestError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("audio", metavar="AUDIO", help="folder of wav, flac, ogg, opus or mp3, searched recursively")
+    parser.add_argument("audio", metavar="AUDIO", help="folder of audio, searched recursively")
     parser.add_argument("out", metavar="OUT", help="data folder to write; with --split OUT/{all,train,dev,test}")
     parser.add_argument(
         "--speaker-level",

@@ -13,11 +13,13 @@ import numpy as np
 
 from audiocodec.cli import arguments, batch
 from audiocodec.errors import AudioError, TokenFileError, UsageError
+from audiocodec.tokens.layout import MAGIC
 
 if TYPE_CHECKING:
     from audiocodec.codec.torch import Codec
 
 FORMATS = {"s16le": ("<i2", 2**15), "f32le": ("<f4", 1)}  # type, full scale
+FILES = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", MAGIC)  # how files begin, not samples
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,11 +84,14 @@ def pcm_blocks(kind: str, samples: int) -> Iterator[np.ndarray]:
     """Blocks `[n]` of float32 from stdin, as they come, of at most so many samples.
 
     Raises:
-        AudioError: the stream ends within a sample.
+        AudioError: the stream is a file of another kind, or ends within a sample.
     """
     name, scale = FORMATS[kind]
-    size, rest = np.dtype(name).itemsize, b""
+    size, rest, head = np.dtype(name).itemsize, b"", b""
     while data := sys.stdin.buffer.read(samples * size - len(rest)):
+        if len(head) < 4 and (head := head + data[:4]).startswith(FILES):
+            what = f"is a file that begins with {head[:4]!r}, not samples without a header ({kind})"
+            raise AudioError(f"<stdin>: {what}; `audiocodec encode -` reads files")
         data = rest + data
         whole = len(data) - len(data) % size
         rest = data[whole:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from audiocodec.data.corpus import AUDIO_EXTENSIONS
+from audiocodec.data.corpus import AUDIO_EXTENSIONS, named
 from audiocodec.errors import CorpusError
 from audiocodec.tokenize import storage
 from audiocodec.tokenize.sources.base import Entry, Listing
@@ -37,5 +37,5 @@ def _entries(root: str) -> Iterator[Entry]:
         raise CorpusError(f"{root}: cannot be listed: {error.strerror or error}") from None
     if empty:
         raise CorpusError(
-            f"{root}: holds no {', '.join(AUDIO_EXTENSIONS)} files; name tars or Parquet files themselves, as {root}/*.tar"
+            f"{root}: holds no {named(AUDIO_EXTENSIONS)} files; name tars or Parquet files themselves, as {root}/*.tar"
         )
