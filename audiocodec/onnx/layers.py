@@ -1,6 +1,6 @@
 """The layers of `nn/` as ONNX operators, from the weights of a model file.
 
-Signals are `[1, C, 1, S]`: with a height of one, onnxruntime takes its fast kernels for images. Names of weights and the
+Signals are `[B, C, 1, S]`: with a height of one, onnxruntime takes its fast kernels for images. Names of weights and the
 order of layers are those of the torch modules; `tests/unit/test_onnx.py` compares the two for every kind of model.
 """
 
@@ -34,7 +34,7 @@ class Layers(Graph):
         return self.constant(self.weights[name], name)
 
     def conv(self, x: str, name: str, *, stride: int = 1, dilation: int = 1, groups: int = 1) -> str:
-        """`nn.conv.Conv1d` called `name`, on `[1, C, 1, S]`."""
+        """`nn.conv.Conv1d` called `name`, on `[B, C, 1, S]`."""
         kernel = self.weights[f"{name}.conv.weight"]
         total = (kernel.shape[-1] - 1) * dilation + 1 - stride
         right = 0 if self.causal else total // 2
@@ -46,7 +46,7 @@ class Layers(Graph):
         return self.op("Conv", x, filters, bias, group=groups, strides=(1, stride), dilations=(1, dilation), pads=pads)
 
     def conv_transpose(self, x: str, name: str, stride: int) -> str:
-        """`nn.conv.ConvTranspose1d` called `name`, on `[1, C, 1, T]`."""
+        """`nn.conv.ConvTranspose1d` called `name`, on `[B, C, 1, T]`."""
         right = stride if self.causal else stride // 2
         left = stride - right
         self.left, self.right = self.left * stride + right, self.right * stride + left
@@ -56,7 +56,7 @@ class Layers(Graph):
 
     def lstm(self, x: str, name: str, layers: int) -> str:
         """`nn.seanet.SkipLSTM` called `name`: gates are input, forget, cell, output in torch, i, o, f, c here."""
-        y = self.op("Transpose", self.op("Squeeze", x, self.ints(2)), perm=(2, 0, 1))  # [T, 1, C]
+        y = self.op("Transpose", self.op("Squeeze", x, self.ints(2)), perm=(2, 0, 1))  # [T, B, C]
         for i in range(layers):
             parts = [
                 self.weights[f"{name}.lstm.{part}_l{i}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -64,7 +64,7 @@ class Layers(Graph):
             into, back, *biases = (_gates_in_onnx_order(part)[None] for part in parts)
             bias = np.concatenate(biases, 1)
             constants = (self.constant(array, f"{name}.{i}.{key}") for key, array in zip("WRB", (into, back, bias)))
-            y = self.op("LSTM", y, *constants, hidden_size=back.shape[-1])  # [T, 1, 1, C]
+            y = self.op("LSTM", y, *constants, hidden_size=back.shape[-1])  # [T, 1, B, C]
             y = self.op("Squeeze", y, self.ints(1))
         y = self.op("Unsqueeze", self.op("Transpose", y, perm=(1, 2, 0)), self.ints(2))
         return self.op("Add", x, y)
@@ -126,11 +126,11 @@ class Layers(Graph):
         return self.op("Mul", self.op("Mul", x, erf), half)
 
     def rows(self, x: str) -> str:
-        """`[1, C, 1, T]` to `[1, 1, T, C]`."""
+        """`[B, C, 1, T]` to `[B, 1, T, C]`."""
         return self.op("Transpose", x, perm=(0, 2, 3, 1))
 
     def columns(self, x: str) -> str:
-        """`[1, 1, T, C]` to `[1, C, 1, T]`."""
+        """`[B, 1, T, C]` to `[B, C, 1, T]`."""
         return self.op("Transpose", x, perm=(0, 3, 1, 2))
 
     def convnext(self, x: str, name: str) -> str:
@@ -149,7 +149,7 @@ class Layers(Graph):
         return self.op("Mul", magnitude, self.op("Cos", angle)), self.op("Mul", magnitude, self.op("Sin", angle))
 
     def activation(self, x: str, name: str, kind: str) -> str:
-        """`nn.activation.activation` of `kind`, called `name`, on `[1, C, 1, S]`."""
+        """`nn.activation.activation` of `kind`, called `name`, on `[B, C, 1, S]`."""
         if kind == "snake":
             return self.snake(x, name)
         return self.op("Elu", x, alpha=1.0) if kind == "elu" else self.op("LeakyRelu", x, alpha=LEAKY_SLOPE)

@@ -1,4 +1,7 @@
-"""Encoder and decoder as ONNX files: `wav [1, 1, S]` to `latents [1, D, T]` and back, S = T * hop_length."""
+"""Encoder and decoder as ONNX files: `wav [B, 1, S]` to `latents [B, D, T]`, T = ceil(S / hop_length), and back.
+
+A voiced decoder takes one signal at a time: B = 1.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +47,14 @@ def encoder(config: Config, weights: Weights, precision: str = "float32") -> Net
         KeyError: a weight is missing.
     """
     graph = Layers(weights, causal=config.model.causal, int8=precision == "int8")
-    last = scaled_latents(config, graph)
+    last = scaled_latents(config, graph, _whole_frames(graph, config.hop_length))
     return _network(config, graph, [_wav()], {last: _latents(config)})
 
 
-def scaled_latents(config: Config, graph: Layers) -> str:
-    """Build the encoder on the value `wav [1, 1, S]`; returns the value `[1, D, T]`."""
+def scaled_latents(config: Config, graph: Layers, wav: str = "wav") -> str:
+    """Build the encoder on the value `wav [B, 1, T * hop_length]`; returns the value `[B, D, T]`."""
     e = config.model.encoder
-    x = graph.op("Unsqueeze", "wav", graph.ints(2))
+    x = graph.op("Unsqueeze", wav, graph.ints(2))
     for i, layer in enumerate(encoder_layers(e, config.quantizer.codebook_dim)):
         x = graph.layer(x, f"encoder.layers.{i}", layer, e, e.lstm_layers)
     x = graph.op("Squeeze", x, graph.ints(2))
@@ -82,12 +85,19 @@ def _network(
     return Network(file, context_of(config, graph), graph.int8_layers, lookback)
 
 
-def _wav() -> Value:
-    return Value("wav", (1, 1, "samples"))
+def _wav(batch: int | str = "batch") -> Value:
+    return Value("wav", (batch, 1, "samples"))
 
 
-def _latents(config: Config) -> Value:
-    return Value("latents", (1, config.quantizer.codebook_dim, "frames"))
+def _latents(config: Config, batch: int | str = "batch") -> Value:
+    return Value("latents", (batch, config.quantizer.codebook_dim, "frames"))
+
+
+def _whole_frames(graph: Layers, hop_length: int) -> str:
+    """The input `wav`, with zeros behind it up to a multiple of the hop length."""
+    length = graph.op("Shape", "wav", start=2, end=3)
+    missing = graph.op("Mod", graph.op("Neg", length), graph.ints(hop_length))  # 0 or more, as in Python
+    return graph.op("Pad", "wav", graph.op("Concat", graph.ints(0, 0, 0, 0, 0), missing, axis=0))
 
 
 def _seanet(config: Config, graph: Layers, x: str) -> str:
@@ -101,8 +111,8 @@ def _seanet(config: Config, graph: Layers, x: str) -> str:
 def _istft(config: Config, graph: Layers, x: str) -> str:
     sizes = Sizes(config.hop_length, config.model.decoder.overlap)
     said = graph.linear(_features(config, graph, x), "decoder.head.linear", exact=True)
-    said = graph.op("Squeeze", said, graph.ints(0, 1))
-    log_magnitude = graph.op("Split", said, graph.ints(sizes.bins, sizes.bins), outputs=2, axis=1)
+    said = graph.op("Squeeze", said, graph.ints(1))
+    log_magnitude = graph.op("Split", said, graph.ints(sizes.bins, sizes.bins), outputs=2, axis=2)
     magnitude = graph.exponential(log_magnitude)
     frames = windowed_frames(graph, *graph.polar(magnitude, f"{log_magnitude}_1"), sizes.n_fft)
     _reach(graph, sizes, 0, 0)
@@ -112,16 +122,17 @@ def _istft(config: Config, graph: Layers, x: str) -> str:
 def _voiced(config: Config, graph: Layers, x: str) -> Network:
     sizes = Sizes(config.hop_length, config.model.decoder.overlap)
     said = voice(graph, _features(config, graph, x), sizes, config.sample_rate, config.model.decoder.free_hz)
-    wav = waveform(graph, windowed_frames(graph, said.real, said.imaginary, sizes.n_fft), sizes)
+    real, imaginary = (graph.op("Unsqueeze", part, graph.ints(0)) for part in (said.real, said.imaginary))
+    wav = waveform(graph, windowed_frames(graph, real, imaginary, sizes.n_fft), sizes)
     heard = -(-sizes.before // sizes.hop_length)  # frames whose harmonics a window hears before its own
     _reach(graph, sizes, heard + 1, -(-sizes.after // sizes.hop_length) + 1)  # a glide begins and ends beside its frame
-    inputs = [_latents(config), *(Value(name, (1,), "int64") for name in (PHASE, ANCHOR, FRAME))]
-    outputs = {wav: _wav(), said.phases: Value(PHASES, ("frames",), "int64")}
+    inputs = [_latents(config, 1), *(Value(name, (1,), "int64") for name in (PHASE, ANCHOR, FRAME))]
+    outputs = {wav: _wav(1), said.phases: Value(PHASES, ("frames",), "int64")}
     return _network(config, graph, inputs, outputs, lookback=-(-sizes.after // sizes.hop_length) + heard)
 
 
 def _features(config: Config, graph: Layers, x: str) -> str:
-    """`nn.istft_decoder.Backbone`: `[1, D, 1, T]` to `[1, 1, T, C]`."""
+    """`nn.istft_decoder.Backbone`: `[B, D, 1, T]` to `[B, 1, T, C]`."""
     x = graph.columns(graph.layer_norm(graph.rows(graph.conv(x, "decoder.embed")), "decoder.norm_in"))
     for i in range(config.model.decoder.layers):
         x = graph.convnext(x, f"decoder.blocks.{i}")

@@ -65,7 +65,7 @@ def spectra(graph: Graph, source: str, sizes: Sizes) -> tuple[str, str]:
 
 
 def windowed_frames(graph: Graph, real: str, imaginary: str, n_fft: int) -> str:
-    """Windowed samples `[T, n_fft]` of spectra whose parts are `[T, bins]`."""
+    """Windowed samples `[B, T, n_fft]` of spectra whose parts are `[B, T, bins]`."""
     bins, half = n_fft // 2 + 1, n_fft // 2
     angles = 2 * np.pi / n_fft * (np.outer(np.arange(bins), np.arange(half + 1)) % n_fft)
     both = np.full(bins, 2.0)  # each bin stands for itself and its mirror, but for these
@@ -78,26 +78,26 @@ def windowed_frames(graph: Graph, real: str, imaginary: str, n_fft: int) -> str:
     even, odd = graph.op("MatMul", real, cosines), graph.op("MatMul", imaginary, sines)
     mirrored = graph.op("Add", even, odd)  # sample n_fft - i, for i = 0 to half
     last = half - 1 if n_fft % 2 == 0 else half  # of an even number of samples, the middle one is in the first half
-    tail = graph.op("Slice", mirrored, graph.ints(last), graph.ints(0), graph.ints(1), graph.ints(-1))
-    frames = graph.op("Concat", graph.op("Sub", even, odd), tail, axis=1)
+    tail = graph.op("Slice", mirrored, graph.ints(last), graph.ints(0), graph.ints(2), graph.ints(-1))
+    frames = graph.op("Concat", graph.op("Sub", even, odd), tail, axis=2)
     return graph.op("Mul", frames, graph.constant(hann(n_fft)))
 
 
 def waveform(graph: Graph, frames: str, sizes: Sizes) -> str:
-    """`[1, 1, T * hop_length]` of windowed `frames [T, n_fft]`: their sum over that of the squared windows."""
+    """`[B, 1, T * hop_length]` of windowed `frames [B, T, n_fft]`: their sum over that of the squared windows."""
     # The squared window of a frame that is there: zero times its samples, plus a constant.
-    there = graph.op("Mul", graph.op("ReduceMax", frames, axes=(1,), keepdims=1), graph.number(0))
+    there = graph.op("Mul", graph.op("ReduceMax", frames, axes=(2,), keepdims=1), graph.number(0))
     squares = graph.op("Add", there, graph.constant((hann(sizes.n_fft) ** 2)[None]))
     envelope = graph.op("Max", _overlap_add(graph, squares, sizes), graph.number(MIN_ENVELOPE))
     wav = graph.op("Div", _overlap_add(graph, frames, sizes), envelope)
-    wav = graph.op("Slice", wav, graph.ints(sizes.before), graph.ints(-sizes.after), graph.ints(0))
-    return graph.op("Reshape", wav, graph.ints(1, 1, -1))
+    wav = graph.op("Slice", wav, graph.ints(sizes.before), graph.ints(-sizes.after), graph.ints(1))
+    return graph.op("Unsqueeze", wav, graph.ints(1))
 
 
 def _overlap_add(graph: Graph, frames: str, sizes: Sizes) -> str:
-    """Sum `frames [T, n_fft]` at distance `hop_length` to `[(T + overlap - 1) * hop_length]`."""
+    """Sum `frames [B, T, n_fft]` at distance `hop_length` to `[B, (T + overlap - 1) * hop_length]`."""
     hop, overlap, parts = sizes.hop_length, sizes.overlap, []
     for i in range(overlap):
-        part = graph.op("Slice", frames, graph.ints(i * hop), graph.ints((i + 1) * hop), graph.ints(1))
-        parts.append(graph.op("Pad", part, graph.ints(i, 0, overlap - 1 - i, 0)))
-    return graph.op("Reshape", graph.op("Sum", *parts), graph.ints(-1))
+        part = graph.op("Slice", frames, graph.ints(i * hop), graph.ints((i + 1) * hop), graph.ints(2))
+        parts.append(graph.op("Pad", part, graph.ints(0, i, 0, 0, overlap - 1 - i, 0)))
+    return graph.op("Reshape", graph.op("Sum", *parts), graph.ints(0, -1))
