@@ -14,7 +14,6 @@ from audiocodec.errors import AudioError
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3"}
 _LOSSY = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
-SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}  # of .wav and, but for float, .flac
 _SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3}
 _RATES = {  # Hz, of formats that have these only
     ".opus": (8_000, 12_000, 16_000, 24_000, 48_000),
@@ -31,7 +30,7 @@ class Writer:
         path: the extension (.wav, .flac, .ogg, .opus, .mp3) decides the format.
         sample_rate: Hz.
         channels: of every block.
-        subtype: a word of `SUBTYPES`; None: 16 bits, or what a lossy format has.
+        subtype: `PCM_16`, `PCM_24` or `FLOAT`, as libsndfile calls them; None: 16 bits, or what a lossy format has.
 
     Attributes:
         clipped: samples outside [-1, 1] so far, which are written as full scale; none of floats.
@@ -47,7 +46,7 @@ class Writer:
         suffix = self.path.suffix.lower()
         if suffix not in _FORMATS:
             raise AudioError(f"{path}: cannot write audio with extension {suffix!r}; use one of {', '.join(_FORMATS)}")
-        if subtype is not None and (suffix in _LOSSY or (subtype == "float" and suffix != ".wav")):
+        if subtype is not None and (suffix in _LOSSY or (subtype == "FLOAT" and suffix != ".wav")):
             raise AudioError(f"{path}: a {suffix} file has no samples of type {subtype}; write .wav")
         if (rates := _RATES.get(suffix)) and sample_rate not in rates:
             nearest = next((rate for rate in rates if rate >= sample_rate), rates[-1])
@@ -57,7 +56,7 @@ class Writer:
             )
         self._lossless = suffix not in _LOSSY
         self._format = _FORMATS[suffix]
-        self._subtype = _LOSSY.get(suffix, SUBTYPES[subtype or "pcm16"])
+        self._subtype = _LOSSY.get(suffix, subtype or "PCM_16")
         self._sample_rate, self._channels = sample_rate, channels
         self._target, self._temporary = target, target.with_name(f".{target.name[:40]}.{os.getpid()}-{id(self):x}.tmp")
         self._file: Any = None

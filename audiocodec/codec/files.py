@@ -98,8 +98,8 @@ def decode_file(
         path: the extension decides the format.
         sample_rate: Hz of the file; None: the original's.
         progress: called with seconds of audio done, of how many.
-        subtype: of the samples, a word of `audio.writer.SUBTYPES`; None: 16 bits, or what a lossy format has. Only
-            `float`, in a .wav file, keeps what passes full scale.
+        subtype: of the samples: `PCM_16`, `PCM_24` or `FLOAT`; None: 16 bits, or what a lossy format has. Only `FLOAT`,
+            in a .wav file, keeps what passes full scale.
 
     Returns:
         How many samples passed full scale and were clipped.

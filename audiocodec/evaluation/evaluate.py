@@ -86,6 +86,7 @@ def evaluate(
     allow_pipes: bool = False,
     device: str = AUTO,
     threads: int | None = None,
+    resample: bool = False,
     watch: Watch | None = None,
 ) -> Evaluation:
     """Score reconstructions against their references, or code the references with a model and score that.
@@ -109,6 +110,7 @@ def evaluate(
         force, resume: overwrite an earlier evaluation in `out`; keep what it has coded and scored.
         allow_pipes: run commands found in `wav.scp`.
         device, threads: with `model`, see `audiocodec.load`.
+        resample: bring an estimate of another sample rate to that of its reference; a note counts them.
         watch: sees progress; None: nobody does.
 
     Returns:
@@ -119,7 +121,9 @@ def evaluate(
         AudioCodecError: no references, a table, a model or timings that cannot be read.
     """
     files = (timings,) if isinstance(timings, str | os.PathLike) else tuple(timings)
-    settings = Settings(metrics_of(metrics), words_of(by), table, jobs, force, resume, allow_pipes, device, threads)
+    settings = Settings(
+        metrics_of(metrics), words_of(by), table, jobs, force, resume, allow_pipes, device, threads, resample
+    )
     subject = Subject(estimate, model, num_codebooks, tokens, made_by, files)
     return _evaluate(reference, out, subject, settings, watch or Watch())
 
@@ -141,6 +145,7 @@ def _evaluate(reference: AnyPath, out: AnyPath, subject: Subject, settings: Sett
         timings=timings,
         resume=settings.resume,
         allow_pipes=settings.allow_pipes,
+        resample=settings.resample,
         command=_command(reference, out, subject, settings),
         model=facts,
         groups=groups,

@@ -38,6 +38,7 @@ class Options:
         resume: keep what an earlier run in the same folder has scored, unless the audio changed; also metrics that are
             not asked for now, which the summary leaves out.
         allow_pipes: run commands found in `wav.scp`.
+        resample: estimates of another sample rate to that of their reference.
         command: what to write down as the command.
         model: that made the token files, where it is given.
         groups: name of an utterance -> column -> value; scores are broken down by each column.
@@ -50,6 +51,7 @@ class Options:
     timings: tuple[str, ...] = ()
     resume: bool = False
     allow_pipes: bool = False
+    resample: bool = False
     command: str = ""
     model: ModelFacts | None = None
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -108,7 +110,7 @@ def score_entries(
 
 def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], jobs: int) -> Iterator[Row]:
     """Rows with metrics, as they get done: what an earlier run has, and what the tasks add."""
-    stamps = [_stamp(task.entry) for task in tasks]  # before the files are read: a change meanwhile must show
+    stamps = [_stamp(task.entry, task.resample) for task in tasks]  # before the files are read: a change meanwhile must show
     with contextlib.closing(run_all(score, tasks, jobs)) as results:
         for index, result in results:
             task = tasks[index]
@@ -137,7 +139,7 @@ def _tasks(entries: Sequence[Entry], kept: Mapping[str, Row], options: Options) 
         known = {**row.values, **row.failures} if row is not None else {}
         todo = tuple(metric for metric in options.metrics if not known.keys() >= set(measures_of([metric])))
         if row is None or todo:
-            tasks.append(Task(entry, todo, options.allow_pipes))
+            tasks.append(Task(entry, todo, options.allow_pipes, options.resample))
     return tasks
 
 
@@ -149,10 +151,11 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
     kept = {}
     for entry in entries:
         row = before.get(entry.id)
-        if row is not None and not entry.problem and row.stamp == _stamp(entry):
+        if row is not None and not entry.problem and row.stamp == _stamp(entry, options.resample):
             values = {name: value for name, value in row.values.items() if name in known}
             failures = {name: why for name, why in row.failures.items() if name in known and name not in row.again}
-            details = {why: detail for why, detail in row.details.items() if why in failures.values()}
+            reasons = {*failures.values(), *row.notes}
+            details = {why: detail for why, detail in row.details.items() if why in reasons}
             known_of = replace(row, values=values, failures=failures, details=details, again=())
             kept[entry.id] = _row_of(known_of, entry)
     return kept
@@ -184,9 +187,9 @@ def _measures(rows: Sequence[Row], options: Options, coding: TokenSet | CodedSiz
     return [*measures_of(options.metrics), *(coding.measures if coding is not None else ()), *timed]
 
 
-def _stamp(entry: Entry) -> str:
+def _stamp(entry: Entry, resample: bool) -> str:
     """Changes when a file of the pair does (name, size or time); a command's output is taken to stay the same."""
-    parts: list[object] = []
+    parts: list[object] = ["resample"] if resample else []
     for path in (entry.reference, entry.estimate):
         try:
             found = os.stat(path) if path is not None else None

@@ -1,6 +1,7 @@
 """The scores of one pair of files, as the worker processes compute them.
 
-Both files are mixed to one channel. An error in a file is the reason why all its metrics have no value.
+Both files are mixed to one channel. An error in a file is the reason why all its metrics have no value. An estimate that
+is a little longer or shorter, as codecs leave it that code whole frames, is scored over the common part, with a note.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from audiocodec.metrics.alignment import alignment
 from audiocodec.metrics.pairs import check_rates
 
 ODD_GAIN_DB = 6.0  # a change of level that deserves a note
+SPARE_SECONDS, SPARE_SHARE = 0.1, 0.1  # of the reference: by how much an estimate may be longer or shorter
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to score: the pair and the metrics."""
+    """What to score: the pair and the metrics; `resample`: an estimate of another rate to that of the reference."""
 
     entry: Entry
     metrics: tuple[Metric, ...]
     allow_pipes: bool = False
+    resample: bool = False
 
 
 @dataclass
@@ -77,9 +80,15 @@ def score(task: Task) -> Scores:
         if task.entry.problem:
             raise MetricUndefined(task.entry.problem)
         estimate, estimate_rate = _read(task.entry.estimate, "estimate", task.allow_pipes)
+        if task.resample and estimate_rate != rate:
+            estimate = io.resample(estimate, estimate_rate, rate)
+            scores.notes = (f"estimate resampled from {estimate_rate} to {rate} Hz",)
+            estimate_rate = rate
         check_rates(reference=rate, estimate=estimate_rate)
-        scores.notes = _check_alignment(reference, estimate, rate)
+        reference, estimate = _common(reference, estimate, rate, scores)
+        scores.notes += _check_alignment(reference, estimate, rate)
     except (AudioError, ManifestError, MetricUndefined) as error:
+        scores.notes, scores.details = (), {}  # which are about scores
         scores.fail(measures_of(task.metrics), MetricUndefined(task.entry.problem) if task.entry.problem else error)
         scores.again = not isinstance(error, MetricUndefined)
         return scores
@@ -95,6 +104,21 @@ def score(task: Task) -> Scores:
 def _hash(wav: np.ndarray, sample_rate: int) -> str:
     """Of one channel [S]; the same for a file in another lossless format."""
     return hashlib.sha256(sample_rate.to_bytes(4, "little") + wav.astype("<f4").tobytes()).hexdigest()[:16]
+
+
+def _common(
+    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, scores: Scores
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both as far as both go, where the difference is small, which `scores` then note; else as they are."""
+    spare = min(SPARE_SECONDS * sample_rate, SPARE_SHARE * len(reference))
+    difference = len(estimate) - len(reference)
+    if difference == 0 or abs(difference) > spare:
+        return reference, estimate
+    note = f"estimate {'longer' if difference > 0 else 'shorter'} by up to {SPARE_SECONDS} s, common part scored"
+    scores.notes += (note,)
+    scores.details[note] = f"reference {len(reference)} samples, estimate {len(estimate)}"
+    common = min(len(reference), len(estimate))
+    return reference[:common], estimate[:common]
 
 
 def _check_alignment(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> tuple[str, ...]:

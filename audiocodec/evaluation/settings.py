@@ -27,6 +27,7 @@ class Settings:
         force, resume: overwrite an earlier run in the same folder; keep what it has finished.
         allow_pipes: run commands found in `wav.scp`.
         device, threads: of models, see `audiocodec.load`.
+        resample: estimates of another sample rate to that of their reference.
     """
 
     metrics: tuple[Metric, ...] = DEFAULT
@@ -38,6 +39,7 @@ class Settings:
     allow_pipes: bool = False
     device: str = "auto"
     threads: int | None = None
+    resample: bool = False
 
     @property
     def processes(self) -> int:
@@ -89,7 +91,7 @@ class Settings:
         words += ["--table", str(self.table)] if self.table is not None else []
         if not all(metric.default for metric in self.metrics):
             words += ["--metrics", ",".join(metric.word for metric in self.metrics)]
-        return words
+        return [*words, "--resample"] if self.resample else words
 
 
 def metrics_of(asked: str | Iterable[str | Metric]) -> tuple[Metric, ...]:

@@ -11,13 +11,14 @@ import os
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 import audiocodec
+from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary_file import (
     Bootstrap,
@@ -42,6 +43,7 @@ _METRIC_PACKAGES = (
     "visqol-python",
 )
 _PACKAGES = (*_SIGNAL_PACKAGES, *_METRIC_PACKAGES, "pocketsphinx")
+_FEW = 5  # fewer utterances have no spread to compare one with
 _AT_ONCE = 1 << 22  # indices drawn at a time
 
 
@@ -124,13 +126,29 @@ def summarize(
         n_rows_with_failures=sum(any(name in row.failures for name in measures) for row in rows),
         seconds=sum(row.seconds or 0.0 for row in rows),
         measures={name: describe_measure(rows, name) for name in measures},
-        notes=dict(Counter(note for row in rows for note in row.notes)),
+        notes=dict(Counter(note for row in rows for note in row.notes)) | dict.fromkeys(_odd_ones(rows, measures), 1),
         groups=describe_groups(rows, measures),
         tokens=tokens,
         bootstrap=Bootstrap(LEVEL, RESAMPLES, SEED),
         versions=versions(),
         model=model,
     )
+
+
+def _odd_ones(rows: Sequence[Row], measures: Sequence[str]) -> Iterator[str]:
+    """A sentence for each mean that a single utterance moves by more than half of what the others spread over."""
+    for name in measures:
+        scored = [row for row in rows if name in row.values]
+        values = np.array([row.values[name] for row in scored], dtype=np.float64)
+        if len(values) < _FEW:
+            continue
+        odd = int(np.argmax(np.abs(values - np.median(values))))
+        others = np.delete(values, odd)
+        low, high = np.quantile(others, (0.25, 0.75))
+        if abs(values.mean() - others.mean()) > (high - low) / 2 > 0:
+            numbers = (f"{number:.{MEASURES[name].decimals}f}" for number in (others.mean(), values.mean()))
+            without, mean = numbers
+            yield f"{MEASURES[name].heading}: {scored[odd].id} alone moves the mean from {without} to {mean}"
 
 
 def versions() -> dict[str, str]:

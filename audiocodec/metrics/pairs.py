@@ -1,7 +1,7 @@
 """What every metric of a pair of signals needs to be true first, checked in one place.
 
 A pair that fails has no score: `MetricUndefined` says why. No metric trims, pads or resamples one signal to fit the
-other, because that hides a codec that loses samples. What only one metric needs is checked in its own module; here is
+other, because that hides a codec that loses samples; what `evaluation.scoring` does of it, it notes. What only one metric needs is checked in its own module; here is
 what several ask for with limits of their own.
 """
 
@@ -32,7 +32,8 @@ def check_rates(*, reference: int, estimate: int) -> int:
         MetricUndefined: they differ.
     """
     if reference != estimate:
-        raise MetricUndefined("sample rates differ", f"reference {reference} Hz, estimate {estimate} Hz")
+        rates = f"reference {reference} Hz, estimate {estimate} Hz"
+        raise MetricUndefined("sample rates differ", f"{rates}; evaluate --resample converts the estimate")
     return reference
 
 

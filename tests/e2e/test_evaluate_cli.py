@@ -78,7 +78,9 @@ def test_bad_pairs_are_counted_rows_with_reasons_and_the_good_one_is_kept(scored
         "rate": "sample rates differ",
         "silent": "estimate is silent",
     }
-    assert rows["rate"]["details"] == {"sample rates differ": "reference 16000 Hz, estimate 24000 Hz"}
+    assert rows["rate"]["details"] == {
+        "sample rates differ": "reference 16000 Hz, estimate 24000 Hz; evaluate --resample converts the estimate"
+    }
     for name, row in rows.items():
         assert row["failures"] == dict.fromkeys(("pesq", "stoi", "mel_distance"), reasons[name])
         assert (row["pesq"], row["stoi"], row["mel_distance"]) == (None, None, None)

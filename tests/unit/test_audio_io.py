@@ -289,7 +289,7 @@ def test_write_clips_and_counts(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     assert io.write(path, np.array([0.0, 0.5, 1.0, 1.001, -7.0]), RATE) == 2
     np.testing.assert_allclose(soundfile.read(path)[0], [0, 0.5, 1, 1, -1], atol=1 / 32_767)
-    assert io.write(path, np.array([1.5, -7.0]), RATE, subtype="float") == 0
+    assert io.write(path, np.array([1.5, -7.0]), RATE, subtype="FLOAT") == 0
     assert list(soundfile.read(path)[0]) == [1.5, -7]
 
 
@@ -307,7 +307,7 @@ def test_blocks_written_are_read_back(tmp_path: Path, name: str) -> None:
 
 def test_two_channels_and_float(tmp_path: Path) -> None:
     wav = noise(500, 2).T
-    io.write(tmp_path / "a.wav", wav, 8_000, subtype="float")
+    io.write(tmp_path / "a.wav", wav, 8_000, subtype="FLOAT")
     np.testing.assert_array_equal(io.read(tmp_path / "a.wav")[0], wav)
 
 
@@ -333,8 +333,8 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"a\.mp3: .* cannot have 96000 Hz.*--sample-rate 48000"):
         io.write(tmp_path / "a.mp3", np.zeros(10), 96_000)
     for name in ("a.mp3", "a.flac"):
-        with pytest.raises(AudioError, match=r"has no samples of type float; write \.wav"):
-            io.write(tmp_path / name, np.zeros(10), RATE, subtype="float")
+        with pytest.raises(AudioError, match=r"has no samples of type FLOAT; write \.wav"):
+            io.write(tmp_path / name, np.zeros(10), RATE, subtype="FLOAT")
     assert os.listdir(tmp_path) == []
 
 

@@ -26,7 +26,7 @@ from audiocodec.evaluation.results import cell, median, results_md, write_result
 from audiocodec.evaluation.rows import Row, RowWriter, read_rows
 from audiocodec.evaluation.run import Options, score_entries
 from audiocodec.evaluation.scoring import Scores, Task, score
-from audiocodec.evaluation.summary import bootstrap_interval, describe_measure
+from audiocodec.evaluation.summary import bootstrap_interval, describe_measure, summarize
 from audiocodec.evaluation.summary_file import MeasureSummary, Summary, read_summary
 from audiocodec.evaluation.workers import Lost, run_all
 from audiocodec.tokens.token_file import TokenFile
@@ -166,7 +166,7 @@ def test_a_bad_estimate_has_reasons_and_no_scores(name: str, reason: str, tmp_pa
     bad = speech.copy()
     bad[7] = np.nan
     entry = write_pair(
-        tmp_path, name, speech, 0 * speech if name == "silent" else speech[: 31999 if name == "short" else None]
+        tmp_path, name, speech, 0 * speech if name == "silent" else speech[: 30_000 if name == "short" else None]
     )
     assert entry.estimate is not None
     if name == "nan":
@@ -184,7 +184,8 @@ def test_a_bad_estimate_has_reasons_and_no_scores(name: str, reason: str, tmp_pa
     assert list(scores.failures) == ["pesq", "stoi", "mel_distance"]
     for found in scores.failures.values():
         assert re.fullmatch(reason, found), found
-    details = {"rate": "reference 16000 Hz, estimate 24000 Hz", "short": "reference 32000 samples, estimate 31999"}
+    rates = "reference 16000 Hz, estimate 24000 Hz; evaluate --resample converts the estimate"
+    details = {"rate": rates, "short": "reference 32000 samples, estimate 30000"}
     assert list(scores.details.values()) == ([details[name]] if name in details else [])
     assert scores.seconds == 2.0
 
@@ -193,7 +194,7 @@ def test_what_only_one_pair_has_does_not_divide_the_counts(
     tmp_path: Path, speech: np.ndarray, in_process: list[str]
 ) -> None:
     late = {f"late {ms} ms": np.roll(speech, ms * RATE // 1000) for ms in (20, 30, 45)}
-    short = {f"short {n}": speech[:-n] for n in (1, 7)}
+    short = {f"short {n}": speech[:-n] for n in (1_601, 7_000)}
     entries = [write_pair(tmp_path, name, speech, wav) for name, wav in {**late, **short}.items()]
     rows, summary = score_entries(entries, tmp_path / "out", Options(metrics=select(["si_sdr"])))
     assert summary.measures["si_sdr"].reasons == {"misaligned": 3, "lengths differ": 2}
@@ -201,10 +202,47 @@ def test_what_only_one_pair_has_does_not_divide_the_counts(
         ["estimate is 20 ms late"],
         ["estimate is 30 ms late"],
         ["estimate is 45 ms late"],
-        ["reference 32000 samples, estimate 31999"],
-        ["reference 32000 samples, estimate 31993"],
+        ["reference 32000 samples, estimate 30399"],
+        ["reference 32000 samples, estimate 25000"],
     ]
     assert score_entries(entries, tmp_path / "out", Options(metrics=select(["si_sdr"]), resume=True))[0] == rows
+
+
+@pytest.mark.parametrize("extra", [1, 120, 1600, -1, -1600])
+def test_a_little_longer_or_shorter_is_scored_over_the_common_part(
+    extra: int, tmp_path: Path, speech: np.ndarray
+) -> None:
+    """Codecs that code whole frames leave a few milliseconds more; the score is that of the samples both have."""
+    noise = noisy(speech)
+    entry = write_pair(tmp_path, "a", speech, np.pad(noise, (0, max(0, extra)))[: len(speech) + extra])
+    short = min(len(speech), len(speech) + extra)
+    expected = score(Task(write_pair(tmp_path, "b", speech[:short], noise[:short]), DEFAULT))
+    scores = score(Task(entry, DEFAULT))
+    how = "longer" if extra > 0 else "shorter"
+    assert scores.failures == {} and scores.values == expected.values
+    assert scores.notes == (f"estimate {how} by up to 0.1 s, common part scored",)
+    assert list(scores.details.values()) == [f"reference 32000 samples, estimate {32000 + extra}"]
+
+
+def test_other_rates_are_resampled_where_that_is_asked_for(
+    tmp_path: Path, speech: np.ndarray, in_process: list[str]
+) -> None:
+    entry = write_pair(tmp_path, "a", speech, speech)
+    io.write(entry.estimate or "", io.resample(speech, RATE, 24_000), 24_000)
+    scores = score(Task(entry, select(["stoi"]), resample=True))
+    assert scores.values["stoi"] > 0.999 and scores.failures == {}
+    assert scores.notes == ("estimate resampled from 24000 to 16000 Hz",)
+    rows = score_entries([entry], tmp_path / "out", Options(metrics=select(["stoi"])))[0]
+    assert list(rows[0].failures.values()) == ["sample rates differ"]
+    options = Options(metrics=select(["stoi"]), resume=True, resample=True)
+    assert score_entries([entry], tmp_path / "out", options)[0][0].values == scores.values
+
+
+def test_one_odd_clip_does_not_decide_a_mean_without_a_word() -> None:
+    values = [10.0, 10.5, 11.0, 9.5, 10.2, -60.0]
+    rows = [Row(f"u{i}", values={"si_sdr": value}) for i, value in enumerate(values)]
+    assert list(summarize(rows, ["si_sdr"]).notes) == ["SI-SDR, dB: u5 alone moves the mean from 10.24 to -1.47"]
+    assert summarize(rows[:5], ["si_sdr"]).notes == {}
 
 
 def test_the_reference_s_hash_is_that_of_its_sound(tmp_path: Path, speech: np.ndarray, in_process: list[str]) -> None:

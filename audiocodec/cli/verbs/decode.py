@@ -10,7 +10,6 @@ import tempfile
 import time
 
 from audiocodec.audio import io
-from audiocodec.audio.writer import SUBTYPES
 from audiocodec.cli import arguments, batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.codec.files import Progress, decode_file, decoded_length
@@ -18,6 +17,8 @@ from audiocodec.codec.finished import finished_audio
 from audiocodec.codec.inputs import check_fingerprint
 from audiocodec.codec.interface import BlockCodec
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
+
+SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         if args.resume and finished_audio(job.target, job.source, io.AudioInfo(rate, 1, length)):
             return None
         codec, started = model.coder, time.perf_counter()
-        clipped = _decode(codec, tokens, job.target, rate, progress, args.subtype)
+        clipped = _decode(codec, tokens, job.target, rate, progress, SUBTYPES.get(args.subtype))
         wall = time.perf_counter() - started
         described = tokens.describe()
         report = {key: described[key] for key in ("seconds", "num_codebooks", "kbps_payload", "kbps_file")}

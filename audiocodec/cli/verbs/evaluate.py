@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timings", nargs="+", default=[], metavar="FILE", help="output of encode and decode --json")
     what.add_argument("--list-metrics", action="store_true", help="say what can be scored, and stop")
     scoring.add_arguments(parser, "evaluation")
+    parser.add_argument(
+        "--resample", action="store_true", help="bring estimates of another sample rate to that of their reference"
+    )
     parser.add_argument("--per-file", action="store_true", help="print a line per utterance before the summary")
     parser.add_argument(
         "--num-codebooks", type=arguments.positive, metavar="N", help="with -m: only the first N codebooks"
@@ -55,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         tokens=args.tokens,
         made_by=args.made_by,
         timings=args.timings,
+        resample=args.resample,
         **scoring.options(args),
     )
     if args.json:
