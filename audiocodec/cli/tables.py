@@ -70,7 +70,7 @@ def metrics() -> str:
     for metric in METRICS:
         named = ", ".join(f"{measure.name} ({measure.heading})" for measure in metric.measures)
         better = ", ".join(dict.fromkeys(measure.better or "neither" for measure in metric.measures))
-        lines.append([metric.word, named, better, f"audiocodec[{metric.extra}]" if metric.libraries else "-"])
+        lines.append([metric.word, named, better, metric.needs])
     return align(lines)
 
 

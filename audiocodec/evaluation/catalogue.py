@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from audiocodec.metrics.si_sdr import si_sdr
 from audiocodec.metrics.speaker import speaker_similarity
 from audiocodec.metrics.stft_distance import stft_distance
 from audiocodec.metrics.stoi import estoi, stoi
+from audiocodec.metrics.utmos import VARIABLE as UTMOS_WEIGHTS
+from audiocodec.metrics.utmos import utmos
 from audiocodec.metrics.visqol import visqol
 from audiocodec.metrics.wer import word_error_rate
 
@@ -74,7 +77,8 @@ class Metric:
         libraries: modules that it imports besides those the package always needs.
         extra: the extra of the package that brings them.
         default: whether it is computed when nothing is asked for.
-        optional: whether `all` leaves it out: it fits some data only.
+        optional: whether `all` leaves it out: it fits some data only, or needs what no package brings.
+        weights: environment variable that names weights of the user's, without which it cannot run.
     """
 
     word: str
@@ -84,6 +88,13 @@ class Metric:
     extra: str = "metrics"
     default: bool = False
     optional: bool = False
+    weights: str = ""
+
+    @property
+    def needs(self) -> str:
+        """What must be installed, in words."""
+        parts = [f"audiocodec[{self.extra}]"] if self.libraries else []
+        return ", ".join([*parts, *([f"weights ({self.weights})"] if self.weights else [])]) or "-"
 
 
 METRICS = (
@@ -138,6 +149,7 @@ METRICS = (
         visqol,
         ("visqol", "numba", "ai_edge_litert.interpreter"),
     ),
+    Metric("utmos", (Measure("utmos", "UTMOS"),), utmos, ("torch",), "torch", optional=True, weights=UTMOS_WEIGHTS),
     Metric(
         "wer",
         (Measure("word_error_rate", "word error rate, English", LOWER),),
@@ -180,7 +192,7 @@ def select(words: Iterable[str]) -> tuple[Metric, ...]:
 
 
 def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
-    """Why metrics cannot run here: a message for each library whose import fails, naming the extra to install."""
+    """Why metrics cannot run here: a message for each library whose import fails, with the extra to install, and for weights."""
     problems = []
     for metric in metrics:
         for library in metric.libraries:
@@ -190,6 +202,12 @@ def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
                     import_module(library)
             except Exception as error:  # noqa: BLE001 - a library that lacks one of its own raises what it likes
                 problems.append(f"{metric.word} needs {library} ({error}); install audiocodec[{metric.extra}]")
+        if metric.weights and not os.path.exists(os.environ.get(metric.weights, "")):
+            there = f"{os.environ[metric.weights]} is not there" if metric.weights in os.environ else "is not set"
+            problems.append(
+                f"{metric.word} needs weights that no package brings: {metric.weights} names them, and {there} "
+                "(docs/guide/evaluation.md says how to get them)"
+            )
     return problems
 
 

@@ -1,0 +1,70 @@
+"""UTMOS with weights of the user's: TorchScript or a folder for torch.hub; here stand-ins whose scores are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from audiocodec.cli.main import main
+from audiocodec.errors import MetricUndefined
+from audiocodec.evaluation.catalogue import missing_libraries, select
+from audiocodec.metrics import utmos as module
+
+HUB = '''
+import torch
+dependencies = ["torch"]
+
+
+def utmos22_strong():
+    return lambda wave, sr: 1 + wave.abs().amax(1) + (0 if sr == 16000 else 100)
+'''
+
+
+class Mean(torch.nn.Module):
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
+        return 3 + wav.shape[1] / 16000 + 0 * wav.mean(1)
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+
+
+def scores(noise: np.ndarray) -> float:
+    return module.utmos(reference=noise, estimate=np.clip(noise, -0.25, 0.25), sample_rate=16_000)
+
+
+def test_torchscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: np.ndarray) -> None:
+    with pytest.warns(DeprecationWarning):
+        scripted = torch.jit.script(Mean())
+    scripted.save(str(tmp_path / "utmos.pt"))
+    monkeypatch.setenv(module.VARIABLE, str(tmp_path / "utmos.pt"))
+    assert missing_libraries(select(["utmos"])) == []
+    assert scores(noise) == pytest.approx(6.0)
+    at_48 = module.utmos(reference=noise, estimate=noise, sample_rate=48_000)  # one second, resampled to 16 kHz
+    assert at_48 == pytest.approx(4.0)
+    with pytest.raises(MetricUndefined, match="UTMOS needs 16000 Hz"):
+        module.utmos(reference=noise, estimate=noise, sample_rate=8_000)
+    with pytest.raises(MetricUndefined, match="shorter than 0.5 s"):
+        module.utmos(reference=noise[:7_999], estimate=noise[:7_999], sample_rate=16_000)
+
+
+def test_a_folder_for_torch_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: np.ndarray) -> None:
+    (tmp_path / "hubconf.py").write_text(HUB)
+    monkeypatch.setenv(module.VARIABLE, str(tmp_path))
+    assert scores(noise) == pytest.approx(1.25)
+
+
+def test_without_weights_it_is_listed_and_refused_with_the_way_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(module.VARIABLE, raising=False)
+    assert main(["evaluate", "--list-metrics"]) == 0
+    assert "audiocodec[torch], weights (AUDIOCODEC_UTMOS)" in capsys.readouterr().out
+    words = ["evaluate", "--reference", str(tmp_path), "--estimate", str(tmp_path), "-d", str(tmp_path / "s")]
+    assert main([*words, "--metrics", "utmos"]) == 2
+    assert "AUDIOCODEC_UTMOS names them, and is not set (docs/guide/evaluation.md" in capsys.readouterr().err
+    assert "utmos" not in [metric.word for metric in select(["all"])]
