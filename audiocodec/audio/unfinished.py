@@ -41,7 +41,7 @@ def _is_open(descriptor: int, samples: Samples) -> bool:
     """Whether the header leaves open how many samples follow, or states a number that stands for that."""
     if samples.length is None:
         return True
-    return (samples.length == 0 or samples.length >= UNKNOWN_BYTES) and unexplained(descriptor, samples) > 0
+    return (samples.length == 0 or samples.length >= UNKNOWN_BYTES) and unexplained(descriptor, samples, padding=False) > 0
 
 
 def _header(form: bytes, length: int) -> bytes:

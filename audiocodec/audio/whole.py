@@ -64,15 +64,15 @@ def passed_over(descriptor: int, kind: str) -> str:
     )
 
 
-def unexplained(descriptor: int, samples: Samples) -> int:
-    """Bytes behind the stated samples that are neither chunks, tags nor padding; 0 where there is only a little junk."""
+def unexplained(descriptor: int, samples: Samples, padding: bool = True) -> int:
+    """Bytes behind the stated samples that are no chunks; 0 where there is only a little junk, or zeros as `padding`."""
     size, layout = os.fstat(descriptor).st_size, _LAYOUTS.get(read_at(descriptor, 4, 0))
     length = samples.length or 0
     position = samples.start + length
     if layout is not None:
         position = _after_chunks(descriptor, size, position, length, layout)
     is_file = read_at(descriptor, 4, position) in _NEXT
-    if position >= size or (not is_file and (size - position <= JUNK_BYTES or _is_zero(descriptor, position))):
+    if position >= size or (not is_file and (size - position <= JUNK_BYTES or (padding and _is_zero(descriptor, position)))):
         return 0
     return size - position
 

@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 . ../../../recipes/codec.sh
 . ./cmd.sh
 
-audio=            # folder of wav, flac, ogg, opus or mp3 files (a relative path counts from this folder)
+audio=            # folder of audio: wav, flac, ogg, mp3, ... (a relative path counts from this folder)
 speaker_level=0   # which folder below it names the speaker: 1 the first, ...; 0: not known
 by_speaker=false  # keep the recordings of a speaker in one of train, dev and test; needs --speaker-level
 dev_share=0.05    # share of the recordings (or speakers) kept for validation
