@@ -74,7 +74,18 @@ def converted(path: str | os.PathLike[str], kind: str, cause: str) -> int:
         target = os.path.join(folder, "audio.wav")
         # All tracks of audio: the WAV writer refuses more than one, and none is passed over.
         words = ["-nostdin", "-v", "error", "-xerror", "-protocol_whitelist", "file", "-f", kind]
-        words += ["-i", f"file:{os.path.abspath(path)}", "-map", "0:a", "-c:a", "pcm_f32le", "-rf64", "auto", "-f", "wav"]
+        words += [
+            "-i",
+            f"file:{os.path.abspath(path)}",
+            "-map",
+            "0:a",
+            "-c:a",
+            "pcm_f32le",
+            "-rf64",
+            "auto",
+            "-f",
+            "wav",
+        ]
         done = subprocess.run(
             [program, *words, f"file:{target}"], check=False, stdin=subprocess.DEVNULL, capture_output=True
         )

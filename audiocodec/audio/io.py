@@ -223,4 +223,6 @@ def _no_samples(file: AudioFile) -> str:
     size = os.fstat(file.descriptor).st_size
     if size <= HEAD_BYTES:
         return "has no samples"
-    return f"has no samples by its header, in {size} bytes: a recording that was not finished? write it anew with ffmpeg"
+    return (
+        f"has no samples by its header, in {size} bytes: a recording that was not finished? write it anew with ffmpeg"
+    )

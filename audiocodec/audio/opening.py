@@ -121,7 +121,9 @@ class AudioFile:
             self._rewritten.seek(0)
             return self._rewritten  # type: ignore[return-value]
         os.lseek(self.descriptor, 0, os.SEEK_SET)
-        if not hasattr(os, "pread"):  # Windows: libsndfile has descriptors of its own, and reading elsewhere moves this one
+        if not hasattr(
+            os, "pread"
+        ):  # Windows: libsndfile has descriptors of its own, and reading elsewhere moves this one
             return Behind(b"", self.descriptor, 0)  # type: ignore[return-value]
         return self.descriptor
 

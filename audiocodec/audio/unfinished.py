@@ -41,14 +41,20 @@ def _is_open(descriptor: int, samples: Samples) -> bool:
     """Whether the header leaves open how many samples follow, or states a number that stands for that."""
     if samples.length is None:
         return True
-    return (samples.length == 0 or samples.length >= UNKNOWN_BYTES) and unexplained(descriptor, samples, padding=False) > 0
+    return (samples.length == 0 or samples.length >= UNKNOWN_BYTES) and unexplained(
+        descriptor, samples, padding=False
+    ) > 0
 
 
 def _header(form: bytes, length: int) -> bytes:
     """Of a WAV file with this chunk `fmt ` and so many bytes of samples: RIFF, or RF64 where that has no room."""
     chunk = b"fmt " + struct.pack("<I", len(form)) + form + bytes(len(form) % 2)
     if length <= _LIMIT:
-        return struct.pack("<4sI4s", b"RIFF", 12 + len(chunk) + length, b"WAVE") + chunk + struct.pack(LITTLE, b"data", length)
+        return (
+            struct.pack("<4sI4s", b"RIFF", 12 + len(chunk) + length, b"WAVE")
+            + chunk
+            + struct.pack(LITTLE, b"data", length)
+        )
     sizes = struct.pack("<4sI3QI", b"ds64", 28, 48 + len(chunk) + length, length, 0, 0)
     return b"RF64\xff\xff\xff\xffWAVE" + sizes + chunk + b"data\xff\xff\xff\xff"
 

@@ -27,7 +27,16 @@ JUNK_BYTES = 1024  # that may follow the samples though nothing says what they a
 _BLOCK = 1 << 20
 _ZEROS = bytes(_BLOCK)
 _LAYOUTS = {b"RIFF": LITTLE, b"RF64": LITTLE, b"RIFX": BIG, b"FORM": BIG, b"riff": WAVE64, b"caff": CORE_AUDIO}
-_NEXT = (b"RIFF", b"RF64", b"RIFX", b"FORM", b"data", b"SSND", b"riff", b"caff")  # no chunk after samples has such a name
+_NEXT = (
+    b"RIFF",
+    b"RF64",
+    b"RIFX",
+    b"FORM",
+    b"data",
+    b"SSND",
+    b"riff",
+    b"caff",
+)  # no chunk after samples has such a name
 _CODECS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
 _MPEG_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _MPEG_KBPS = {
@@ -72,7 +81,9 @@ def unexplained(descriptor: int, samples: Samples, padding: bool = True) -> int:
     if layout is not None:
         position = _after_chunks(descriptor, size, position, length, layout)
     is_file = read_at(descriptor, 4, position) in _NEXT
-    if position >= size or (not is_file and (size - position <= JUNK_BYTES or (padding and _is_zero(descriptor, position)))):
+    if position >= size or (
+        not is_file and (size - position <= JUNK_BYTES or (padding and _is_zero(descriptor, position)))
+    ):
         return 0
     return size - position
 
@@ -143,7 +154,9 @@ def _goes_on(descriptor: int, size: int) -> bool:
     end = after_id3(descriptor, end)
     near = read_at(descriptor, 1 << 16, end)
     return any(
-        _frames_follow(descriptor, end + at) for at in range(len(near)) if near[at] == 0xFF and near[at + 1 :][:1] > b"\xdf"
+        _frames_follow(descriptor, end + at)
+        for at in range(len(near))
+        if near[at] == 0xFF and near[at + 1 :][:1] > b"\xdf"
     )
 
 

@@ -139,7 +139,10 @@ def _report_success(job: Job, report: Report, args: argparse.Namespace, bar: _Ba
         line = {"input": job.source, "output": job.target, **report}
         print(json.dumps(line), flush=True)
     if report.get("clipped"):
-        _say(f"audiocodec: {job.target}: {report['clipped']} samples clipped at full scale; --subtype float keeps them", bar)
+        _say(
+            f"audiocodec: {job.target}: {report['clipped']} samples clipped at full scale; --subtype float keeps them",
+            bar,
+        )
     if report.get("warning") and not args.quiet:
         _say(f"audiocodec: warning: {job.source}: {report['warning']}", bar)
     if not args.quiet and not args.json:

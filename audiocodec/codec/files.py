@@ -114,7 +114,10 @@ def decode_file(
     if not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(f"{path}: sample rate {rate} Hz is outside {MIN_RATE} to {MAX_RATE}")
     length = decoded_length(tokens, rate)
-    with _enough_memory(path, tokens.num_samples / tokens.sample_rate), io.Writer(path, rate, subtype=subtype) as writer:
+    with (
+        _enough_memory(path, tokens.num_samples / tokens.sample_rate),
+        io.Writer(path, rate, subtype=subtype) as writer,
+    ):
         for block in _decoded(codec, tokens, rate, progress):
             writer.write(block[: length - writer.num_samples])
     return writer.clipped

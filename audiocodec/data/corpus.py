@@ -14,7 +14,9 @@ from audiocodec.errors import AudioError, ManifestError
 
 # What counts as audio in a folder. Each of these files is read, or named as one that cannot be read.
 _READ = ".wav .flac .ogg .opus .mp3 .aiff .aif .aifc .au .snd .caf .w64 .rf64 .bwf .wave .oga .mp1 .mp2 .sph .nist"
-_WITH_FFMPEG = ".m4a .m4b .mp4 .mov .3gp .webm .mka .mkv .wma .asf .aac .amr .gsm .ac3 .eac3 .ape .wv .tta .mpc .ra .rm .avi"
+_WITH_FFMPEG = (
+    ".m4a .m4b .mp4 .mov .3gp .webm .mka .mkv .wma .asf .aac .amr .gsm .ac3 .eac3 .ape .wv .tta .mpc .ra .rm .avi"
+)
 _NOT_READ = ".spx .voc .dts .mpg .mpeg .raw .pcm .vox .sf .paf"
 AUDIO_EXTENSIONS = (*_READ.split(), *_WITH_FFMPEG.split(), *_NOT_READ.split())
 _SHOWN = 5
@@ -66,9 +68,7 @@ def make_folder(
         speaker = _plain(folders[speaker_level - 1]) if known else utterance_id
         utterances.append(Utterance(utterance_id, path, speaker, found.num_samples))
     if not utterances:
-        reason = (
-            f"none of its {len(files)} audio files is usable" if files else f"holds no {named(extensions)} files"
-        )
+        reason = f"none of its {len(files)} audio files is usable" if files else f"holds no {named(extensions)} files"
         refuse([Problem(str(root), reason), *left_out])
     write_folder(utterances, out_dir)
     return sorted(utterances, key=lambda u: os.fsencode(u.id)), left_out

@@ -110,7 +110,9 @@ def score_entries(
 
 def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], jobs: int) -> Iterator[Row]:
     """Rows with metrics, as they get done: what an earlier run has, and what the tasks add."""
-    stamps = [_stamp(task.entry, task.resample) for task in tasks]  # before the files are read: a change meanwhile must show
+    stamps = [
+        _stamp(task.entry, task.resample) for task in tasks
+    ]  # before the files are read: a change meanwhile must show
     with contextlib.closing(run_all(score, tasks, jobs)) as results:
         for index, result in results:
             task = tasks[index]

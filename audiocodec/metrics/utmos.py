@@ -62,7 +62,7 @@ def _model(path: str) -> tuple[Any, tuple[int, ...]]:
     import torch
 
     if os.path.isdir(path):
-        return torch.hub.load(path, _NAME, source="local"), (RATE,)  # type: ignore[no-untyped-call]
+        return torch.hub.load(path, _NAME, source="local"), (RATE,)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, which torch still reads
-        return torch.jit.load(path, map_location="cpu").eval(), ()  # type: ignore[no-untyped-call]
+        return torch.jit.load(path, map_location="cpu").eval(), ()

@@ -104,7 +104,9 @@ def test_samples_beyond_full_scale_are_named_and_can_be_kept(
 
 
 @pytest.mark.parametrize("offset", [0.02, -0.1, 0.5])
-def test_a_constant_offset_changes_nothing(tmp_path: Path, tiny_model_path: Path, noise: np.ndarray, offset: float) -> None:
+def test_a_constant_offset_changes_nothing(
+    tmp_path: Path, tiny_model_path: Path, noise: np.ndarray, offset: float
+) -> None:
     quiet = (0.05 * noise / np.abs(noise).max()).astype(np.float32)
     codec = audiocodec.load(tiny_model_path)
     found = []
@@ -129,7 +131,9 @@ def test_audio_without_an_offset_is_left_as_it_is(noise: np.ndarray) -> None:
     assert io.level_of([np.full(1, 0.5, np.float32)], RATE, RATE).offset == 0.0  # one sample is no offset
 
 
-def test_files_given_to_a_stream_of_samples_are_refused(tmp_path: Path, tiny_model_path: Path, noise: np.ndarray) -> None:
+def test_files_given_to_a_stream_of_samples_are_refused(
+    tmp_path: Path, tiny_model_path: Path, noise: np.ndarray
+) -> None:
     soundfile.write(tmp_path / "x.wav", noise, RATE)
     words = [sys.executable, "-m", "audiocodec", "stream", "--encode", "-m", str(tiny_model_path)]
     with open(tmp_path / "x.wav", "rb") as file:
@@ -156,7 +160,11 @@ sys.exit(main())
     words = ["-m", str(tiny_model_path), "--quiet"]
     assert main(["encode", str(tmp_path / "x.flac"), "-o", str(tmp_path / "a.act"), *words]) == 0
     assert main(["decode", str(tmp_path / "a.act"), "-o", str(tmp_path / "a.wav"), *words]) == 0
-    for verb in (["encode", "x.flac", "-o", "b.act", *words], ["decode", "b.act", "-o", "b.wav", *words], ["info", "b.wav"]):
+    for verb in (
+        ["encode", "x.flac", "-o", "b.act", *words],
+        ["decode", "b.act", "-o", "b.wav", *words],
+        ["info", "b.wav"],
+    ):
         done = subprocess.run(
             [sys.executable, "-c", program, *verb], cwd=tmp_path, capture_output=True, text=True, check=False
         )

@@ -13,14 +13,14 @@ from audiocodec.errors import MetricUndefined
 from audiocodec.evaluation.catalogue import missing_libraries, select
 from audiocodec.metrics import utmos as module
 
-HUB = '''
+HUB = """
 import torch
 dependencies = ["torch"]
 
 
 def utmos22_strong():
     return lambda wave, sr: 1 + wave.abs().amax(1) + (0 if sr == 16000 else 100)
-'''
+"""
 
 
 class Mean(torch.nn.Module):

@@ -112,11 +112,15 @@ def test_a_length_that_stopped_growing_is_named(tmp_path: Path) -> None:
     at = data.index(b"data") + 4
     data[at : at + 4] = struct.pack("<I", 8_000)
     (tmp_path / "b.wav").write_bytes(data)
-    with pytest.raises(AudioError, match=r"b\.wav: 32000 bytes follow the 8000 bytes of samples that its header states"):
+    with pytest.raises(
+        AudioError, match=r"b\.wav: 32000 bytes follow the 8000 bytes of samples that its header states"
+    ):
         io.info(tmp_path / "b.wav")
 
 
-@pytest.mark.parametrize("head", [b"RIFF\0\0\0\0WAVE", b"RF64\0\0\0\0WAVE", b"FORM\0\0\0\0AIFF", b"caff\0\1\0\0", b"riff"])
+@pytest.mark.parametrize(
+    "head", [b"RIFF\0\0\0\0WAVE", b"RF64\0\0\0\0WAVE", b"FORM\0\0\0\0AIFF", b"caff\0\1\0\0", b"riff"]
+)
 def test_endless_headers_are_left_soon(tmp_path: Path, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(tmp_path / "a.wav", "wb") as file:
         file.write(head)

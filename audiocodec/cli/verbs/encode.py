@@ -83,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
     status = batch.run_plan(plan, args, work)
     if mixed and not args.quiet:
         which = mixed[0] if len(mixed) == 1 else f"{len(mixed)} files"
-        print(f"audiocodec: {which}: several channels were mixed to one; --channel N encodes one of them", file=sys.stderr)
+        print(
+            f"audiocodec: {which}: several channels were mixed to one; --channel N encodes one of them", file=sys.stderr
+        )
     return status
 
 
