@@ -80,6 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.name not in HEAVY:
             raise
         return _fail(f'this needs {error.name}, which is not installed; pip install "audiocodec[torch]"', USAGE)
+    except ImportError as error:
+        if "shared object" not in str(error):
+            raise
+        return _fail(f"a library cannot be loaded, as where memory is short: {error}", USAGE)
     finally:
         restore()
 

@@ -67,9 +67,11 @@ def encode_file(
             scaled = (io.at_level(block, stats, gain) if normalize else block for block in blocks)
             num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
             watched = _watched(scaled, num_samples, codec.sample_rate, progress)
-            codes = np.concatenate(list(codec.encode_blocks(watched, num_codebooks, chunk_seconds, exact)), 1)
-    if codes.shape[1] != -(-num_samples // codec.hop_length):
-        raise AudioError(f"{path}: changed while it was read")
+            taken: list[int] = []
+            coded = list(codec.encode_blocks(_counted(watched, taken), num_codebooks, chunk_seconds, exact))
+    if sum(taken) != num_samples:
+        raise AudioError(f"{path}: changed while it was read: {num_samples} samples, then {sum(taken)}")
+    codes = np.concatenate(coded, 1)
     original = io.AudioInfo(header.sample_rate, header.channels, stats.num_samples)
     notes = ({} if exact else FAST) | ({} if file.channel is None else {"channel": file.channel})
     return _token_file(codec, codes, num_samples, original, gain, notes)
@@ -242,6 +244,12 @@ def _enough_memory(path: str | os.PathLike[str] | io.AudioFile, seconds: float) 
 def _divided(block: np.ndarray, gain: float) -> np.ndarray:
     with np.errstate(all="ignore"):  # an absurd gain gives infinities, which the writer refuses
         return (block / np.float64(gain)).astype(np.float32)
+
+
+def _counted(blocks: Iterable[np.ndarray], lengths: list[int]) -> Iterator[np.ndarray]:
+    for block in blocks:
+        lengths.append(len(block))
+        yield block
 
 
 def _watched(

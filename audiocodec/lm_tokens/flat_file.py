@@ -20,6 +20,7 @@ import numpy.typing as npt
 from audiocodec.files import replacing
 from audiocodec.lm_tokens.orders import flatten
 from audiocodec.lm_tokens.vocabulary import IntArray, Vocabulary
+from audiocodec.tokens.streams import npy_bytes
 
 _MEGATRON = b"MMIDIDX\x00\x00"
 _MEGATRON_TYPES = {np.dtype(np.int32): 4, np.dtype(np.uint16): 8}
@@ -83,8 +84,8 @@ class IdFile:
             with replacing(self._path.with_suffix(".idx")) as temporary:
                 temporary.write_bytes(self._megatron_index(sizes))
             return
-        with replacing(self._path.with_suffix(".starts.npy")) as temporary, open(temporary, "wb") as stream:
-            np.save(stream, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), allow_pickle=False)
+        with replacing(self._path.with_suffix(".starts.npy")) as temporary:
+            temporary.write_bytes(npy_bytes(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)))
         with replacing(self._path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(self._described(), indent=1) + "\n", encoding="utf-8")
 

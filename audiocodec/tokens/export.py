@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from audiocodec.errors import TokenFileError
-from audiocodec.tokens.streams import open_target
+from audiocodec.tokens.streams import npy_bytes, open_target
 from audiocodec.tokens.token_file import TokenFile
 
 _Items = Iterable[tuple[str, TokenFile]]
@@ -31,7 +31,7 @@ def write_npy(tokens: TokenFile, target: Path | str | BinaryIO) -> None:
         TokenFileError: it cannot be written.
     """
     with open_target(target) as stream:
-        np.save(stream, tokens.codes, allow_pickle=False)
+        stream.write(npy_bytes(tokens.codes))
 
 
 def write_jsonl(items: _Items, target: Path | str | BinaryIO) -> int:

@@ -7,8 +7,11 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from audiocodec.errors import TokenFileError
 from audiocodec.files import replacing
@@ -38,6 +41,13 @@ def read_source(source: Path | str | BinaryIO) -> tuple[bytes, str]:
             return _read_named(stream, str(source))
     except (OSError, ValueError) as error:
         raise TokenFileError(f"{source}: cannot be read: {_cause(error)}") from error
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    """A .npy file: numpy itself, writing to a full disk, says how many numbers went, and not why."""
+    file = BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
 
 
 def _read_named(stream: BinaryIO, name: str) -> tuple[bytes, str]:

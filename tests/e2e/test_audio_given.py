@@ -142,6 +142,33 @@ def test_files_given_to_a_stream_of_samples_are_refused(
     assert "is a file that begins with b'RIFF', not samples without a header (s16le)" in done.stderr
 
 
+def test_a_file_that_changes_between_two_readings_is_named(
+    tmp_path: Path, tiny_model_path: Path, noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "x.wav", noise, RATE)
+    codec, level = audiocodec.load(tiny_model_path), io.level
+
+    def and_then_it_grows(*asked: object) -> io.LevelStats:
+        found = level(*asked)  # type: ignore[arg-type]
+        soundfile.write(tmp_path / "x.wav", np.tile(noise, 2), RATE)
+        return found
+
+    monkeypatch.setattr(io, "level", and_then_it_grows)
+    with pytest.raises(AudioError, match=r"x\.wav: changed while it was read: 24000 samples, then 48000"):
+        audiocodec.encode_file(codec, tmp_path / "x.wav")
+
+
+def test_a_library_that_does_not_fit_in_memory_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(args: object) -> int:
+        raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+    monkeypatch.setattr("audiocodec.cli.verbs.info.run", fails)
+    assert main(["info"]) == 2
+    assert "a library cannot be loaded, as where memory is short: libtorch_cpu.so" in capsys.readouterr().err
+
+
 def test_it_works_without_what_only_posix_has(tmp_path: Path, tiny_model_path: Path, noise: np.ndarray) -> None:
     """As far as an interpreter on Linux can stand in for one on Windows."""
     program = """

@@ -376,6 +376,8 @@ def test_bits_that_do_not_fit():
 
 def test_export_to_numpy_json_and_kaldi(tmp_path):
     one, two = make(codes=[[5, 7, 9]], codebook_sizes=(1000,)), make()
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(TokenFileError, match="No space left on device"):
+        write_npy(two, full)
     write_npy(two, tmp_path / "x.npy")
     assert np.array_equal(np.load(tmp_path / "x.npy"), two.codes)
     assert write_jsonl(iter([("one", one), ("zwö", two)]), tmp_path / "x.jsonl") == 2
