@@ -47,6 +47,7 @@ class Subject:
         if self.estimate is not None and self.model is not None:
             raise UsageError("--estimate PATH and -m MODEL: one of them")
         only: dict[str, object] = {"--tokens": self.tokens, "--timings": self.timings, "--made-by": self.made_by}
+        only |= {"--resample": settings.resample or None, "--channel": settings.channel}
         other = "--estimate"
         if self.estimate is not None:
             device = None if settings.device == AUTO else settings.device
@@ -87,6 +88,7 @@ def evaluate(
     device: str = AUTO,
     threads: int | None = None,
     resample: bool = False,
+    channel: int | None = None,
     watch: Watch | None = None,
 ) -> Evaluation:
     """Score reconstructions against their references, or code the references with a model and score that.
@@ -110,7 +112,8 @@ def evaluate(
         force, resume: overwrite an earlier evaluation in `out`; keep what it has coded and scored.
         allow_pipes: run commands found in `wav.scp`.
         device, threads: with `model`, see `audiocodec.load`.
-        resample: bring an estimate of another sample rate to that of its reference; a note counts them.
+        resample: with `estimate`: bring one of another sample rate to that of its reference; a note counts them.
+        channel: with `estimate`, of files that have several channels: the one to score, from 1 on; None: their mean.
         watch: sees progress; None: nobody does.
 
     Returns:
@@ -122,7 +125,7 @@ def evaluate(
     """
     files = (timings,) if isinstance(timings, str | os.PathLike) else tuple(timings)
     settings = Settings(
-        metrics_of(metrics), words_of(by), table, jobs, force, resume, allow_pipes, device, threads, resample
+        metrics_of(metrics), words_of(by), table, jobs, force, resume, allow_pipes, device, threads, resample, channel
     )
     subject = Subject(estimate, model, num_codebooks, tokens, made_by, files)
     return _evaluate(reference, out, subject, settings, watch or Watch())
@@ -146,6 +149,7 @@ def _evaluate(reference: AnyPath, out: AnyPath, subject: Subject, settings: Sett
         resume=settings.resume,
         allow_pipes=settings.allow_pipes,
         resample=settings.resample,
+        channel=settings.channel,
         command=_command(reference, out, subject, settings),
         model=facts,
         groups=groups,

@@ -39,6 +39,7 @@ class Options:
             not asked for now, which the summary leaves out.
         allow_pipes: run commands found in `wav.scp`.
         resample: estimates of another sample rate to that of their reference.
+        channel: of files that have several, the one to score, from 1 on.
         command: what to write down as the command.
         model: that made the token files, where it is given.
         groups: name of an utterance -> column -> value; scores are broken down by each column.
@@ -52,6 +53,7 @@ class Options:
     resume: bool = False
     allow_pipes: bool = False
     resample: bool = False
+    channel: int | None = None
     command: str = ""
     model: ModelFacts | None = None
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -93,7 +95,7 @@ def score_entries(
         scored = dict(kept)
         for _ in range(len(entries) - len(tasks)):
             progress()
-        for row in _score_all(tasks, kept, options.jobs):
+        for row in _score_all(tasks, kept, options):
             writer.append(row)
             scored[row.id] = row
             progress()
@@ -108,12 +110,10 @@ def score_entries(
     return rows, summary
 
 
-def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], jobs: int) -> Iterator[Row]:
+def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], options: Options) -> Iterator[Row]:
     """Rows with metrics, as they get done: what an earlier run has, and what the tasks add."""
-    stamps = [
-        _stamp(task.entry, task.resample) for task in tasks
-    ]  # before the files are read: a change meanwhile must show
-    with contextlib.closing(run_all(score, tasks, jobs)) as results:
+    stamps = [_stamp(task.entry, options) for task in tasks]  # before the files are read: a change meanwhile must show
+    with contextlib.closing(run_all(score, tasks, options.jobs)) as results:
         for index, result in results:
             task = tasks[index]
             measures = measures_of(task.metrics)
@@ -141,7 +141,7 @@ def _tasks(entries: Sequence[Entry], kept: Mapping[str, Row], options: Options) 
         known = {**row.values, **row.failures} if row is not None else {}
         todo = tuple(metric for metric in options.metrics if not known.keys() >= set(measures_of([metric])))
         if row is None or todo:
-            tasks.append(Task(entry, todo, options.allow_pipes, options.resample))
+            tasks.append(Task(entry, todo, options.allow_pipes, options.resample, options.channel))
     return tasks
 
 
@@ -153,7 +153,7 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
     kept = {}
     for entry in entries:
         row = before.get(entry.id)
-        if row is not None and not entry.problem and row.stamp == _stamp(entry, options.resample):
+        if row is not None and not entry.problem and row.stamp == _stamp(entry, options):
             values = {name: value for name, value in row.values.items() if name in known}
             failures = {name: why for name, why in row.failures.items() if name in known and name not in row.again}
             reasons = {*failures.values(), *row.notes}
@@ -189,9 +189,10 @@ def _measures(rows: Sequence[Row], options: Options, coding: TokenSet | CodedSiz
     return [*measures_of(options.metrics), *(coding.measures if coding is not None else ()), *timed]
 
 
-def _stamp(entry: Entry, resample: bool) -> str:
+def _stamp(entry: Entry, options: Options) -> str:
     """Changes when a file of the pair does (name, size or time); a command's output is taken to stay the same."""
-    parts: list[object] = ["resample"] if resample else []
+    parts: list[object] = ["resample"] if options.resample else []
+    parts += [options.channel] if options.channel is not None else []
     for path in (entry.reference, entry.estimate):
         try:
             found = os.stat(path) if path is not None else None

@@ -26,12 +26,20 @@ SPARE_SECONDS, SPARE_SHARE = 0.1, 0.1  # of the reference: by how much an estima
 
 @dataclass(frozen=True)
 class Task:
-    """What to score: the pair and the metrics; `resample`: an estimate of another rate to that of the reference."""
+    """What to score.
+
+    Attributes:
+        entry, metrics: the pair, and what to compute.
+        allow_pipes: run commands found in `wav.scp`.
+        resample: bring an estimate of another rate to that of the reference.
+        channel: of files that have several, the one to score, from 1 on; None: the mean of all.
+    """
 
     entry: Entry
     metrics: tuple[Metric, ...]
     allow_pipes: bool = False
     resample: bool = False
+    channel: int | None = None
 
 
 @dataclass
@@ -74,12 +82,12 @@ def score(task: Task) -> Scores:
     """
     scores = Scores()
     try:
-        reference, rate = _read(task.entry.reference, "reference", task.allow_pipes)
+        reference, rate = _read(task.entry.reference, "reference", task)
         scores.seconds = len(reference) / rate
         scores.reference_hash = _hash(reference, rate)
         if task.entry.problem:
             raise MetricUndefined(task.entry.problem)
-        estimate, estimate_rate = _read(task.entry.estimate, "estimate", task.allow_pipes)
+        estimate, estimate_rate = _read(task.entry.estimate, "estimate", task)
         if task.resample and estimate_rate != rate:
             estimate = io.resample(estimate, estimate_rate, rate)
             scores.notes = (f"estimate resampled from {estimate_rate} to {rate} Hz",)
@@ -146,14 +154,23 @@ def _compute(
     return {names[0]: result} if isinstance(result, float) else result
 
 
-def _read(source: str | None, role: str, allow_pipes: bool) -> tuple[np.ndarray, int]:
+def _read(source: str | None, role: str, task: Task) -> tuple[np.ndarray, int]:
     """One channel [S] and the sample rate; an unreadable file is an `AudioError` without the file's name."""
     if source is None:
         raise MetricUndefined(f"no {role}")
     try:
-        with audio_file(source, allow_pipes) as path:
+        with audio_file(source, task.allow_pipes) as path:
             wav, rate = io.read(path)
+        if task.channel is not None and len(wav) > 1:
+            wav = wav[_index(task.channel, len(wav)), None]
+        mono = np.concatenate(list(io.mono_blocks(wav)))
     except (AudioError, ManifestError) as error:
         reason = str(error).removeprefix(f"{source}: ")
         raise AudioError(f"{role}: {reason}") from None
-    return wav.mean(axis=0, dtype=np.float32), rate
+    return mono, rate
+
+
+def _index(channel: int, count: int) -> int:
+    if channel > count:
+        raise AudioError(f"has {count} channels, no channel {channel}")
+    return channel - 1

@@ -12,6 +12,7 @@ from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, missing_li
 from audiocodec.evaluation.groups import read_groups, without_group
 from audiocodec.evaluation.pairing import AnyPath, list_audio
 from audiocodec.evaluation.watch import Watch
+from audiocodec.machine import cpus
 
 Groups = dict[str, dict[str, str]]  # name of an utterance -> column -> value
 
@@ -28,6 +29,7 @@ class Settings:
         allow_pipes: run commands found in `wav.scp`.
         device, threads: of models, see `audiocodec.load`.
         resample: estimates of another sample rate to that of their reference.
+        channel: of files that have several, the one to score, from 1 on.
     """
 
     metrics: tuple[Metric, ...] = DEFAULT
@@ -40,6 +42,7 @@ class Settings:
     device: str = "auto"
     threads: int | None = None
     resample: bool = False
+    channel: int | None = None
 
     @property
     def processes(self) -> int:
@@ -91,6 +94,7 @@ class Settings:
         words += ["--table", str(self.table)] if self.table is not None else []
         if not all(metric.default for metric in self.metrics):
             words += ["--metrics", ",".join(metric.word for metric in self.metrics)]
+        words += ["--channel", str(self.channel)] if self.channel is not None else []
         return [*words, "--resample"] if self.resample else words
 
 
@@ -123,8 +127,3 @@ def refuse_inside(out: AnyPath, reference: AnyPath) -> None:
     inside = os.path.join(os.path.realpath(reference), "")
     if (os.path.realpath(out) + os.sep).startswith(inside):
         raise UsageError(f"{out} is inside {reference}: its audio would count as references")
-
-
-def cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

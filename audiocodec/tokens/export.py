@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from audiocodec.errors import TokenFileError
 from audiocodec.tokens.streams import npy_bytes, open_target
 from audiocodec.tokens.token_file import TokenFile

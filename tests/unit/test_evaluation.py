@@ -238,6 +238,17 @@ def test_other_rates_are_resampled_where_that_is_asked_for(
     assert score_entries([entry], tmp_path / "out", options)[0][0].values == scores.values
 
 
+def test_one_channel_of_several_is_scored(tmp_path: Path, speech: np.ndarray) -> None:
+    entry = write_pair(tmp_path, "a", speech, speech)
+    io.write(entry.reference or "", np.stack([speech[::-1], speech]), RATE)
+    task = Task(entry, select(["si_sdr"]))
+    assert score(task).values.get("si_sdr", 0) < 10
+    assert score(replace(task, channel=2)).values["si_sdr"] > 60
+    assert score(replace(task, channel=3)).failures == {"si_sdr": "reference: has 2 channels, no channel 3"}
+    io.write(entry.reference or "", np.stack([speech, -speech]), RATE)
+    assert "its channels cancel when they are mixed" in score(task).failures["si_sdr"]
+
+
 def test_one_odd_clip_does_not_decide_a_mean_without_a_word() -> None:
     values = [10.0, 10.5, 11.0, 9.5, 10.2, -60.0]
     rows = [Row(f"u{i}", values={"si_sdr": value}) for i, value in enumerate(values)]

@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resample", action="store_true", help="bring estimates of another sample rate to that of their reference"
     )
+    parser.add_argument(
+        "--channel",
+        type=arguments.positive,
+        metavar="N",
+        help="with --estimate, of files with several channels: score only this one (default: their mean)",
+    )
     parser.add_argument("--per-file", action="store_true", help="print a line per utterance before the summary")
     parser.add_argument(
         "--num-codebooks", type=arguments.positive, metavar="N", help="with -m: only the first N codebooks"
@@ -59,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         made_by=args.made_by,
         timings=args.timings,
         resample=args.resample,
+        channel=args.channel,
         **scoring.options(args),
     )
     if args.json:

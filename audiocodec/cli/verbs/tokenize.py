@@ -12,6 +12,7 @@ from audiocodec import model_file
 from audiocodec.cli import arguments, batch, runtime, token_model
 from audiocodec.errors import CorpusError, UsageError
 from audiocodec.loading import choose_runtime
+from audiocodec.machine import cpus
 from audiocodec.tokenize import finishing, planning
 from audiocodec.tokenize.engines import array
 from audiocodec.tokenize.engines.scheduling import Lost
@@ -112,7 +113,7 @@ def _job(args: argparse.Namespace) -> Job:
         device = f"cuda:{array.rank_share()[2]}"
     threads = args.threads
     if threads is None and (args.jobs or 1) > 1:
-        threads = max(1, len(os.sched_getaffinity(0)) // args.jobs)
+        threads = max(1, cpus() // args.jobs)
     if threads is not None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))  # of workers, which inherit it
     return Job(
