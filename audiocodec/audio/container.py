@@ -156,7 +156,9 @@ def _in_au(descriptor: int, size: int, head: bytes) -> Samples | None:
 
 
 def _in_sphere(descriptor: int, size: int, head: bytes) -> Samples | None:
-    """NIST SPHERE: lines of text say the header's length, and of what how many."""
+    """NIST SPHERE: lines of text say the header's length, and of what how many; unless these are compressed."""
+    if re.search(rb"^sample_coding -s\d+ .*(shorten|wavpack|shortpack)", head, re.MULTILINE):
+        return None
     fields = dict(re.findall(rb"^(\w+) -(?:i|s\d+) (\d+)$", head, re.MULTILINE))
     start = head[8:16].strip()
     counts = [fields.get(name) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]

@@ -87,7 +87,7 @@ def refuse_existing(jobs: Sequence[Job]) -> None:
 def local_file(source: str, allow_pipes: bool) -> Iterator[str]:
     """A regular file with what `source` holds: stdin, named pipes and commands are spooled to a temporary file."""
     if is_pipe(source):
-        with audio_file(source, allow_pipes) as path, _renamed(path, source):
+        with audio_file(source, allow_pipes) as path:
             yield path
     elif source == STREAM or _is_fifo(source):
         with tempfile.NamedTemporaryFile(prefix="audiocodec-") as spool:

@@ -22,10 +22,22 @@ def valid_tokens(path: str) -> TokenFile | None:
         return None
 
 
-def finished_audio(path: str | os.PathLike[str], source: str, expected: io.AudioInfo) -> bool:
-    """Whether the audio at `path` is there, readable, of the length expected and not older than its token file."""
+def finished_audio(
+    path: str | os.PathLike[str], source: str, expected: io.AudioInfo, subtype: str | None = None
+) -> bool:
+    """Whether the audio at `path` is there, readable, of the length expected and not older than its token file.
+
+    Args:
+        path: of the audio.
+        source: its token file.
+        expected: of the audio.
+        subtype: of its samples, as libsndfile calls it; None: any.
+    """
     try:
-        return io.info(path) == expected and not is_stale(path, source)
+        with io.AudioFile(path) as file:
+            with file.opened() as found:
+                is_other = subtype is not None and found.subtype != subtype
+            return not is_other and io.info(file) == expected and not is_stale(path, source)
     except AudioError:
         return False
 

@@ -15,9 +15,9 @@ from audiocodec.errors import AudioError, ManifestError
 # What counts as audio in a folder. Each of these files is read, or named as one that cannot be read.
 _READ = ".wav .flac .ogg .opus .mp3 .aiff .aif .aifc .au .snd .caf .w64 .rf64 .bwf .wave .oga .mp1 .mp2 .sph .nist"
 _WITH_FFMPEG = (
-    ".m4a .m4b .mp4 .mov .3gp .webm .mka .mkv .wma .asf .aac .amr .gsm .ac3 .eac3 .ape .wv .tta .mpc .ra .rm .avi"
+    ".m4a .m4b .mp4 .mov .3gp .webm .mka .mkv .wma .asf .aac .amr .gsm .ac3 .eac3 .ape .wv .tta .mpc .ra .rm .avi .spx"
 )
-_NOT_READ = ".spx .voc .dts .mpg .mpeg .raw .pcm .vox .sf .paf"
+_NOT_READ = ".voc .dts .mpg .mpeg .raw .pcm .vox .sf .paf"
 AUDIO_EXTENSIONS = (*_READ.split(), *_WITH_FFMPEG.split(), *_NOT_READ.split())
 _SHOWN = 5
 

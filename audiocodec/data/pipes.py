@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 
-from audiocodec.errors import AudioError, ManifestError
+from audiocodec.errors import AudioCodecError, AudioError, ManifestError
 
 
 def is_pipe(path: str) -> bool:
@@ -37,4 +37,7 @@ def audio_file(path: str, allow_pipes: bool = False) -> Iterator[str]:
             raise AudioError(
                 f"{path}: the command ended with status {done.returncode}{''.join(f' ({x})' for x in last)}"
             )
-        yield spool.name
+        try:
+            yield spool.name
+        except AudioCodecError as error:  # about the temporary file
+            raise type(error)(str(error).replace(spool.name, path)) from None

@@ -95,6 +95,11 @@ def test_samples_beyond_full_scale_are_named_and_can_be_kept(
     assert json.loads(capsys.readouterr().out)["clipped"] == 0
     assert main([*decode, "-o", str(tmp_path / "z.wav")]) == 0
     assert "samples clipped at full scale; --subtype float keeps them" in capsys.readouterr().err
+    assert main([*decode, "-o", str(tmp_path / "z.wav"), "--resume", "--subtype", "pcm16", "--json"]) == 0
+    assert capsys.readouterr().out == ""  # finished before
+    assert main([*decode, "-o", str(tmp_path / "y.wav"), "--resume", "--subtype", "pcm24", "--json"]) == 0
+    assert soundfile.info(tmp_path / "y.wav").subtype == "PCM_24"
+    assert main([*decode, "-o", str(tmp_path / "y.wav"), "--force", "--subtype", "float"]) == 0
     kept, clipped = soundfile.read(tmp_path / "y.wav")[0], soundfile.read(tmp_path / "z.wav")[0]
     assert np.abs(kept).max() > 100
     np.testing.assert_allclose(np.clip(kept, -1, 1), clipped, atol=1 / 32_000)

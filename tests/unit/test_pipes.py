@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.data_folders import edit
 
+from audiocodec.audio import io
 from audiocodec.data.manifest import read_folder
 from audiocodec.data.pipes import audio_file
 from audiocodec.data.validation import validate
@@ -25,6 +26,11 @@ def test_pipes_run_only_when_allowed(data_folder: Path, tmp_path: Path) -> None:
         pass
     assert not ran.exists()
     assert validate(data_folder, deep=True, allow_pipes=True) == [] and ran.exists()
+
+
+def test_errors_about_what_a_command_gives_name_the_command() -> None:
+    with pytest.raises(AudioError, match=r"^echo text \|: not audio"), audio_file("echo text |", True) as path:
+        io.info(path)
 
 
 def test_a_failing_command_is_an_error() -> None:

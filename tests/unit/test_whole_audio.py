@@ -141,6 +141,16 @@ def test_samples_too_large_to_be_audio_are_named(tmp_path: Path) -> None:
         io.level(tmp_path / "a.wav")
 
 
+def test_compressed_sphere_is_not_called_truncated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The samples that its header counts are those after decompression, which ffmpeg does."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    fields = "sample_count -i 40000\nchannel_count -i 1\nsample_n_bytes -i 2\nsample_rate -i 16000\n"
+    head = f"NIST_1A\n   1024\n{fields}sample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"
+    (tmp_path / "a.sph").write_bytes(head.encode().ljust(1024) + b"ajkg" + bytes(range(1, 256)) * 20)
+    with pytest.raises(AudioError, match=r"a\.sph: not audio.*install the program ffmpeg"):
+        io.info(tmp_path / "a.sph")
+
+
 # --- kinds that need ffmpeg
 
 M4A = b"\0\0\0\x20ftypM4A " + bytes(20)

@@ -49,10 +49,11 @@ def run(args: argparse.Namespace) -> int:
             tokens = tokens.truncate(args.num_codebooks)
         rate = args.sample_rate or tokens.original_sample_rate
         length = decoded_length(tokens, rate)
-        if args.resume and finished_audio(job.target, job.source, io.AudioInfo(rate, 1, length)):
+        subtype = SUBTYPES.get(args.subtype)
+        if args.resume and finished_audio(job.target, job.source, io.AudioInfo(rate, 1, length), subtype):
             return None
         codec, started = model.coder, time.perf_counter()
-        clipped = _decode(codec, tokens, job.target, rate, progress, SUBTYPES.get(args.subtype))
+        clipped = _decode(codec, tokens, job.target, rate, progress, subtype)
         wall = time.perf_counter() - started
         described = tokens.describe()
         report = {key: described[key] for key in ("seconds", "num_codebooks", "kbps_payload", "kbps_file")}
