@@ -19,7 +19,7 @@ from audiocodec.codec.interface import (
     whole_hertz,
 )
 from audiocodec.dsp.voice import ONSET
-from audiocodec.errors import CheckpointError, TokenFileError
+from audiocodec.errors import CheckpointError, NotFinite, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
 if TYPE_CHECKING:
@@ -237,8 +237,10 @@ class OnnxCodec(BlockCodec):
             results: Sequence[npt.NDArray[Any]] = session.run(None, dict(zip(names, arrays)))
         except Exception as error:  # onnxruntime's own have no base class but this
             if "allocate" not in str(error) and "bad allocation" not in str(error):
-                raise
+                raise CheckpointError(f"onnxruntime cannot run the {part}: {error}") from error
             raise MemoryError(str(error)) from error
+        if results[0].dtype.kind != "f" or not np.isfinite(results[0]).all():
+            raise NotFinite(f"the {part} gives NaN or infinite values: its weights are not sound")
         return results
 
 

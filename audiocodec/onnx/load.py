@@ -10,10 +10,9 @@ from typing import TypeVar
 
 from audiocodec import model_file
 from audiocodec.codec.interface import fingerprint_of
-from audiocodec.errors import CheckpointError
 from audiocodec.onnx import folder, networks
 from audiocodec.onnx.codec import OnnxCodec
-from audiocodec.onnx.model import OnnxModel
+from audiocodec.onnx.model import OnnxModel, fitting
 from audiocodec.onnx.quantizers import Quantizer
 
 Part = TypeVar("Part")
@@ -54,11 +53,8 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
 
     def part(make: Callable[[], Part]) -> Callable[[], Part]:
         def made() -> Part:
-            try:
+            with fitting(str(path)):
                 return make()
-            except KeyError as error:
-                reason = f"weights do not fit this configuration: {error.args[0]} is missing"
-                raise CheckpointError(f"{path}: {reason}") from error
 
         return made
 
