@@ -131,10 +131,12 @@ def _expect(value: Any, kind: Any, where: str) -> Any:
         raise ValueError(f"{where or 'the value'}: expected {_NAMES[kind]}, got {_shown(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where or 'the value'}: expected a finite number, got {value}")
+    if isinstance(value, int) and abs(value) >= _LARGEST_INT:
+        raise ValueError(f"{where or 'the value'}: expected a whole number of 64 bits, got {_shown(value)}")
     return value
 
 
-_LARGEST = 2**1023
+_LARGEST, _LARGEST_INT = 2**1023, 2**63
 
 
 def _shown(value: Any) -> str:

@@ -85,8 +85,8 @@ class AudioFile:
             self.descriptor = os.open(
                 path, os.O_RDONLY | os.O_NONBLOCK
             )  # a named pipe would be waited for, then refused
-        except OSError as error:
-            raise AudioError(f"{path}: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # a NUL is in no name
+            raise AudioError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
     @staticmethod
     def of(path: Path) -> contextlib.AbstractContextManager[AudioFile]:

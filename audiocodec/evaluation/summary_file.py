@@ -12,8 +12,9 @@ from typing import Any
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import CODING
 from audiocodec.evaluation.rows import SUMMARY
+from audiocodec.files import read_text
 from audiocodec.metrics.codebook import CodebookUse
-from audiocodec.records import parse
+from audiocodec.records import from_json, parse
 
 _RATES = {measure.name for measure in CODING}
 
@@ -193,7 +194,7 @@ def read_summary(folder: str | os.PathLike[str]) -> Summary:
     """
     path = Path(folder) / SUMMARY
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = from_json(read_text(path))
     except (OSError, ValueError) as error:
         raise AudioCodecError(f"{path}: cannot read the summary: {error}") from None
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.codec.inputs import as_array, batch_shape, check_fingerprint, check_lengths, prepare
+from audiocodec.codec.inputs import as_array, batch_shape, check_tokens, check_lengths, prepare
 from audiocodec.codec.interface import (
     BlockCodec,
     CodeArray,
@@ -166,7 +166,7 @@ class OnnxCodec(BlockCodec):
             FingerprintMismatch: a token file of another codec.
         """
         if isinstance(codes, TokenFile):
-            check_fingerprint(codes, self.fingerprint)
+            check_tokens(codes, self)
             length = codes.num_samples if num_samples is None else num_samples
             return (self.decode(codes.codes, length) / np.float64(codes.gain)).astype(np.float32)
         array = as_array(codes)

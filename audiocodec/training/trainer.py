@@ -42,7 +42,7 @@ class _Said:
     guard: Guard
     begins_with: str | None = None
     seconds: float = 0.0
-    balancers: tuple[dict[str, Any], ...] = ()
+    balancers: tuple[dict[str, tuple[float, float]], ...] = ()
 
 
 class Trainer(Stepper):

@@ -82,7 +82,7 @@ def _counts(args: argparse.Namespace, codec: Codec) -> list[np.ndarray]:
 
     found: Iterable[np.ndarray] = ()
     if args.tokens is not None:
-        found = codes_of_tokens(args.tokens, codec.fingerprint, codec.codebook_sizes)
+        found = codes_of_tokens(args.tokens, codec)
     elif args.audio is not None:
         found = codes_of_audio(args.audio, codec, args.allow_pipes)
     counter = CodeCounter()

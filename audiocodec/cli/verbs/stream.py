@@ -116,8 +116,8 @@ def _decode(codec: Codec, kind: str) -> None:
         for number, line in enumerate(sys.stdin, 1):
             words = line.split()
             if not words or not all(word.isascii() and word.isdecimal() for word in words):
-                raise TokenFileError(f"<stdin>:{number}: expected the codes of a frame, such as '5 7 9', got {line!r}")
-            if any(int(word) >= codec.codebook_sizes[0] for word in words):
+                raise TokenFileError(f"<stdin>:{number}: expected the codes of a frame, such as '5 7 9', got {line[:80]!r}")
+            if any(len(word.lstrip("0")) > 9 or int(word) >= codec.codebook_sizes[0] for word in words):
                 raise TokenFileError(f"<stdin>:{number}: codes outside 0 to {codec.codebook_sizes[0] - 1}")
             if len(words) != (width := width or len(words)):
                 raise TokenFileError(f"<stdin>:{number}: {len(words)} codes, but {width} in the lines before")
