@@ -7,7 +7,6 @@ import math
 import zipfile
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 

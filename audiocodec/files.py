@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 SMALL = 1 << 28  # bytes of a table or a summary
 
 

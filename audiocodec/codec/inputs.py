@@ -100,13 +100,13 @@ class MadeBy(Protocol):
     """What tokens say of the codec that made them: a codec itself, or the model that it will be loaded from."""
 
     @property
-    def fingerprint(self) -> bytes: ...  # noqa: D102 - as `codec.interface.BlockCodec` has them
+    def fingerprint(self) -> bytes: ...
     @property
-    def sample_rate(self) -> int: ...  # noqa: D102
+    def sample_rate(self) -> int: ...
     @property
-    def hop_length(self) -> int: ...  # noqa: D102
+    def hop_length(self) -> int: ...
     @property
-    def codebook_sizes(self) -> tuple[int, ...]: ...  # noqa: D102
+    def codebook_sizes(self) -> tuple[int, ...]: ...
 
 
 def check_tokens(tokens: TokenFile, codec: MadeBy) -> None:

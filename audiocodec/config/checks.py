@@ -204,14 +204,18 @@ def _check_products(config: Config) -> list[Problem]:
     if config.hop_length > MAX_HOP:
         problems.append((strides, f"their product is {config.hop_length}, need at most {MAX_HOP}"))
     if d.kind != "seanet" and d.overlap * config.hop_length > MAX_FFT:
-        message = f"got {d.overlap}; with the strides' product {config.hop_length} windows have more than {MAX_FFT} samples"
+        message = (
+            f"got {d.overlap}; with the strides' product {config.hop_length} windows have more than {MAX_FFT} samples"
+        )
         problems.append(("model.decoder.overlap", message))
     for key, width in (("encoder", e.base_channels), ("decoder", d.base_channels)):
         if width * widest > MAX_CHANNELS and (key == "encoder" or d.kind == "seanet"):
             message = f"got {width}, doubled by {len(e.strides)} strides; need at most {MAX_CHANNELS} channels"
             problems.append((f"model.{key}.base_channels", message))
     if e.dilation_base ** max(0, e.residual_layers - 1) > MAX_DILATION:
-        message = f"got {e.dilation_base}, to the power of residual_layers {e.residual_layers}: more than {MAX_DILATION}"
+        message = (
+            f"got {e.dilation_base}, to the power of residual_layers {e.residual_layers}: more than {MAX_DILATION}"
+        )
         problems.append(("model.encoder.dilation_base", message))
     return problems
 

@@ -53,7 +53,9 @@ def config_from_json(text: str, source: str) -> Config:
 
 def _keep_section(settings: Settings, values: Any, cls: type, prefix: str) -> None:
     if not isinstance(values, dict):
-        return settings.problem(settings.name, f"{prefix or 'top level'}: expected a section of keys, got {_shown(values)}")
+        return settings.problem(
+            settings.name, f"{prefix or 'top level'}: expected a section of keys, got {_shown(values)}"
+        )
     if len(values) > MAX_KEYS:
         return settings.problem(settings.name, f"{prefix or 'top level'}: {len(values)} keys, need at most {MAX_KEYS}")
     for old, value in values.items():

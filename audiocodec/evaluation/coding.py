@@ -220,7 +220,10 @@ def _add_line(timings: Timings, line: str, where: str) -> None:
     except ValueError:
         raise AudioCodecError(f"{where}: not a line of `encode --json` or `decode --json`") from None
     if said.error is None:
-        table, factor = timings.encode if said.output.endswith(EXTENSION) else timings.decode, said.wall_seconds / said.seconds
+        table, factor = (
+            timings.encode if said.output.endswith(EXTENSION) else timings.decode,
+            said.wall_seconds / said.seconds,
+        )
         table.update({real: factor for path in (said.input, said.output) if (real := _real(path)) is not None})
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.codec.inputs import as_array, batch_shape, check_tokens, check_lengths, prepare
+from audiocodec.codec.inputs import as_array, batch_shape, check_lengths, check_tokens, prepare
 from audiocodec.codec.interface import (
     BlockCodec,
     CodeArray,

@@ -25,9 +25,7 @@ def fitting(source: str) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        raise CheckpointError(
-            f"{source}: weights do not fit this configuration: {error.args[0]} is missing"
-        ) from error
+        raise CheckpointError(f"{source}: weights do not fit this configuration: {error.args[0]} is missing") from error
     except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"{source}: weights do not fit this configuration: {error}") from error
 

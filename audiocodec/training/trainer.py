@@ -206,9 +206,7 @@ class Trainer(Stepper):
         self.parts.ema.updates, self.begins_with = said.ema_updates, said.begins_with
         self.schedule.restore(self.step, said.seconds)
         t = self.config.train
-        self.guard = replace(
-            said.guard, cut_after=t.bad_steps_before_cut, rollback_after=t.bad_steps_before_rollback
-        )
+        self.guard = replace(said.guard, cut_after=t.bad_steps_before_cut, rollback_after=t.bad_steps_before_rollback)
         if self.steps.balancer:
             self.steps.balancer.state = dict(said.balancers[self.accelerator.process_index % len(said.balancers)])
 

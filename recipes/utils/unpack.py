@@ -19,11 +19,19 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-
 MAX_DEPTH = 50  # folders
 MAX_HEADER = 1 << 16  # bytes of a long name or of a pax header
-MAX_RATIO, MAX_SMALL = 20, 100_000_000  # audio hardly compresses: bytes that come out per byte, beside the first so many
-_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+MAX_RATIO, MAX_SMALL = (
+    20,
+    100_000_000,
+)  # audio hardly compresses: bytes that come out per byte, beside the first so many
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 class Refused(Exception):

@@ -114,7 +114,7 @@ def test_weights_that_are_not_finite_are_a_bad_step(
     tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A rate of 1e30 leaves the first loss and gradient finite and spoils the weights."""
-    wild = "steps=1 learning_rate=1e14 discriminator_learning_rate=1e14 lr_warmup_steps=0".split()
+    wild = ["steps=1", "learning_rate=1e14", "discriminator_learning_rate=1e14", "lr_warmup_steps=0"]
     assert main([*command, *(word for option in wild for word in ("--set", f"train.{option}"))]) == 1
     assert "not finite again after 3 rollbacks" in capsys.readouterr().err
     log = (tmp_path / "exp" / "train.log").read_text()

@@ -52,6 +52,8 @@ WITHOUT_TORCH = (
     "loading",
     "contents",
     "records",
+    "terminal",
+    "arrays",
     "cli",
     "__main__",
 )

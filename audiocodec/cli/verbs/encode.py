@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from audiocodec.audio import io
 from audiocodec.cli import batch, runtime
+from audiocodec.cli.console import say
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.codec.files import FAST, Progress, encode_file
 from audiocodec.codec.finished import is_stale, valid_tokens
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         if args.verify:
             report["verified"] = True
             if not args.quiet:
-                print(f"audiocodec: {job.source}: verified, {report['frames']} frames twice the same", file=sys.stderr)
+                say(f"audiocodec: {job.source}: verified, {report['frames']} frames twice the same")
         return {**report, "wall_seconds": time.perf_counter() - started}
 
     return batch.run_plan(plan, args, work)

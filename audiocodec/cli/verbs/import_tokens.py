@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from audiocodec.cli import batch, token_model
+from audiocodec.cli.console import say
 from audiocodec.errors import AudioCodecError, FingerprintMismatch, TokenFileError, UsageError
 from audiocodec.tokenize import reading
 from audiocodec.tokenize.plan import ModelFacts
@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
         except (AudioCodecError, OSError) as error:
             failed += 1
             where = "" if name in str(error) else f"{name}: "
-            print(f"audiocodec: error: {where}{error}", file=sys.stderr)
+            say(f"audiocodec: error: {where}{error}")
     if not args.quiet:
-        print(f"audiocodec: {done} token files in {args.output_dir}, {failed} failed", file=sys.stderr)
+        say(f"audiocodec: {done} token files in {args.output_dir}, {failed} failed")
     return 1 if failed else 0
 
 
