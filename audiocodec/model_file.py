@@ -13,7 +13,7 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,7 +140,7 @@ class ModelHeader:
 class FileHeader(ModelHeader):
     """Header of a model file; `shapes` of all weights, by name."""
 
-    shapes: Shapes
+    shapes: Shapes = field(repr=False, compare=False)
 
     @property
     def parameters(self) -> int:

@@ -120,7 +120,7 @@ def test_a_full_disk_leaves_the_last_pair(full: Exception, tmp_path: Path, monke
 
     real = model_file.write_tensors
 
-    def discriminators(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    def discriminators(path: Path, state: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
         if lean.BELONGS_TO not in metadata:
             return real(path, state, metadata)
         path.write_bytes(b"half")

@@ -65,11 +65,18 @@ def _rows(names: list[str]) -> Iterator[tuple[str, dict[str, Any] | AudioCodecEr
             yield name, error
 
 
+def _can_be_named(key: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(key)
+    except UnicodeEncodeError:
+        return False
+
+
 def _write(row: dict[str, Any], model: ModelFacts, args: argparse.Namespace) -> None:
     key = str(row.get("id") or "")
     root = os.path.abspath(args.output_dir)
     target = os.path.abspath(os.path.join(root, key + EXTENSION))
-    if not key or "\0" in key or not target.startswith(os.path.join(root, "")):
+    if not key or not _can_be_named(key) or not target.startswith(os.path.join(root, "")):
         raise TokenFileError(f"id {key!r} leads out of the folder {args.output_dir}")
     if os.path.exists(target) and not args.force:
         raise TokenFileError(f"{target} already exists; --force overwrites it")
