@@ -45,13 +45,6 @@ def build_codec(config: Config, norm: bool = True) -> Codec:
     )
 
 
-def weight_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of the folded weights of the codec that `config` describes; takes no memory for them."""
-    with torch.device("meta"):
-        state = build_codec(config, norm=False).state_dict()
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
 def build_quantizer(config: Config) -> ResidualQuantizer:
     """The stack of codebooks; one codebook is a stack of one."""
     q = config.quantizer

@@ -21,10 +21,10 @@ def read_text(path: str | os.PathLike[str], limit: int = SMALL) -> str:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for
     with open(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(f"is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}")
-        data = file.read(limit + 1)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"is {'a folder' if stat.S_ISDIR(status.st_mode) else 'no regular file'}")
+        data = file.read(min(status.st_size, limit) + 1)  # for so many bytes memory is taken
     if len(data) > limit:
         raise ValueError(f"has more than {limit:,} bytes")
     return data.decode()

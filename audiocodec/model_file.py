@@ -26,6 +26,7 @@ from audiocodec.codec.latent_error import LatentError
 from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.errors import CheckpointError, NotFinite
 from audiocodec.files import replacing
+from audiocodec.nn.matrices import codebooks, matrices
 from audiocodec.records import from_json, parse
 
 if TYPE_CHECKING:
@@ -151,6 +152,17 @@ class FileHeader(ModelHeader):
         """What only model files tell, ready for JSON."""
         return {"parameters": self.parameters}
 
+    def check_matrices(self) -> None:
+        """Refuse a configuration that the weights are not of, before anything is built.
+
+        Raises:
+            CheckpointError: matrices of encoder or decoder that lack, are left over or have another shape.
+        """
+        parts = ("encoder.", "decoder.")
+        own = {name: shape for name, shape in self.shapes.items() if name.startswith(parts) and len(shape) > 1}
+        own |= {name: shape for name, shape in self.shapes.items() if name.endswith(".codebook")}
+        _check_shapes(own, {**matrices(self.config), **codebooks(self.config)}, self.path)
+
 
 @dataclass(frozen=True)
 class _Metadata:
@@ -265,11 +277,11 @@ def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
     Raises:
         CheckpointError: missing, damaged, or weights that are not finite or do not fit their configuration.
     """
-    from audiocodec.build import build_codec, weight_shapes
+    from audiocodec.build import build_codec
 
     path = resolve(model)
     header = describe(path)
-    _check_shapes(header.shapes, weight_shapes(header.config), str(path))  # before memory is taken for either
+    header.check_matrices()
     state = read_tensors(path)
     codec = build_codec(header.config, norm=False)
     load_state(codec, {name: tensor.float() for name, tensor in state.items()}, str(path))

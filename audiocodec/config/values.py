@@ -20,7 +20,7 @@ from audiocodec.config.schema import Config, QuantizerConfig
 RENAMED_KEYS: dict[type, dict[str, str]] = {
     QuantizerConfig: {"start": "init", "stage_start": "stage_init", "codebook_start": "codebook_init"}
 }
-MAX_TEXT = 1 << 18  # bytes of a configuration; ours have 4,000
+MAX_TEXT = 1 << 16  # bytes of a configuration; ours have 4,000
 MAX_KEYS = 200  # of a section; each unknown one is compared with all that there are
 MAX_NUMBER = 10**15
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")

@@ -77,7 +77,8 @@ class CodingSummary:
     def from_json(cls, record: Mapping[str, Any], where: str) -> CodingSummary:
         """The value of `tokens`; raises ValueError with a key."""
         rates = {name: value for name, value in record.items() if name in _RATES}
-        dimensions = any("effective_dimension" in use for use in record.get("codebooks") or () if isinstance(use, dict))
+        uses = record.get("codebooks")
+        dimensions = isinstance(uses, list) and any("effective_dimension" in use for use in uses if isinstance(use, dict))
         return parse(cls, {**record, "rates": rates, "with_dimensions": dimensions}, where)
 
     def to_json(self) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
     """
     path = model_file.resolve(model)
     header = model_file.describe(path)
+    header.check_matrices()
     config = header.config
     weights = model_file.read_weights(path)
     sizes = (config.quantizer.codebook_size,) * config.quantizer.num_codebooks

@@ -48,6 +48,7 @@ WITHOUT_TORCH = (
     "codec.files",
     "model_file",
     "nn.plan",
+    "nn.matrices",
     "onnx",
     "loading",
     "contents",
