@@ -78,7 +78,9 @@ class CodingSummary:
         """The value of `tokens`; raises ValueError with a key."""
         rates = {name: value for name, value in record.items() if name in _RATES}
         uses = record.get("codebooks")
-        dimensions = isinstance(uses, list) and any("effective_dimension" in use for use in uses if isinstance(use, dict))
+        dimensions = isinstance(uses, list) and any(
+            "effective_dimension" in use for use in uses if isinstance(use, dict)
+        )
         return parse(cls, {**record, "rates": rates, "with_dimensions": dimensions}, where)
 
     def to_json(self) -> dict[str, Any]:

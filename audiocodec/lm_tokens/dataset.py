@@ -132,7 +132,9 @@ class PackedTokens(Dataset[torch.Tensor]):
         except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, TokenFileError) as error:
             raise CorpusError(f"{shard.path}: damaged: {error}") from None
         if ids.shape[-1] != self._length(shard.frames, shard.rows):
-            raise CorpusError(f"{shard.path}: damaged: has not the {shard.frames} frames of {shard.rows} rows that it says")
+            raise CorpusError(
+                f"{shard.path}: damaged: has not the {shard.frames} frames of {shard.rows} rows that it says"
+            )
         return ids
 
     def _utterance(self, values: Any) -> npt.NDArray[np.int64]:
@@ -153,7 +155,11 @@ def _shards(folder: Path) -> tuple[list[_Shard], tuple[int, ...]]:
             metadata = _pyarrow().parquet.read_metadata(path).metadata
             mark = parse(_Counts, from_json(metadata[b"audiocodec.shard"]))
             its = parse(tuple[int, ...], from_json(metadata[b"audiocodec.codebook_sizes"]))
-            if min(mark.rows, mark.frames) < 0 or not 1 <= len(its) <= MAX_CODEBOOKS or not all(2 <= n <= MAX_CODEBOOK_SIZE for n in its):
+            if (
+                min(mark.rows, mark.frames) < 0
+                or not 1 <= len(its) <= MAX_CODEBOOKS
+                or not all(2 <= n <= MAX_CODEBOOK_SIZE for n in its)
+            ):
                 raise ValueError("counts or codebook sizes are out of range")
         except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as error:
             raise CorpusError(f"{path}: damaged, or no shard of a token data set: {error}") from None

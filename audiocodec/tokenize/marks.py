@@ -66,7 +66,14 @@ def read(path: Path) -> Mark:
         if min(mark.shard, mark.rows, mark.frames, mark.samples) < 0:
             raise ValueError("shard, rows, frames and samples cannot be negative")
         return mark
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as error:  # arrow's are some of these
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        NotImplementedError,
+        MemoryError,
+    ) as error:  # arrow's are some of these
         raise CorpusError(
             f"{path}: damaged, or no shard of a token data set ({error}); delete it and run again"
         ) from None

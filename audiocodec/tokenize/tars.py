@@ -9,7 +9,13 @@ from typing import Any
 
 MAX_MEMBER = 1 << 30  # bytes
 _MAX_HEADER = 1 << 20  # of a long name, or of a pax header
-_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 # What the library raises for damage: numbers in headers are text, and gzip has errors of its own.
 ERRORS = (OSError, EOFError, ValueError, OverflowError, tarfile.TarError, zlib.error)
 

@@ -10,10 +10,36 @@ DEEP = "[" * 3000 + "]" * 3000
 # What stands in place of a value of JSON; texts are put in as they are.
 _VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 63, 65, 3.5, -0.0, 1e-320, 1e300, 2**31, 2**32, 2**63, -(2**63), 10**18, 10**40),
-    *("", "x", "nan", "../../etc/passwd", "/dev/zero", "\0", "\x1b]0;x\x07", "\ud800", "9" * 5000, "{", "istft", "seanet"),
+    *(
+        "",
+        "x",
+        "nan",
+        "../../etc/passwd",
+        "/dev/zero",
+        "\0",
+        "\x1b]0;x\x07",
+        "\ud800",
+        "9" * 5000,
+        "{",
+        "istft",
+        "seanet",
+    ),
     *([], {}, [None], [[1]], [1e400], {"a": {}}, [1] * 100, ["x"] * 40),
 )
-_RAW = ("NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, DEEP, "[" * 100_000, '{"a": 1, "a": 2}', "", "{", '"', "\\u0000")
+_RAW = (
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e999",
+    "9" * 5000,
+    DEEP,
+    "[" * 100_000,
+    '{"a": 1, "a": 2}',
+    "",
+    "{",
+    '"',
+    "\\u0000",
+)
 _INTERESTING = (0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 _MARK = "\u2603 raw"
 
@@ -114,7 +140,9 @@ def _number(data: bytearray, random: Random) -> None:
 
 def _text(data: bytearray, random: Random) -> None:
     at = random.randrange(len(data) + 1)
-    data[at : at + random.choice((0, 1, 8))] = random.choice((b"\0", b"\n", b"|", b"-", b"..", b"\xff", b" ", b"\x1b[2J", b"9" * 5000))
+    data[at : at + random.choice((0, 1, 8))] = random.choice(
+        (b"\0", b"\n", b"|", b"-", b"..", b"\xff", b" ", b"\x1b[2J", b"9" * 5000)
+    )
 
 
 _CHANGES = (_flip, _flip, _cut, _insert, _repeat, _remove, _number, _number, _text)

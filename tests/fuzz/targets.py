@@ -45,7 +45,7 @@ from .mutations import damage, damage_json, damage_lines
 
 CHECKOUT = Path(__file__).parents[2]
 sys.path.insert(0, str(CHECKOUT / "recipes" / "utils"))
-import unpack  # noqa: E402 - a script beside the recipes
+import unpack
 
 Round = Callable[[Random], None]
 FACTS = plan.ModelFacts("m", "0" * 16, "float32", 24_000, 320, (64, 64))
@@ -68,7 +68,10 @@ def model_header(place: Path, model: Path) -> Round:
 
     def again(random: Random) -> None:
         said = json.loads(json.dumps(header))
-        metadata, key = said["__metadata__"], random.choice(("config", "config", "notes", "latent_error", "fingerprint", "all"))
+        metadata, key = (
+            said["__metadata__"],
+            random.choice(("config", "config", "notes", "latent_error", "fingerprint", "all")),
+        )
         if key in ("config", "notes", "latent_error"):
             metadata[key] = damage_json(metadata.get(key, "[]"), random)
         elif key == "fingerprint":
@@ -112,7 +115,16 @@ def onnx_folder(place: Path, model: Path) -> Round:
 
 
 def audio(place: Path, model: Path) -> Round:
-    kinds = {"wav": "PCM_16", "caf": "PCM_16", "flac": "PCM_16", "aiff": "PCM_16", "au": "PCM_16", "w64": "FLOAT", "ogg": "VORBIS", "rf64": "PCM_24"}
+    kinds = {
+        "wav": "PCM_16",
+        "caf": "PCM_16",
+        "flac": "PCM_16",
+        "aiff": "PCM_16",
+        "au": "PCM_16",
+        "w64": "FLOAT",
+        "ogg": "VORBIS",
+        "rf64": "PCM_24",
+    }
     sound = []
     for form, subtype in kinds.items():
         stream = memory.BytesIO()
@@ -130,7 +142,11 @@ def audio(place: Path, model: Path) -> Round:
 
 
 def lists(place: Path, model: Path) -> Round:
-    tables = {"wav.scp": "a /x/a.wav\nb cat /x/b.wav |\nc -\n", "utt2spk": "a s\nb s\nc t\n", "utt2num_samples": "a 9\nb 8\nc 7\n"}
+    tables = {
+        "wav.scp": "a /x/a.wav\nb cat /x/b.wav |\nc -\n",
+        "utt2spk": "a s\nb s\nc t\n",
+        "utt2num_samples": "a 9\nb 8\nc 7\n",
+    }
 
     def again(random: Random) -> None:
         changed = random.choice(list(tables))
@@ -150,7 +166,9 @@ def configuration(place: Path, model: Path) -> Round:
     def again(random: Random) -> None:
         changed = damage(text, random)
         if random.random() < 0.3:
-            changed += random.choice((b"extends: /dev/zero\n", b"a: &a [*a]\n", b"x: " + b"[" * 5000, b"k: 1\n" * 20_000))
+            changed += random.choice(
+                (b"extends: /dev/zero\n", b"a: &a [*a]\n", b"x: " + b"[" * 5000, b"k: 1\n" * 20_000)
+            )
         path = place / "c.yaml"
         path.write_bytes(changed)
         if random.random() < 0.5:
@@ -161,7 +179,21 @@ def configuration(place: Path, model: Path) -> Round:
 
 
 def evaluations(place: Path, model: Path) -> Round:
-    row = Row("a", 1.0, {"si_sdr": 3.0}, {"pesq": "short"}, {"short": "0.1 s"}, ("odd",), {"speaker": "x"}, "r", "e", "t", "ab", "s", ("pesq",))
+    row = Row(
+        "a",
+        1.0,
+        {"si_sdr": 3.0},
+        {"pesq": "short"},
+        {"short": "0.1 s"},
+        ("odd",),
+        {"speaker": "x"},
+        "r",
+        "e",
+        "t",
+        "ab",
+        "s",
+        ("pesq",),
+    )
     size = Size("a", 80, 72, 8000, 16_000, "c", "s", 0.1)
     summary = json.loads(summarize([row, row], ["si_sdr", "pesq"], command="c").to_text())
     summary["tokens"] = {"codecs": ["ab"], "kbps_file": 1.5, "codebooks": None, "coded_by": "x"}
@@ -215,11 +247,15 @@ def data_sets(place: Path, model: Path) -> Round:
             (place / plan.INPUTS).write_text(damage_lines(line, random) + "\n", errors="replace")
             list(inputs.read(made, place, 0))
         elif name == "manifest":
-            (place / "m.jsonl").write_text(damage_lines(json.dumps({"audio_filepath": "a", "duration": 1}), random), errors="replace")
+            (place / "m.jsonl").write_text(
+                damage_lines(json.dumps({"audio_filepath": "a", "duration": 1}), random), errors="replace"
+            )
             list(manifests.source(str(place / "m.jsonl")).entries())
         else:
             path = place / (name if name in sound else "r.jsonl")
-            path.write_bytes(damage(sound[name], random) if name in sound else damage_lines(row, random).encode("utf-8", "replace"))
+            path.write_bytes(
+                damage(sound[name], random) if name in sound else damage_lines(row, random).encode("utf-8", "replace")
+            )
             if name == "r.tar":
                 list(webdataset.read(str(path), None))
             for found in reading.rows(path):
@@ -232,7 +268,9 @@ def checkpoints(place: Path, model: Path) -> Round:
     said = {"step": 1, "files": {"a": "x"}, "guard": {"skipped": 0}}
 
     def again(random: Random) -> None:
-        (place / "state.json").write_text(damage_json(json.dumps({**said, "sha256": state._digest(said)}), random), errors="replace")
+        (place / "state.json").write_text(
+            damage_json(json.dumps({**said, "sha256": state._digest(said)}), random), errors="replace"
+        )
         state._verified(place)
 
     return again
@@ -257,5 +295,16 @@ def archives(place: Path, model: Path) -> Round:
     return again
 
 
-TARGETS = (token_file, model_header, onnx_folder, audio, lists, configuration, evaluations, data_sets, checkpoints, archives)
+TARGETS = (
+    token_file,
+    model_header,
+    onnx_folder,
+    audio,
+    lists,
+    configuration,
+    evaluations,
+    data_sets,
+    checkpoints,
+    archives,
+)
 OWN = (unpack.Refused,)
