@@ -228,7 +228,10 @@ def _add_line(timings: Timings, line: str, where: str) -> None:
 
 
 def _real(path: str) -> str | None:
-    return None if "\0" in path else os.path.realpath(path)
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a NUL, or text that no name of a file can be
+        return None
 
 
 def _find(table: dict[str, float], paths: Iterable[str | None]) -> float | None:
