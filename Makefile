@@ -4,6 +4,7 @@
 # make test-quick      unit tests that are not slow, for the daily loop
 # make lint            ruff, mypy --strict, shellcheck
 # make lease-rehearsal training on a borrowed card, rehearsed on the CPU (egs/speech24k/codec/lease.sh)
+# make fuzz            damaged files of every kind for FUZZ_SECONDS (600), from FUZZ_SEED (the time) on
 # make test-baselines  parity against encodec and torchaudio, in an environment of its own (5 GB)
 # make clean           remove what the targets above wrote, except the environments and anyone's exp/
 # make distclean       ... and the environments
@@ -35,7 +36,7 @@ export GOMP_SPINCOUNT ?= 1000
 # No run of ours may depend on what the caller's Python path holds.
 unexport PYTHONPATH
 
-.PHONY: demo test test-recipes test-quick lint lease-rehearsal test-baselines environment clean distclean
+.PHONY: demo test test-recipes test-quick fuzz lint lease-rehearsal test-baselines environment clean distclean
 
 environment: $(VENV)/.ready
 
@@ -70,6 +71,12 @@ test-recipes: $(VENV)/.ready
 test-quick: export OMP_NUM_THREADS := 1
 test-quick: $(VENV)/.ready
 	$(BIN)/python -m pytest $(TEST_OPTIONS) -m 'not slow' tests/unit tests/golden $(PYTEST_ARGS)
+
+fuzz: export OMP_NUM_THREADS := 1
+fuzz: export FUZZ_SECONDS ?= 600
+fuzz: export FUZZ_SEED ?= $(shell date +%s)000000
+fuzz: $(VENV)/.ready
+	$(BIN)/python -m pytest -s tests/fuzz $(PYTEST_ARGS)
 
 # REHEARSAL_ARGS='--corpus DIR --python PROGRAM': audio of a corpus, another Python in place of the machine's.
 lease-rehearsal: $(VENV)/.ready

@@ -49,6 +49,10 @@ class CheckpointError(AudioCodecError):
     """Weights that cannot be read or do not fit the model they are loaded into."""
 
 
+class NotFinite(CheckpointError):
+    """Weights that are NaN or infinite."""
+
+
 class FingerprintMismatch(CheckpointError):
     """Tokens of one codec given to another."""
 

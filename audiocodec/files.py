@@ -1,12 +1,33 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and small files that somebody else may have written."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+SMALL = 1 << 28  # bytes of a table or a summary
+
+
+def read_text(path: str | os.PathLike[str], limit: int = SMALL) -> str:
+    """The UTF-8 text of a regular file of a limited size: no device, no pipe, nothing that fills the memory.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+        ValueError: it is larger, no UTF-8, or its name cannot be one.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"is {'a folder' if stat.S_ISDIR(status.st_mode) else 'no regular file'}")
+        data = file.read(min(status.st_size, limit) + 1)  # for so many bytes memory is taken
+    if len(data) > limit:
+        raise ValueError(f"has more than {limit:,} bytes")
+    return data.decode()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

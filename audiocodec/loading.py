@@ -136,6 +136,21 @@ class Model:
         """8 bytes that tell this codec from any other."""
         return bytes.fromhex(self.header.fingerprint)
 
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.config.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame."""
+        return self.config.hop_length
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Entries of each codebook."""
+        return (self.config.quantizer.codebook_size,) * self.config.quantizer.num_codebooks
+
     @cached_property
     def runtime(self) -> str:
         """`torch` or `onnx`; raises UsageError as `choose_runtime` does."""

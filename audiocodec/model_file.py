@@ -10,9 +10,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,10 @@ from safetensors import SafetensorError, safe_open
 
 from audiocodec.codec.latent_error import LatentError
 from audiocodec.config.plain import config_from_json, config_to_json
-from audiocodec.errors import CheckpointError
+from audiocodec.errors import CheckpointError, NotFinite
 from audiocodec.files import replacing
+from audiocodec.nn.matrices import codebooks, matrices
+from audiocodec.records import from_json, parse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +39,9 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = "speech_24k"
 FORMAT = "audiocodec-model-1"
 MODEL_FILE = "model.safetensors"
+MAX_HEADER = 1 << 20  # characters of a configuration or notes
+_FINGERPRINT = re.compile("[0-9a-f]{16}")
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def available() -> list[str]:
@@ -133,13 +139,39 @@ class ModelHeader:
 
 @dataclass(frozen=True)
 class FileHeader(ModelHeader):
-    """Header of a model file; `parameters` counts all weights."""
+    """Header of a model file; `shapes` of all weights, by name."""
 
-    parameters: int
+    shapes: Shapes = field(repr=False, compare=False)
+
+    @property
+    def parameters(self) -> int:
+        """How many values all weights have."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
 
     def facts(self) -> dict[str, Any]:
         """What only model files tell, ready for JSON."""
         return {"parameters": self.parameters}
+
+    def check_matrices(self) -> None:
+        """Refuse a configuration that the weights are not of, before anything is built.
+
+        Raises:
+            CheckpointError: matrices of encoder or decoder that lack, are left over or have another shape.
+        """
+        parts = ("encoder.", "decoder.")
+        own = {name: shape for name, shape in self.shapes.items() if name.startswith(parts) and len(shape) > 1}
+        own |= {name: shape for name, shape in self.shapes.items() if name.endswith(".codebook")}
+        _check_shapes(own, {**matrices(self.config), **codebooks(self.config)}, self.path)
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """What the header of a model file says."""
+
+    config: str
+    fingerprint: str
+    notes: str
+    latent_error: str = "[]"
 
 
 def describe(model: str | Path | None = None) -> FileHeader:
@@ -152,15 +184,30 @@ def describe(model: str | Path | None = None) -> FileHeader:
         CheckpointError: not a model file of this package.
     """
     path = resolve(model)
-    metadata, parameters = _read_header(path)
+    metadata, shapes = _read_header(path)
     found = metadata.get("format")
     if found != FORMAT:
         raise CheckpointError(f"{path}: not an audiocodec model (format {found!r}, need {FORMAT!r}), or damaged")
     if metadata.get("digest") != _digest(metadata):
         raise CheckpointError(f"{path}: the header contradicts its own checksum: the file is damaged")
-    notes, error = json.loads(metadata["notes"]), metadata.get("latent_error", "[]")
+    try:
+        said = parse(_Metadata, metadata)
+        notes = parse(dict[str, Any], from_json(said.notes, limit=MAX_HEADER), "notes")
+        check_fingerprint(said.fingerprint)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the header makes no sense: {error}") from None
     size = path.stat().st_size
-    return FileHeader(str(path), metadata["fingerprint"], metadata["config"], notes, size, error, parameters)
+    return FileHeader(str(path), said.fingerprint, said.config, notes, size, said.latent_error, shapes)
+
+
+def check_fingerprint(text: str) -> None:
+    """Refuse what is no fingerprint.
+
+    Raises:
+        ValueError: it has not 16 hexadecimal digits.
+    """
+    if not _FINGERPRINT.fullmatch(text):
+        raise ValueError(f"fingerprint: expected 16 hexadecimal digits, got {text[:40]!r}")
 
 
 def state_latent_error(path: str | Path, error: LatentError) -> None:
@@ -172,7 +219,7 @@ def state_latent_error(path: str | Path, error: LatentError) -> None:
     describe(path)
     data = Path(path).read_bytes()
     end = 8 + struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:end])
+    header = from_json(data[8:end])
     metadata = header["__metadata__"]
     metadata["latent_error"] = error.to_json()
     metadata["digest"] = _digest(metadata)
@@ -194,12 +241,12 @@ def save(
         notes: JSON object kept in the header.
 
     Raises:
+        NotFinite: a weight is NaN or infinite, or too large for float16.
         CheckpointError: the file cannot be written.
     """
-    from safetensors.torch import save as to_file
-
     frozen = _frozen_copy(codec, config)
     state = {name: tensor.half() if half else tensor for name, tensor in frozen.state_dict().items()}
+    refuse_not_finite((name for name, tensor in state.items() if not bool(tensor.isfinite().all())), str(path))
     frozen.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     metadata = {
         "format": FORMAT,
@@ -210,7 +257,14 @@ def save(
     if codec.near_ties.error.seen and not half:  # rounded weights are those of another encoder
         metadata["latent_error"] = codec.near_ties.error.to_json()
     metadata["digest"] = _digest(metadata)
-    write_atomically(path, lambda temporary: temporary.write_bytes(to_file(state, metadata)))
+    write_atomically(path, lambda temporary: write_tensors(temporary, state, metadata))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file that others may read as the umask has it: the library's own are the user's alone."""
+    from safetensors.torch import save as to_bytes
+
+    path.write_bytes(to_bytes(tensors, metadata))
 
 
 def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
@@ -221,18 +275,14 @@ def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
         device: where to put it, `cpu`, `cuda`, ...
 
     Raises:
-        CheckpointError: missing, damaged, or weights that do not fit their configuration.
+        CheckpointError: missing, damaged, or weights that are not finite or do not fit their configuration.
     """
-    from safetensors.torch import load_file
-
     from audiocodec.build import build_codec
 
     path = resolve(model)
     header = describe(path)
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
+    header.check_matrices()
+    state = read_tensors(path)
     codec = build_codec(header.config, norm=False)
     load_state(codec, {name: tensor.float() for name, tensor in state.items()}, str(path))
     codec.freeze()
@@ -241,18 +291,34 @@ def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
     return codec.to(device)
 
 
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or cut short.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
+
+
 def read_weights(path: str | Path) -> dict[str, npt.NDArray[np.float32]]:
     """All tensors of a model file as float32, without torch.
 
     Raises:
-        CheckpointError: the file is damaged or cut short.
+        CheckpointError: the file is damaged or cut short, or a weight is not finite.
     """
     from safetensors.numpy import load_file
 
     try:
-        return {name: tensor.astype(np.float32) for name, tensor in load_file(path).items()}
-    except (SafetensorError, OSError) as error:
+        weights = {name: tensor.astype(np.float32) for name, tensor in load_file(path).items()}
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:  # a type that numpy lacks
         raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
+    check_arrays(weights, str(path))
+    return weights
 
 
 def check_weights(path: str | Path, found: bytes, stated: str) -> None:
@@ -271,21 +337,47 @@ def load_state(module: Any, state: dict[str, Tensor], source: str) -> None:
     """Load `state` into `module`, whole; every name and shape that does not fit is reported at once.
 
     Raises:
-        CheckpointError: names missing or left over, or shapes that differ.
+        CheckpointError: names missing or left over, shapes that differ, or values that are not finite.
     """
-    expected = module.state_dict()
-    missing = sorted(expected.keys() - state.keys())
-    unknown = sorted(state.keys() - expected.keys())
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    _check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, expected, source)
+    refuse_not_finite((name for name, tensor in state.items() if not bool(tensor.isfinite().all())), source)
+    module.load_state_dict(state)
+
+
+def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], source: str) -> None:
+    """Refuse arrays of `source` that are not finite.
+
+    Raises:
+        NotFinite: naming the first of them.
+    """
+    refuse_not_finite((name for name, array in arrays.items() if not np.isfinite(array).all()), source)
+
+
+def refuse_not_finite(names: Iterable[str], source: str) -> None:
+    """Refuse `source` where `names`, of weights that are not finite, are any.
+
+    Raises:
+        NotFinite: naming the first of them.
+    """
+    found = list(names)
+    if found:
+        raise NotFinite(
+            f"{source}: {len(found)} weights hold NaN or infinite values ({', '.join(found[:3])}): no sound model"
+        )
+
+
+def _check_shapes(found: Shapes, expected: Shapes, source: str) -> None:
+    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     shapes = [
-        f"{name} is {list(state[name].shape)}, need {list(expected[name].shape)}"
-        for name in sorted(expected.keys() & state.keys())
-        if state[name].shape != expected[name].shape
+        f"{name} is {list(found[name])}, need {list(expected[name])}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name] != expected[name]
     ]
     if missing or unknown or shapes:
-        found = [f"{len(missing)} missing ({', '.join(missing[:3])})"] if missing else []
-        found += [f"{len(unknown)} unknown ({', '.join(unknown[:3])})"] if unknown else []
-        raise CheckpointError(f"{source}: weights do not fit this configuration: {'; '.join(found + shapes[:5])}")
-    module.load_state_dict(state)
+        said = [f"{len(missing)} missing ({', '.join(missing[:3])})"] if missing else []
+        said += [f"{len(unknown)} unknown ({', '.join(unknown[:3])})"] if unknown else []
+        raise CheckpointError(f"{source}: weights do not fit this configuration: {'; '.join(said + shapes[:5])}")
 
 
 def write_atomically(path: str | Path, write: Any) -> None:
@@ -315,13 +407,13 @@ def _digest(metadata: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read_header(path: Path) -> tuple[dict[str, str], int]:
-    """(metadata, number of values in all tensors)."""
+def _read_header(path: Path) -> tuple[dict[str, str], Shapes]:
+    """(metadata, shape of every tensor)."""
     try:
         with safe_open(path, framework="numpy") as file:
-            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - it is no mapping
-            return dict(file.metadata() or {}), sum(math.prod(shape) for shape in shapes)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot read: {error.strerror or error}") from error
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return dict(file.metadata() or {}), shapes
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        raise CheckpointError(f"{path}: cannot read: {getattr(error, 'strerror', None) or error}") from error
     except SafetensorError as error:
         raise CheckpointError(f"{path}: damaged, cut short or no safetensors file: {error}") from error

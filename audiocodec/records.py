@@ -1,14 +1,19 @@
-"""Dataclasses out of JSON, checked: a value of the wrong kind is refused with its key, never passed on."""
+"""JSON from outside, checked: text becomes values or a ValueError, values become dataclasses or a ValueError with the key."""
 
 from __future__ import annotations
 
+import json
+import math
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+MAX_BYTES = 1 << 28  # of one JSON text
+MAX_DEPTH = 50  # lists and objects within each other
 
 _NAMES = {
     dict: "an object",
@@ -18,6 +23,51 @@ _NAMES = {
     float: "a number",
     bool: "true or false",
 }
+
+
+def from_json(text: str | bytes, *, limit: int = MAX_BYTES, constants: bool = False) -> Any:
+    """A value out of JSON text that somebody else may have written.
+
+    Args:
+        text: the JSON; bytes are UTF-8.
+        limit: characters or bytes that it may have.
+        constants: whether `NaN` and `Infinity`, which are no JSON, are taken, as other programs write them.
+
+    Raises:
+        ValueError: it is no JSON, too long or too deep, or has a key twice. Nothing else is raised.
+    """
+    if len(text) > limit:
+        raise ValueError(f"{len(text):,} characters of JSON, more than {limit:,}")
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=float if constants else _no_constant)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [part for item in level for part in _parts(item) if isinstance(part, (dict, list))]
+        if not level:
+            return value
+    raise ValueError(_TOO_DEEP)
+
+
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"the key {_shown(twice)} comes twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _parts(item: Any) -> Iterable[Any]:
+    return item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
 
 
 def parse(kind: type[T], value: Any, where: str = "") -> T:
@@ -75,12 +125,23 @@ def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
 
 def _expect(value: Any, kind: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) < _LARGEST else math.inf
     found = list if kind is tuple else kind
     if not isinstance(value, found) or (found is int and isinstance(value, bool)):
-        shown = repr(value) if len(repr(value)) < 40 else f"{repr(value)[:36]} ..."
-        raise ValueError(f"{where or 'the value'}: expected {_NAMES[kind]}, got {shown}")
+        raise ValueError(f"{where or 'the value'}: expected {_NAMES[kind]}, got {_shown(value)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where or 'the value'}: expected a finite number, got {value}")
+    if isinstance(value, int) and abs(value) >= _LARGEST_INT:
+        raise ValueError(f"{where or 'the value'}: expected a whole number of 64 bits, got {_shown(value)}")
     return value
+
+
+_LARGEST, _LARGEST_INT = 2**1023, 2**63
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 40 else f"{text[:36]} ..."
 
 
 def _join(where: str, key: str) -> str:

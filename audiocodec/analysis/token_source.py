@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from audiocodec.codec.files import encode_file
-from audiocodec.codec.inputs import check_fingerprint
+from audiocodec.codec.inputs import MadeBy, check_tokens
 from audiocodec.codec.torch import Codec
 from audiocodec.data.corpus import find_files
 from audiocodec.data.pipes import audio_file
@@ -22,13 +22,12 @@ AnyPath = str | os.PathLike[str]
 Codes = npt.NDArray[np.int32]
 
 
-def codes_of_tokens(folder: AnyPath, fingerprint: bytes, codebook_sizes: Sequence[int]) -> Iterator[Codes]:
+def codes_of_tokens(folder: AnyPath, codec: MadeBy) -> Iterator[Codes]:
     """Codes `[K, T]` of every token file below a folder, in the order of their names.
 
     Args:
         folder: where they are.
-        fingerprint: of the codec that must have made them.
-        codebook_sizes: of that codec; a file may hold fewer codebooks.
+        codec: that must have made them; a file may hold fewer codebooks.
 
     Raises:
         TokenFileError: there are none, one is not valid, or its codebooks are not the codec's.
@@ -41,11 +40,9 @@ def codes_of_tokens(folder: AnyPath, fingerprint: bytes, codebook_sizes: Sequenc
         path = Path(folder) / name
         tokens = TokenFile.read(path)
         try:
-            check_fingerprint(tokens, fingerprint)
-        except FingerprintMismatch as error:
-            raise FingerprintMismatch(f"{path}: {error}") from None
-        if tokens.codebook_sizes != tuple(codebook_sizes)[: len(tokens.codes)]:
-            raise TokenFileError(f"{path}: codebooks of {tokens.codebook_sizes} codes, the model's {codebook_sizes}")
+            check_tokens(tokens, codec)
+        except (FingerprintMismatch, TokenFileError) as error:
+            raise type(error)(f"{path}: {error}") from None
         yield tokens.codes
 
 

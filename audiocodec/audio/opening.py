@@ -46,8 +46,8 @@ class AudioFile:
         self._rewritten: Behind | None = None
         try:
             self.descriptor = os.open(path, _FLAGS)
-        except OSError as error:
-            raise AudioError(f"{path}: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # a NUL is in no name
+            raise AudioError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
     @staticmethod
     def of(path: Path, channel: int | None = None) -> contextlib.AbstractContextManager[AudioFile]:

@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, final
 
 from audiocodec.cli import arguments
+from audiocodec.cli.console import say
 from audiocodec.cli.jobs import Job, Plan, refuse_existing, refuse_overwritten_inputs
 from audiocodec.codec.files import Progress
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, FingerprintMismatch, UsageError
+from audiocodec.terminal import printable
 
 if TYPE_CHECKING:
     from audiocodec.loading import Model
@@ -69,7 +71,7 @@ def announcing(quiet: bool) -> Callable[[str], None]:
 
             keep_freed()
         if not quiet:
-            print(f"audiocodec: {text}", file=sys.stderr)
+            say(f"audiocodec: {text}")
 
     return announce
 
@@ -102,7 +104,7 @@ def run_plan(plan: Plan, args: argparse.Namespace, work: Work) -> int:
     total = len(plan.jobs) + len(plan.failed)
     if not args.quiet and (total > 1 or skipped):
         tail = f", {skipped} were finished before" if skipped else ""
-        print(f"audiocodec: {finished} of {total} done, {len(failures)} failed{tail}", file=sys.stderr)
+        say(f"audiocodec: {finished} of {total} done, {len(failures)} failed{tail}")
     if total and wrong_model == total:
         return 2
     return 1 if failures else 0
@@ -155,7 +157,7 @@ def _report_success(job: Job, report: Report, args: argparse.Namespace, bar: _Ba
 
 def _say(text: str, bar: _Bar | None) -> None:
     if bar is None:
-        print(text, file=sys.stderr)
+        say(text)
     else:
         bar.write(text)
 
@@ -197,6 +199,6 @@ class _Bar:
     def write(self, text: str) -> None:
         """Print a line without tearing the bar."""
         if self._bar is None:
-            print(text, file=sys.stderr)
+            say(text)
         else:
-            self._bar.write(text, file=sys.stderr)
+            self._bar.write(printable(text), file=sys.stderr)

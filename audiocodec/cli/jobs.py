@@ -68,7 +68,8 @@ def make_plan(
             jobs += _expand(name, folder, extensions, suffix, allow_pipes)
         except (ManifestError, AudioError) as error:
             failed.append((name, str(error)))
-    alone, clashing = _by_target(jobs)
+    failed += [(job.source, "a NUL byte is in no file's name") for job in jobs if "\0" in job.source + job.target]
+    alone, clashing = _by_target([job for job in jobs if "\0" not in job.source + job.target])
     return Plan(alone, failed + clashing)
 
 

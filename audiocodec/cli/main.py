@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Any
 
 import audiocodec
+from audiocodec.cli.console import say
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, UsageError
 
 VERBS = {
@@ -132,7 +133,7 @@ def _catch_termination() -> Any:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"audiocodec: {message}", file=sys.stderr)
+    say(f"audiocodec: {message}")
     return status
 
 

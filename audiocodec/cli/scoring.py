@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli import arguments
 from audiocodec.cli.batch import announcing
+from audiocodec.cli.console import say
 from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def say_failures(rows: Iterable[Row], summary: Summary, where: str = "") -> None
         for reason in dict.fromkeys(failures.values()):
             names = [name for name, why in failures.items() if why == reason]
             detail = f": {row.details[reason]}" if reason in row.details else ""
-            print(f"audiocodec: error: {where}{row.id}: {reason}{detail} ({', '.join(names)})", file=sys.stderr)
+            say(f"audiocodec: error: {where}{row.id}: {reason}{detail} ({', '.join(names)})")
 
 
 @contextmanager

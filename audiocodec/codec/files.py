@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio import io
-from audiocodec.codec.inputs import as_array, check_fingerprint, prepare
+from audiocodec.codec.inputs import as_array, check_tokens, prepare
 from audiocodec.codec.interface import BlockCodec, CodeArray, FloatArray, float_samples, whole_hertz
 from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError, TokenFileError
@@ -111,7 +111,7 @@ def decode_file(
         AudioError: the file cannot be written, or memory runs out.
         TokenFileError: the lengths in the token file contradict each other.
     """
-    check_fingerprint(tokens, codec.fingerprint)
+    check_tokens(tokens, codec)
     rate = tokens.original_sample_rate if sample_rate is None else sample_rate
     if not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(f"{path}: sample rate {rate} Hz is outside {MIN_RATE} to {MAX_RATE}")
@@ -174,7 +174,7 @@ def decompress(codec: BlockCodec, data: bytes, sample_rate: int | None = None) -
         AudioError: a sample rate that cannot be.
     """
     tokens = TokenFile.from_bytes(data)
-    check_fingerprint(tokens, codec.fingerprint)
+    check_tokens(tokens, codec)
     rate = whole_hertz(tokens.original_sample_rate if sample_rate is None else sample_rate)
     length = decoded_length(tokens, rate)
     return np.concatenate(list(_decoded(codec, tokens, rate, None)))[:length], rate

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio import io
-from audiocodec.errors import AudioError, FingerprintMismatch
+from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
 MAX_CHANNELS = 8  # a last axis so short is one of channels
@@ -97,13 +97,37 @@ def prepare(
     return Signal(io.at_level(samples, stats, gain), gain)
 
 
-def check_fingerprint(tokens: TokenFile, fingerprint: bytes) -> None:
-    """Refuse tokens that another codec made.
+class MadeBy(Protocol):
+    """What tokens say of the codec that made them: a codec itself, or the model that it will be loaded from."""
+
+    @property
+    def fingerprint(self) -> bytes: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def hop_length(self) -> int: ...
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]: ...
+
+
+def check_tokens(tokens: TokenFile, codec: MadeBy) -> None:
+    """Refuse tokens that another codec made, or that say other things of theirs than it is.
 
     Raises:
         FingerprintMismatch: naming both fingerprints.
+        TokenFileError: the same fingerprint with another rate, hop length or codebook sizes.
     """
-    if tokens.fingerprint != fingerprint:
+    if tokens.fingerprint != codec.fingerprint:
         raise FingerprintMismatch(
-            f"was encoded by model {tokens.fingerprint.hex()}, this is model {fingerprint.hex()}; give the right one with -m"
+            f"was encoded by model {tokens.fingerprint.hex()}, this is model {codec.fingerprint.hex()}; "
+            "give the right one with -m"
         )
+    sizes = codec.codebook_sizes[: len(tokens.codebook_sizes)]
+    facts = {
+        "sample_rate": (tokens.sample_rate, codec.sample_rate),
+        "hop_length": (tokens.hop_length, codec.hop_length),
+        "codebook_sizes": (list(tokens.codebook_sizes), list(sizes)),
+    }
+    wrong = [f"{name} {found}, its model has {need}" for name, (found, need) in facts.items() if found != need]
+    if wrong:
+        raise TokenFileError(f"contradicts the model that it names: {'; '.join(wrong)}")

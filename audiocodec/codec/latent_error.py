@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.constants import LATENT_ERROR
+from audiocodec.records import from_json, parse
 
 LEVELS = tuple(range(-96, 0, 6))  # dB full scale, RMS of a frame: borders between the levels that are told apart
 SAFETY = 3.0  # times the largest error seen: another processor was seen to be 1.8 times as far off
@@ -60,10 +61,7 @@ class LatentError:
         Raises:
             ValueError: it is none.
         """
-        seen = json.loads(text)
-        if not isinstance(seen, list) or not all(isinstance(value, (int, float)) for value in seen):
-            raise ValueError("need a list of numbers")
-        return cls(tuple(map(float, seen)))
+        return cls(parse(tuple[float, ...], from_json(text, limit=10_000), "need a list of numbers"))
 
     def _table(self) -> FloatArray:
         """The bound of each level: of it and its neighbours the largest error, and the general bound where none was seen."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.codec.float32 import float32_inference
-from audiocodec.codec.inputs import check_fingerprint
+from audiocodec.codec.inputs import check_tokens
 from audiocodec.codec.torch_coder import Audio, Lengths, TorchCoder
 from audiocodec.nn.conv import fold_weight_norm
 from audiocodec.nn.pitch import Pitch
@@ -160,7 +160,7 @@ class Codec(TorchCoder):
             FingerprintMismatch: a token file of another codec.
         """
         if isinstance(codes, TokenFile):
-            check_fingerprint(codes, self.fingerprint)
+            check_tokens(codes, self)
             length = codes.num_samples if num_samples is None else num_samples
             return (self.decode(codes.codes, length).double() / codes.gain).float()
         batch = self._check_codes(codes)

@@ -30,7 +30,7 @@ from audiocodec.codec.interface import (
 from audiocodec.codec.latent_error import LatentError
 from audiocodec.codec.streams import DecoderStream, EncoderStream
 from audiocodec.config.schema import Config
-from audiocodec.errors import AudioError, TokenFileError
+from audiocodec.errors import AudioError, NotFinite, TokenFileError
 from audiocodec.nn.conv import fold_weight_norm
 from audiocodec.nn.istft_decoder import ISTFTDecoder
 from audiocodec.nn.seanet import SEANetDecoder, SEANetEncoder
@@ -224,12 +224,13 @@ class TorchCoder(nn.Module, BlockCodec):
         raw = self.encoder(padded, frames.to(self.device)) if ragged else self.encoder(padded)
         latents = self.scale.running(raw)[..., kept]
         if not exact:
-            return self.quantizer.encode(latents, num_codebooks)
+            return self.quantizer.encode(_sound(latents), num_codebooks)
         return self._quantized(latents, padded, kept.start, frames.tolist(), num_codebooks)
 
     def _quantized(
         self, latents: Tensor, wav: Tensor, first: int, frames: list[int] | None, num_codebooks: int | None
     ) -> Tensor:
+        _sound(latents)
         if self.has_lstm:  # each frame depends on all before it: none can be looked at again by itself
             return self.quantizer.encode(latents, num_codebooks)
         codes, margins = self.quantizer.encode_with_margins(latents, num_codebooks)
@@ -316,3 +317,14 @@ def _float_samples(wav: Tensor | FloatArray) -> Tensor:
     if not wav.is_floating_point():
         raise AudioError(f"need float samples in [-1, 1], got {wav.dtype}; divide 16-bit integers by 32768")
     return wav.float()
+
+
+def _sound(latents: Tensor) -> Tensor:
+    """Latents as they are; finite weights can still give others.
+
+    Raises:
+        NotFinite: the nearest code of NaN would be one like any other.
+    """
+    if not bool(torch.isfinite(latents).all()):
+        raise NotFinite("the encoder gives NaN or infinite latents: its weights are not sound")
+    return latents

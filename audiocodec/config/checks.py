@@ -16,6 +16,7 @@ DISCRIMINATOR_KINDS = ("ms_stft", "mpd")
 VALID_SCORES = ("pesq", "stoi", "level")
 MIN_PESQ_RATE = 16_000  # Hz
 MAX_CODEBOOKS = 255  # a token file counts them in one byte
+MIN_LEVEL = -200.0  # dB full scale
 MAX_SEED = 2**32 - 1  # torch takes 64 bits, and every step's seed is a multiple of this one
 
 
@@ -26,7 +27,11 @@ def check(config: Config) -> list[tuple[str, str]]:
     mistyped value.
     """
     problems = [_at_least(config, key, minimum) for key, minimum in _MINIMUMS.items()]
-    problems += [_at_most(config, key, maximum) for key, maximum in _MAXIMUMS.items()]
+    too_large = [_at_most(config, key, maximum) for key, maximum in _MAXIMUMS.items()]
+    too_large += [_few(config, key) for key in _LISTS]
+    if any(too_large):  # what follows multiplies
+        return [problem for problem in (*problems, *too_large) if problem]
+    problems += _check_products(config)
     problems += [_above_zero(config, key) for key in _ABOVE_ZERO]
     problems += [_one_of(config, key, allowed) for key, allowed in _CHOICES.items()]
     problems += [_share(config, key) for key in _SHARES]
@@ -102,6 +107,7 @@ _MINIMUMS: dict[str, float] = {
     "discriminator.start_step": 0,
     "discriminator.alone_steps": 0,
     "discriminator.interval": 1,
+    "data.level_db": MIN_LEVEL,
     "data.level_jitter_db": 0,
     "data.memory_gb": 0,
     "data.workers": 0,
@@ -127,7 +133,52 @@ _MAXIMUMS: dict[str, float] = {
     "seed": MAX_SEED,
     "sample_rate": MAX_RATE,
     "quantizer.num_codebooks": MAX_CODEBOOKS,
+    # Far above what is sensible: a model file may come from anywhere, and all of this is built before it is trained.
+    "model.encoder.strides": 1024,
+    "model.encoder.base_channels": 8192,
+    "model.encoder.residual_layers": 32,
+    "model.encoder.dilation_base": 64,
+    "model.encoder.kernel_size": 1023,
+    "model.encoder.residual_kernel_size": 1023,
+    "model.encoder.last_kernel_size": 1023,
+    "model.encoder.compress": 8192,
+    "model.encoder.lstm_layers": 16,
+    "model.encoder.convnext_layers": 128,
+    "model.decoder.base_channels": 8192,
+    "model.decoder.residual_layers": 32,
+    "model.decoder.lstm_layers": 16,
+    "model.decoder.dim": 16_384,
+    "model.decoder.layers": 128,
+    "model.decoder.expansion": 64,
+    "model.decoder.kernel_size": 1023,
+    "model.decoder.overlap": 64,
+    "model.decoder.free_hz": MAX_RATE,
+    "quantizer.codebook_dim": 16_384,
+    "quantizer.low_dim": 16_384,
+    "discriminator.channels": 4096,
+    "discriminator.stft_windows": 1 << 17,
+    "discriminator.mpd_periods": 1 << 16,
+    "discriminator.mpd_channels": 4096,
+    "discriminator.segment_seconds": 86_400,
+    "loss.mel_windows": 1 << 17,
+    "loss.stft_windows": 1 << 17,
+    "data.segment_seconds": 86_400,
 }
+MAX_HOP = 1 << 16  # samples
+MAX_FFT = 1 << 16  # samples of a window of an inverse STFT
+MAX_CHANNELS = 1 << 16
+MAX_DILATION = 1 << 20
+MAX_ITEMS = 32  # of a list
+_LISTS = (
+    "model.encoder.strides",
+    "loss.mel_windows",
+    "loss.mel_bands",
+    "loss.stft_windows",
+    "discriminator.kinds",
+    "discriminator.stft_windows",
+    "discriminator.mpd_periods",
+    "train.valid_scores",
+)
 _ABOVE_ZERO = (
     "train.valid_share",
     "quantizer.entropy_temperature",
@@ -143,6 +194,30 @@ _SHARES = (
     "train.alarm_usage",
     "train.alarm_dimension",
 )
+
+
+def _check_products(config: Config) -> list[Problem]:
+    """What several keys make together."""
+    e, d = config.model.encoder, config.model.decoder
+    widest, strides = 2 ** len(e.strides), "model.encoder.strides"
+    problems: list[Problem] = []
+    if config.hop_length > MAX_HOP:
+        problems.append((strides, f"their product is {config.hop_length}, need at most {MAX_HOP}"))
+    if d.kind != "seanet" and d.overlap * config.hop_length > MAX_FFT:
+        message = (
+            f"got {d.overlap}; with the strides' product {config.hop_length} windows have more than {MAX_FFT} samples"
+        )
+        problems.append(("model.decoder.overlap", message))
+    for key, width in (("encoder", e.base_channels), ("decoder", d.base_channels)):
+        if width * widest > MAX_CHANNELS and (key == "encoder" or d.kind == "seanet"):
+            message = f"got {width}, doubled by {len(e.strides)} strides; need at most {MAX_CHANNELS} channels"
+            problems.append((f"model.{key}.base_channels", message))
+    if e.dilation_base ** max(0, e.residual_layers - 1) > MAX_DILATION:
+        message = (
+            f"got {e.dilation_base}, to the power of residual_layers {e.residual_layers}: more than {MAX_DILATION}"
+        )
+        problems.append(("model.encoder.dilation_base", message))
+    return problems
 
 
 def _check_encoder(config: Config) -> list[Problem]:
@@ -242,8 +317,13 @@ def _at_least(config: Config, key: str, minimum: float) -> Problem:
 
 
 def _at_most(config: Config, key: str, maximum: float) -> Problem:
-    value = _values(config, key)[0]
-    return (key, f"got {value}, need at most {maximum}") if value > maximum else None
+    wrong = [value for value in _values(config, key) if value > maximum]
+    return (key, f"got {wrong[0]}, need at most {maximum}") if wrong else None
+
+
+def _few(config: Config, key: str) -> Problem:
+    found = len(_values(config, key))
+    return (key, f"has {found} entries, need at most {MAX_ITEMS}") if found > MAX_ITEMS else None
 
 
 def _above_zero(config: Config, key: str) -> Problem:

@@ -21,6 +21,8 @@ from audiocodec.config.plain import RENAMED
 from audiocodec.config.schema import Config
 from audiocodec.config.settings import Settings
 from audiocodec.config.values import (
+    MAX_KEYS,
+    MAX_TEXT,
     Mistyped,
     current_name,
     expected,
@@ -31,9 +33,11 @@ from audiocodec.config.values import (
     unknown_key,
 )
 from audiocodec.errors import ConfigError
+from audiocodec.files import read_text
 
 _STANDARD = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in _STANDARD}  # what PyYAML gives untagged nodes
+_MAX_PARENTS = 16  # files that extend one another
 _Pairs = list[tuple[yaml.Node, yaml.Node]]
 # What these files of recipes/conf were, whose names others have now.
 OF_RECIPES = {"speech_24k": "speech_24k_wide", "speech_24k_residual": "speech_24k_residual_wide"}
@@ -95,8 +99,8 @@ def config_from_text(text: str, source: str) -> Config:
     """Read a configuration from YAML text.
 
     Args:
-        text: the YAML.
-        source: what error messages call it; `extends:` is relative to its folder.
+        text: the YAML; `extends:` is refused, which would open other files.
+        source: what error messages call it.
 
     Returns:
         The checked configuration.
@@ -105,7 +109,7 @@ def config_from_text(text: str, source: str) -> Config:
         ConfigError: everything that is wrong, one problem a line.
     """
     reader = _Reader(source)
-    reader.read_text(text, source, ())
+    reader.read_text(text, source, None)
     return reader.settings.finish()
 
 
@@ -157,14 +161,17 @@ class _Reader:
             real = os.path.realpath(path)
             if real in children:
                 return self.problem(blame, "extends itself, through " + " <- ".join(_names(children, real)))
-            text = path.read_bytes().decode()
+            if len(children) >= _MAX_PARENTS:
+                return self.problem(blame, f"extends more than {_MAX_PARENTS} files")
+            text = read_text(path, MAX_TEXT)
         except UnicodeDecodeError as error:
             return self.problem(blame, f"not UTF-8 text (byte {error.start}: {error.reason})")
         except (OSError, ValueError) as error:
             return self.problem(blame, f"cannot be read: {getattr(error, 'strerror', None) or error}")
         self.read_text(text, str(path), (*children, real))
 
-    def read_text(self, text: str, name: str, children: tuple[str, ...]) -> None:
+    def read_text(self, text: str, name: str, children: tuple[str, ...] | None) -> None:
+        """Read one text; `children` are the files that extend it, None where it is in no file."""
         source = _Source(name)
         root = self.compose(text, source)
         if root is None:
@@ -172,8 +179,10 @@ class _Reader:
         if not isinstance(root, yaml.MappingNode) or root.tag not in _TAGS:
             return self.problem(source.of(root), f"expected keys and values, got {_kind(root)}")
         parents = [pair for pair in root.value if pair[0].value == "extends"]
-        if parents:
-            self.read_parent(parents[0][1], source, children)
+        if parents and children is None:
+            self.problem(source.of(parents[0][1]), "extends: belongs in a file")
+        elif parents:
+            self.read_parent(parents[0][1], source, children or ())
         self.read_section(root.value, Config, "", source)
 
     def read_parent(self, node: yaml.Node, source: _Source, children: tuple[str, ...]) -> None:
@@ -184,7 +193,10 @@ class _Reader:
         self.read_file(path, source.of(node), children)
 
     def compose(self, text: str, source: _Source) -> yaml.Node | None:
-        """Parse YAML into nodes; None (and a problem) when it is not YAML or empty."""
+        """Parse YAML into nodes; None (and a problem) when it is not YAML, too long or empty."""
+        if len(text) > MAX_TEXT:
+            self.problem(source.name, f"has {len(text):,} characters, more than {MAX_TEXT:,}")
+            return None
         try:
             root: yaml.Node | None = yaml.compose(io.StringIO(text), Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
@@ -232,6 +244,8 @@ class _Reader:
 
     def read_section(self, pairs: _Pairs, cls: type, prefix: str, source: _Source) -> None:
         seen: dict[str, int] = {}
+        if len(pairs) > MAX_KEYS:
+            return self.problem(source.name, f"{prefix or 'top level'}: {len(pairs)} keys, need at most {MAX_KEYS}")
         for key_node, value_node in pairs:
             where, name = source.of(key_node), key_node.value
             if not isinstance(name, str):

@@ -8,8 +8,19 @@ from typing import Any, cast
 
 from audiocodec.config.schema import Config
 from audiocodec.config.settings import Settings
-from audiocodec.config.values import current_name, expected, field_types, tuple_items, unknown_key
+from audiocodec.config.values import (
+    MAX_KEYS,
+    MAX_NUMBER,
+    MAX_TEXT,
+    current_name,
+    expected,
+    field_types,
+    shown,
+    tuple_items,
+    unknown_key,
+)
 from audiocodec.errors import ConfigError
+from audiocodec.records import from_json
 
 # Configurations that have got another name; the models in the package were trained under the old ones.
 RENAMED = {"speech_24k_small": "speech_24k", "speech_24k_residual_small": "speech_24k_residual"}
@@ -32,7 +43,7 @@ def config_from_json(text: str, source: str) -> Config:
     """
     settings = Settings(source)
     try:
-        values = json.loads(text)
+        values = from_json(text, limit=MAX_TEXT)
     except ValueError as error:
         raise ConfigError(f"{source}: not JSON: {error}") from error
     _keep_section(settings, values, Config, "")
@@ -42,7 +53,11 @@ def config_from_json(text: str, source: str) -> Config:
 
 def _keep_section(settings: Settings, values: Any, cls: type, prefix: str) -> None:
     if not isinstance(values, dict):
-        return settings.problem(settings.name, f"{prefix or 'top level'}: expected a section of keys, got {values!r}")
+        return settings.problem(
+            settings.name, f"{prefix or 'top level'}: expected a section of keys, got {_shown(values)}"
+        )
+    if len(values) > MAX_KEYS:
+        return settings.problem(settings.name, f"{prefix or 'top level'}: {len(values)} keys, need at most {MAX_KEYS}")
     for old, value in values.items():
         name = current_name(cls, old)
         key, kind = prefix + name, field_types(cls).get(name)
@@ -52,14 +67,19 @@ def _keep_section(settings: Settings, values: Any, cls: type, prefix: str) -> No
             _keep_section(settings, value, cast(type, kind), key + ".")
         elif not _fits(value, kind):
             settings.mistyped.add(key)
-            settings.problem(settings.name, f"{key}: expected {expected(kind)}, got {value!r}")
+            settings.problem(settings.name, f"{key}: expected {expected(kind)}, got {_shown(value)}")
         else:
             settings.keep(key, _typed(value, kind), settings.name)
 
 
+def _shown(value: Any) -> str:
+    return shown(value) if isinstance(value, str) else shown(repr(value))[1:-1]
+
+
 def _fits(value: Any, kind: Any) -> bool:
     if kind in (int, float):
-        return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+        return number and abs(value) < MAX_NUMBER  # so infinity and NaN are none
     if kind in (bool, str):
         return isinstance(value, kind)
     item, length = tuple_items(kind)

@@ -20,6 +20,9 @@ from audiocodec.config.schema import Config, QuantizerConfig
 RENAMED_KEYS: dict[type, dict[str, str]] = {
     QuantizerConfig: {"start": "init", "stage_start": "stage_init", "codebook_start": "codebook_init"}
 }
+MAX_TEXT = 1 << 16  # bytes of a configuration; ours have 4,000
+MAX_KEYS = 200  # of a section; each unknown one is compared with all that there are
+MAX_NUMBER = 10**15
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
 DECIMAL = re.compile(r"[-+]?([0-9]+(_[0-9]+)*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 NULLS = ("", "~", "null", "Null", "NULL")
@@ -140,6 +143,8 @@ def _int(text: str) -> int:
         raise Mistyped(f"expected a whole number, got {shown(text)}{hint}")
     if len(text) > 100:
         raise Mistyped(f"expected a whole number, got one of {len(text)} digits")
+    if abs(int(text)) >= MAX_NUMBER:
+        raise Mistyped(f"expected a whole number of at most 15 digits, got {shown(text)}")
     return int(text)
 
 
@@ -149,6 +154,8 @@ def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise Mistyped(f"expected a finite number, got {shown(text)}")
+    if abs(value) >= MAX_NUMBER:
+        raise Mistyped(f"expected a number below {MAX_NUMBER:g}, got {shown(text)}")
     return value
 
 

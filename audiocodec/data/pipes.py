@@ -28,6 +28,8 @@ def audio_file(path: str, allow_pipes: bool = False) -> Iterator[str]:
         return
     if not allow_pipes:
         raise ManifestError(f"{path}: is a command; commands run only with --allow-pipes")
+    if "\0" in path:
+        raise AudioError(f"{path}: a command cannot hold a NUL byte")
     with tempfile.NamedTemporaryFile(prefix="audiocodec-pipe-") as spool:
         done = subprocess.run(
             path[:-1], shell=True, check=False, stdin=subprocess.DEVNULL, stdout=spool, stderr=subprocess.PIPE

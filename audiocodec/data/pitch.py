@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from audiocodec.audio import f0, io
 from audiocodec.data.manifest import Utterance, refuse
@@ -134,6 +134,6 @@ def _write(path: Path, kept: dict[str, _Kept]) -> None:
     }
     try:
         with replacing(path) as temporary:
-            save_file(tensors, temporary, {"format": FORMAT})
+            temporary.write_bytes(save(tensors, {"format": FORMAT}))
     except (OSError, SafetensorError) as error:
         raise ManifestError(f"{path}: cannot write the pitch of the utterances: {error}") from error

@@ -7,7 +7,6 @@ is faster than real time. Times come from the lines that `encode --json` and `de
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,9 @@ import numpy.typing as npt
 from audiocodec.errors import AudioCodecError, MetricUndefined, TokenFileError
 from audiocodec.evaluation.pairing import Entry
 from audiocodec.evaluation.summary_file import CodebookSummary, CodingSummary
+from audiocodec.files import read_text
 from audiocodec.metrics.codebook import CodeCounter, effective_dimension
+from audiocodec.records import from_json, parse
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 
@@ -120,13 +121,20 @@ class CodedSizes:
         codec: what made them.
         sizes: name of the utterance -> size.
         payload: whether they say how much of each file is codes.
+        problems: name of the utterance -> why its size is not to be believed.
 
     Attributes:
         measures: what `bitrate_of` can tell.
     """
 
-    def __init__(self, codec: str, sizes: Mapping[str, Bitrate], payload: bool = True) -> None:
-        self._codec, self._sizes = codec, sizes
+    def __init__(
+        self,
+        codec: str,
+        sizes: Mapping[str, Bitrate],
+        payload: bool = True,
+        problems: Mapping[str, str] | None = None,
+    ) -> None:
+        self._codec, self._sizes, self._problems = codec, sizes, problems or {}
         self.measures = ("kbps_file", "kbps_payload") if payload else ("kbps_file",)
 
     def bitrate_of(self, entry: Entry) -> Bitrate:
@@ -136,7 +144,8 @@ class CodedSizes:
             AudioCodecError: there is none.
         """
         if entry.id not in self._sizes:
-            raise AudioCodecError(entry.problem or "size of the coded file is not known")
+            unknown = self._problems.get(entry.id, "size of the coded file is not known")
+            raise AudioCodecError(entry.problem or unknown)
         return self._sizes[entry.id]
 
     def describe(self, codebooks: Sequence[npt.NDArray[np.floating]] = ()) -> CodingSummary:
@@ -183,7 +192,7 @@ def read_timings(paths: Iterable[str | os.PathLike[str]]) -> Timings:
     timings = Timings()
     for path in paths:
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = read_text(path)
         except (OSError, ValueError) as error:
             raise AudioCodecError(f"{path}: cannot read timings: {error}") from None
         for number, line in enumerate(text.splitlines(), 1):
@@ -192,20 +201,41 @@ def read_timings(paths: Iterable[str | os.PathLike[str]]) -> Timings:
     return timings
 
 
+@dataclass(frozen=True)
+class _Line:
+    """What a line says, of a success and of a failure."""
+
+    input: str
+    output: str
+    error: str | None = None
+    seconds: float = 0.0
+    wall_seconds: float = -1.0
+
+
 def _add_line(timings: Timings, line: str, where: str) -> None:
     try:
-        said = json.loads(line)
-        source, target = str(said["input"]), str(said["output"])
-        factor = None if "error" in said else float(said["wall_seconds"]) / float(said["seconds"])
-    except (ValueError, KeyError, TypeError, ZeroDivisionError):
+        said = parse(_Line, from_json(line))
+        if said.error is None and not (said.seconds > 0 and said.wall_seconds >= 0):
+            raise ValueError("no times")
+    except ValueError:
         raise AudioCodecError(f"{where}: not a line of `encode --json` or `decode --json`") from None
-    if factor is not None:
-        table = timings.encode if target.endswith(EXTENSION) else timings.decode
-        table.update({os.path.realpath(source): factor, os.path.realpath(target): factor})
+    if said.error is None:
+        table, factor = (
+            timings.encode if said.output.endswith(EXTENSION) else timings.decode,
+            said.wall_seconds / said.seconds,
+        )
+        table.update({real: factor for path in (said.input, said.output) if (real := _real(path)) is not None})
+
+
+def _real(path: str) -> str | None:
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a NUL, or text that no name of a file can be
+        return None
 
 
 def _find(table: dict[str, float], paths: Iterable[str | None]) -> float | None:
     for path in paths:
-        if path is not None and (factor := table.get(os.path.realpath(path))) is not None:
+        if path is not None and (factor := table.get(_real(path) or "")) is not None:
             return factor
     return None

@@ -15,10 +15,11 @@ from typing import Any, TextIO, TypeVar, final
 
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import MEASURES
-from audiocodec.files import write_text
-from audiocodec.records import parse
+from audiocodec.files import read_text, write_text
+from audiocodec.records import from_json, parse
 
 FINISHED, GROWING, SUMMARY = "rows.jsonl", "rows.jsonl.partial", "summary.json"
+MAX_ROWS = 1 << 32  # bytes
 _T = TypeVar("_T")
 _FILES = ("reference", "estimate", "tokens")
 _OWN_KEYS = ("id", "seconds", "failures", "details", "notes", "groups", *_FILES, "reference_hash", "stamp", "again")
@@ -86,7 +87,7 @@ def read_lines(path: str | os.PathLike[str], parse: Callable[[str], _T], what: s
         AudioCodecError: the file cannot be read, or another line has no value.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = read_text(path, MAX_ROWS).split("\n")
     except (OSError, ValueError) as error:
         raise AudioCodecError(f"{path}: cannot read {what}s: {error}") from None
     values = []
@@ -159,7 +160,7 @@ def _lines(rows: Iterable[Row]) -> str:
 
 
 def _parse(line: str) -> Row:
-    record: Any = json.loads(line)
+    record: Any = from_json(line)
     if not isinstance(record, dict) or not isinstance(record.get("id"), str):
         raise TypeError("expected an object with an id")
     values = {name: parse(float, record[name], name) for name in MEASURES if record.get(name) is not None}

@@ -12,8 +12,9 @@ from typing import Any
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import CODING
 from audiocodec.evaluation.rows import SUMMARY
+from audiocodec.files import read_text
 from audiocodec.metrics.codebook import CodebookUse
-from audiocodec.records import parse
+from audiocodec.records import from_json, parse
 
 _RATES = {measure.name for measure in CODING}
 
@@ -76,7 +77,10 @@ class CodingSummary:
     def from_json(cls, record: Mapping[str, Any], where: str) -> CodingSummary:
         """The value of `tokens`; raises ValueError with a key."""
         rates = {name: value for name, value in record.items() if name in _RATES}
-        dimensions = any("effective_dimension" in use for use in record.get("codebooks") or () if isinstance(use, dict))
+        uses = record.get("codebooks")
+        dimensions = isinstance(uses, list) and any(
+            "effective_dimension" in use for use in uses if isinstance(use, dict)
+        )
         return parse(cls, {**record, "rates": rates, "with_dimensions": dimensions}, where)
 
     def to_json(self) -> dict[str, Any]:
@@ -193,7 +197,7 @@ def read_summary(folder: str | os.PathLike[str]) -> Summary:
     """
     path = Path(folder) / SUMMARY
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = from_json(read_text(path))
     except (OSError, ValueError) as error:
         raise AudioCodecError(f"{path}: cannot read the summary: {error}") from None
     try:

@@ -6,8 +6,8 @@ where is known from counts, so that any position is reached without reading what
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -16,9 +16,11 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from audiocodec.errors import CorpusError
+from audiocodec.errors import CorpusError, TokenFileError
 from audiocodec.lm_tokens.orders import delay, flatten
 from audiocodec.lm_tokens.vocabulary import Vocabulary
+from audiocodec.records import from_json, parse
+from audiocodec.tokens.layout import MAX_CODEBOOK_SIZE, MAX_CODEBOOKS
 
 if TYPE_CHECKING:
     import os
@@ -28,6 +30,14 @@ _HELD = 2  # shards in memory
 
 class _Shard(NamedTuple):
     path: Path
+    rows: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What a shard says of itself, as far as it matters here."""
+
     rows: int
     frames: int
 
@@ -114,9 +124,18 @@ class PackedTokens(Dataset[torch.Tensor]):
         return self._held[at]
 
     def _read(self, number: int) -> npt.NDArray[np.int64]:
-        column = _pyarrow().parquet.read_table(self._shards[number].path, columns=["codes"])["codes"]
-        shuffled = np.random.default_rng([self._seed, self._epoch, number]).permutation(len(column))
-        return np.concatenate([self._utterance(column[int(row)].values) for row in shuffled], axis=-1)
+        shard = self._shards[number]
+        try:
+            column = _pyarrow().parquet.read_table(shard.path, columns=["codes"])["codes"]
+            shuffled = np.random.default_rng([self._seed, self._epoch, number]).permutation(len(column))
+            ids = np.concatenate([self._utterance(column[int(row)].values) for row in shuffled], axis=-1)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, TokenFileError) as error:
+            raise CorpusError(f"{shard.path}: damaged: {error}") from None
+        if ids.shape[-1] != self._length(shard.frames, shard.rows):
+            raise CorpusError(
+                f"{shard.path}: damaged: has not the {shard.frames} frames of {shard.rows} rows that it says"
+            )
+        return ids
 
     def _utterance(self, values: Any) -> npt.NDArray[np.int64]:
         """BOS, ids, EOS of the codes of one row, an arrow array."""
@@ -134,15 +153,21 @@ def _shards(folder: Path) -> tuple[list[_Shard], tuple[int, ...]]:
     for path in sorted(folder.glob("tokens-*.parquet")):
         try:
             metadata = _pyarrow().parquet.read_metadata(path).metadata
-            mark = json.loads(metadata[b"audiocodec.shard"])
-            its = tuple(json.loads(metadata[b"audiocodec.codebook_sizes"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            mark = parse(_Counts, from_json(metadata[b"audiocodec.shard"]))
+            its = parse(tuple[int, ...], from_json(metadata[b"audiocodec.codebook_sizes"]))
+            if (
+                min(mark.rows, mark.frames) < 0
+                or not 1 <= len(its) <= MAX_CODEBOOKS
+                or not all(2 <= n <= MAX_CODEBOOK_SIZE for n in its)
+            ):
+                raise ValueError("counts or codebook sizes are out of range")
+        except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as error:
             raise CorpusError(f"{path}: damaged, or no shard of a token data set: {error}") from None
         if sizes is not None and its != sizes:
             raise CorpusError(f"{path}: has codebooks {its}, the shards before it {sizes}")
         sizes = its
-        if mark["rows"]:
-            found.append(_Shard(path, mark["rows"], mark["frames"]))
+        if mark.rows:
+            found.append(_Shard(path, mark.rows, mark.frames))
     if sizes is None or not found:
         raise CorpusError(f"{folder}: holds no tokens-*.parquet with utterances; make them with audiocodec tokenize")
     return found, sizes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.codec.inputs import as_array, batch_shape, check_fingerprint, check_lengths, prepare
+from audiocodec.codec.inputs import as_array, batch_shape, check_lengths, check_tokens, prepare
 from audiocodec.codec.interface import (
     BlockCodec,
     CodeArray,
@@ -19,7 +19,7 @@ from audiocodec.codec.interface import (
     whole_hertz,
 )
 from audiocodec.dsp.voice import ONSET
-from audiocodec.errors import CheckpointError, TokenFileError
+from audiocodec.errors import CheckpointError, NotFinite, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class OnnxCodec(BlockCodec):
             FingerprintMismatch: a token file of another codec.
         """
         if isinstance(codes, TokenFile):
-            check_fingerprint(codes, self.fingerprint)
+            check_tokens(codes, self)
             length = codes.num_samples if num_samples is None else num_samples
             return (self.decode(codes.codes, length) / np.float64(codes.gain)).astype(np.float32)
         array = as_array(codes)
@@ -237,8 +237,10 @@ class OnnxCodec(BlockCodec):
             results: Sequence[npt.NDArray[Any]] = session.run(None, dict(zip(names, arrays)))
         except Exception as error:  # onnxruntime's own have no base class but this
             if "allocate" not in str(error) and "bad allocation" not in str(error):
-                raise
+                raise CheckpointError(f"onnxruntime cannot run the {part}: {error}") from error
             raise MemoryError(str(error)) from error
+        if results[0].dtype.kind != "f" or not np.isfinite(results[0]).all():
+            raise NotFinite(f"the {part} gives NaN or infinite values: its weights are not sound")
         return results
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -20,20 +19,25 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec import model_file
+from audiocodec.arrays import from_npz
 from audiocodec.config.plain import config_to_json
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
+from audiocodec.files import read_text
 from audiocodec.model_file import ModelHeader
-from audiocodec.onnx.model import OnnxModel
+from audiocodec.onnx.model import OnnxModel, fitting
 from audiocodec.onnx.networks import Network
 from audiocodec.onnx.quantizers import Quantizer
 from audiocodec.onnx.writer import FloatArray
-from audiocodec.records import parse
+from audiocodec.records import from_json, parse
 
 FORMAT = "audiocodec-onnx-1"
 DESCRIPTION = "model.json"
 ENCODER, DECODER, QUANTIZER = "encoder.onnx", "decoder.onnx", "quantizer.npz"
 EXACT = "exact.npz"
+PRECISIONS = "float32", "int8"
+MAX_DESCRIPTION = 1 << 20  # bytes
+MAX_FRAMES = 100_000  # of context
 
 
 def is_folder(model: str | Path | None) -> bool:
@@ -82,7 +86,7 @@ def describe(folder: str | Path) -> FolderHeader:
     """
     path = Path(folder) / DESCRIPTION
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = from_json(read_text(path, MAX_DESCRIPTION))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot read: {error}") from error
     if not isinstance(said, dict) or said.get("format") != FORMAT or said.get("digest") != _digest(said):
@@ -91,9 +95,25 @@ def describe(folder: str | Path) -> FolderHeader:
     own = {"path": str(folder), "config_text": json.dumps(said.get("config")), "bytes": size}
     own["latent_error_text"] = said.get("latent_error", "[]")  # none in folders written before there was one
     try:
-        return parse(FolderHeader, said | own)
+        header = parse(FolderHeader, said | own)
+        model_file.check_fingerprint(header.fingerprint)
+        _check_parts(header)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    return header
+
+
+def _check_parts(header: FolderHeader) -> None:
+    """Raise ValueError where something that every folder has is not said, or makes no sense."""
+    if header.precision not in PRECISIONS:
+        raise ValueError(f"precision: expected {' or '.join(PRECISIONS)}, got {header.precision!r}")
+    missing = [f"halo.{part}" for part in ("encoder", "decoder") if part not in header.halo]
+    missing += [f"files.{name}" for name in (ENCODER, DECODER, QUANTIZER) if name not in header.files]
+    if missing:
+        raise ValueError(f"{', '.join(missing)}: missing")
+    for name, frames in (*header.halo.items(), ("lookback", (header.lookback or 0,))):
+        if not all(0 <= count <= MAX_FRAMES for count in frames):
+            raise ValueError(f"{name}: {list(frames)} frames, need 0 to {MAX_FRAMES}")
 
 
 def write(
@@ -156,7 +176,8 @@ def read(folder: str | Path) -> OnnxModel:
     )
     tables = _arrays(Path(folder) / QUANTIZER, header)
     exact = _arrays(Path(folder) / EXACT, header) if EXACT in header.files else None
-    quantizer = Quantizer(config, {**tables, **(exact or {})})
+    with fitting(str(folder)):
+        quantizer = Quantizer(config, {**tables, **(exact or {})})
     fingerprint = bytes.fromhex(header.fingerprint)
     return OnnxModel(
         config,
@@ -185,8 +206,12 @@ def _smallest(array: FloatArray) -> npt.NDArray[np.floating[Any]]:
 
 
 def _arrays(path: Path, header: FolderHeader) -> dict[str, FloatArray]:
-    with np.load(io.BytesIO(_checked(path, header)), allow_pickle=False) as arrays:
-        return {name: array.astype(np.float32) for name, array in arrays.items()}
+    try:
+        arrays = {name: array.astype(np.float32) for name, array in from_npz(_checked(path, header)).items()}
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    model_file.check_arrays(arrays, str(path))
+    return arrays
 
 
 def _save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -196,10 +221,12 @@ def _save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def _checked(path: Path, header: FolderHeader) -> bytes:
     try:
+        if not path.is_file():
+            raise OSError("no regular file")
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read: {error}") from error
-    if _sha256(data) != header.files[path.name]:
+    if _sha256(data) != header.files.get(path.name):
         raise CheckpointError(
             f"{path}: is not the file that {DESCRIPTION} describes: the export is damaged or mixed up"
         )

@@ -10,10 +10,9 @@ from typing import TypeVar
 
 from audiocodec import model_file
 from audiocodec.codec.interface import fingerprint_of
-from audiocodec.errors import CheckpointError
 from audiocodec.onnx import folder, networks
 from audiocodec.onnx.codec import OnnxCodec
-from audiocodec.onnx.model import OnnxModel
+from audiocodec.onnx.model import OnnxModel, fitting
 from audiocodec.onnx.quantizers import Quantizer
 
 Part = TypeVar("Part")
@@ -46,6 +45,7 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
     """
     path = model_file.resolve(model)
     header = model_file.describe(path)
+    header.check_matrices()
     config = header.config
     weights = model_file.read_weights(path)
     sizes = (config.quantizer.codebook_size,) * config.quantizer.num_codebooks
@@ -54,11 +54,8 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
 
     def part(make: Callable[[], Part]) -> Callable[[], Part]:
         def made() -> Part:
-            try:
+            with fitting(str(path)):
                 return make()
-            except KeyError as error:
-                reason = f"weights do not fit this configuration: {error.args[0]} is missing"
-                raise CheckpointError(f"{path}: {reason}") from error
 
         return made
 

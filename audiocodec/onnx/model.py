@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 
 from audiocodec.codec.exact import ExactEncoder, NearTies
 from audiocodec.codec.latent_error import LatentError
 from audiocodec.config.schema import Config
+from audiocodec.errors import CheckpointError
 from audiocodec.onnx.networks import Network
 from audiocodec.onnx.quantizers import Quantizer
 from audiocodec.onnx.writer import FloatArray
+
+
+@contextmanager
+def fitting(source: str) -> Iterator[None]:
+    """Where networks or tables are made: weights of `source` that are missing or have another shape are its fault.
+
+    Raises:
+        CheckpointError: they do not fit.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise CheckpointError(f"{source}: weights do not fit this configuration: {error.args[0]} is missing") from error
+    except (ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
+        raise CheckpointError(f"{source}: weights do not fit this configuration: {error}") from error
 
 
 class OnnxModel:

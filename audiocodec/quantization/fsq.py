@@ -5,6 +5,7 @@ The shift for even numbers of levels is `atanh`, which takes 0 to 0, where the p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -29,7 +30,7 @@ class FSQ(ProjectedStage):
             codebook_dim: width D of a latent.
         """
         sizes = torch.tensor(levels)
-        super().__init__(int(sizes.prod()), codebook_dim, len(levels))
+        super().__init__(math.prod(levels), codebook_dim, len(levels))
         self.register_buffer("levels", sizes, persistent=False)
         self.register_buffer("basis", sizes.cumprod(0) // sizes, persistent=False)
 

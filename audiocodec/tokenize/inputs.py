@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from audiocodec.errors import CorpusError
+from audiocodec.records import from_json, parse
 from audiocodec.tokenize import storage
 from audiocodec.tokenize.columns import valid_text
 from audiocodec.tokenize.plan import INPUTS, Plan, Shard
 from audiocodec.tokenize.sources import parquet, webdataset
 from audiocodec.tokenize.utterance import Failure, Utterance
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of `inputs.jsonl`."""
+
+    id: str
+    audio: str
+    start: float | None = None
+    seconds: float | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
 
 
 def read(plan: Plan, folder: Path, number: int) -> Iterator[Utterance | Failure]:
@@ -44,9 +57,11 @@ def _of_file(plan: Plan, shard: Shard) -> Iterator[Utterance | Failure]:
 def _of_list(folder: Path, shard: Shard) -> Iterator[Utterance | Failure]:
     with open(folder / INPUTS, "rb") as lines:
         lines.seek(shard.start)
-        while lines.tell() < shard.end:
-            said = json.loads(lines.readline())
-            audio = said["audio"]
-            yield Utterance(
-                said["id"], audio, valid_text(audio), said.get("start"), said.get("seconds"), said.get("columns", {})
-            )
+        while (at := lines.tell()) < shard.end:
+            try:
+                said = parse(_Line, from_json(lines.readline(shard.end - at), constants=True))
+                if min(said.start or 0, said.seconds or 0) < 0:
+                    raise ValueError("start and seconds cannot be negative")
+            except ValueError as error:
+                raise CorpusError(f"{folder / INPUTS}: damaged at byte {at}: {error}") from None
+            yield Utterance(said.id, said.audio, valid_text(said.audio), said.start, said.seconds, said.columns)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from audiocodec.errors import CorpusError
+from audiocodec.files import read_text
+from audiocodec.records import from_json, parse
 from audiocodec.tokenize.columns import valid_text
 from audiocodec.tokenize.library import pyarrow
 from audiocodec.tokenize.utterance import Failure
@@ -54,12 +57,23 @@ def read(path: Path) -> Mark:
     """
     try:
         if path.suffix == ".parquet":
-            said = json.loads(pyarrow().parquet.read_metadata(path).metadata[SHARD_KEY.encode()])
+            text = pyarrow().parquet.read_metadata(path).metadata[SHARD_KEY.encode()]
         else:
-            said = json.loads(path_beside(path).read_text(encoding="utf-8"))
-        said["failures"] = tuple(Failure(*failure) for failure in said["failures"])
-        return Mark(**said)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # arrow's errors are ValueErrors or OSErrors
+            text = read_text(path_beside(path))
+        said = parse(dict[str, Any], from_json(text))
+        failures = parse(tuple[tuple[str, str, str], ...], said.pop("failures"), "failures")
+        mark = parse(Mark, {**said, "failures": [dict(zip(("id", "file", "error"), each)) for each in failures]})
+        if min(mark.shard, mark.rows, mark.frames, mark.samples) < 0:
+            raise ValueError("shard, rows, frames and samples cannot be negative")
+        return mark
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        NotImplementedError,
+        MemoryError,
+    ) as error:  # arrow's are some of these
         raise CorpusError(
             f"{path}: damaged, or no shard of a token data set ({error}); delete it and run again"
         ) from None

@@ -9,14 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from audiocodec.errors import CorpusError
+from audiocodec.files import read_text
+from audiocodec.records import from_json, parse
+from audiocodec.tokenize.columns import KINDS
+from audiocodec.tokens.layout import MAX_CODEBOOK_SIZE, MAX_CODEBOOKS
 
 FORMAT = "audiocodec-plan-1"
+_MAX_BYTES = 1 << 32
 PLAN, INPUTS, FAILURES, CARD = "plan.json", "inputs.jsonl", "failures.parquet", "README.md"
 
 
@@ -129,14 +135,32 @@ def read(folder: str | os.PathLike[str]) -> Plan:
     """
     path = Path(folder) / PLAN
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        if said.pop("format") != FORMAT:
+        said = parse(dict[str, Any], from_json(read_text(path, _MAX_BYTES), limit=_MAX_BYTES))
+        if said.get("format") != FORMAT:
             raise CorpusError(f"{path}: is of a format that this version does not know; need {FORMAT}")
-        said["shards"] = tuple(Shard(**shard) for shard in said["shards"])
-        said["model"] = ModelFacts(**{**said["model"], "codebook_sizes": tuple(said["model"]["codebook_sizes"])})
-        return Plan(**{**said, "source": tuple(said["source"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        plan = parse(Plan, said)
+        _check(plan)
+    except (OSError, ValueError) as error:
         raise CorpusError(f"{path}: not a plan of audiocodec, or damaged: {error}") from None
+    return plan
+
+
+def _check(plan: Plan) -> None:
+    """Raise ValueError for what the types do not say."""
+    model, sizes = plan.model, plan.model.codebook_sizes
+    sound = {
+        "writer": plan.writer in ("parquet", "webdataset"),
+        "shard_seconds": plan.shard_seconds > 0,
+        "columns": set(plan.columns.values()) <= set(KINDS),
+        "model.sample_rate": model.sample_rate > 0,
+        "model.hop_length": model.hop_length > 0,
+        "model.codebook_sizes": 1 <= len(sizes) <= MAX_CODEBOOKS and all(2 <= n <= MAX_CODEBOOK_SIZE for n in sizes),
+        "model.fingerprint": re.fullmatch("[0-9a-f]{16}", model.fingerprint) is not None,
+        "shards": all(0 <= shard.start <= shard.end and (shard.rows or 0) >= 0 for shard in plan.shards),
+    }
+    wrong = [name for name, good in sound.items() if not good]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)}: out of range")
 
 
 def check_same(old: Plan, new: Plan, folder: str | os.PathLike[str]) -> None:

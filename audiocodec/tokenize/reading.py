@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from audiocodec.arrays import from_npy
 from audiocodec.errors import CorpusError
+from audiocodec.records import from_json
+from audiocodec.tokenize import tars
 from audiocodec.tokenize.library import pyarrow
 from audiocodec.tokenize.rows import codes_of
 
@@ -33,7 +33,7 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
             yield {**row, "codes": codes_of(row["codes"])}
     except KeyError as error:
         raise CorpusError(f"{path}: has no {error.args[0]}") from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, tarfile.TarError) as error:
+    except (*tars.ERRORS, TypeError, AttributeError, IndexError, NotImplementedError, MemoryError) as error:
         raise CorpusError(f"{path}: cannot be read: {error}") from None
 
 
@@ -43,10 +43,10 @@ def fingerprint_of(path: Path) -> str | None:
         return None
     try:
         metadata = pyarrow().parquet.read_schema(path).metadata or {}
-    except (OSError, ValueError) as error:
+        found: bytes | None = metadata.get(b"audiocodec.fingerprint")
+        return None if found is None else found.decode()
+    except (OSError, ValueError, NotImplementedError, MemoryError) as error:
         raise CorpusError(f"{path}: cannot be read: {error}") from None
-    found: bytes | None = metadata.get(b"audiocodec.fingerprint")
-    return None if found is None else found.decode()
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -67,16 +67,15 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 
 def _tar(path: Path) -> Iterator[dict[str, Any]]:
     codes: np.ndarray | None = None
-    with tarfile.open(path, "r|") as tar:
-        for info in tar:
-            stream = tar.extractfile(info)
-            data = stream.read() if stream is not None else b""
+    with open(path, "rb") as raw:
+        for tar, info in tars.members(raw):
+            data = tars.content(tar, info) if info.isfile() else b""
             if info.name.endswith(".codes.npy"):
-                codes = np.load(io.BytesIO(data), allow_pickle=False)
+                codes = from_npy(data)
             elif info.name.endswith(".json"):
                 if codes is None:
                     raise ValueError(f"{info.name} comes before its codes")
-                yield {**json.loads(data), "codes": codes}
+                yield {**from_json(data), "codes": codes}
                 codes = None
 
 
@@ -84,11 +83,11 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             if line.strip():
-                yield json.loads(line)
+                yield from_json(line)
 
 
 def _npy(path: Path) -> Iterator[dict[str, Any]]:
-    yield {"id": path.stem, "codes": np.load(path, allow_pickle=False)}
+    yield {"id": path.stem, "codes": from_npy(path.read_bytes())}
 
 
 def _ark(path: Path) -> Iterator[dict[str, Any]]:

@@ -185,4 +185,4 @@ def _compare(plan: Plan, row: dict[str, Any], result: Coded | Failure, name: str
 
 
 def _hash(key: str) -> bytes:
-    return hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest()

@@ -56,6 +56,8 @@ class TokenFile:
     gain: float
     fingerprint: bytes
     notes: Mapping[str, Any] = field(default_factory=dict)
+    # Of the file that it was read from, whose notes may hold white space that we would not write.
+    _file_bytes: int | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         try:
@@ -83,7 +85,7 @@ class TokenFile:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TokenFile):
             return NotImplemented
-        names = [item.name for item in fields(self) if item.name != "codes"]
+        names = [item.name for item in fields(self) if item.init and item.name != "codes"]
         same = all(getattr(self, name) == getattr(other, name) for name in names)
         return same and np.array_equal(self.codes, other.codes)
 
@@ -127,9 +129,11 @@ class TokenFile:
         try:
             notes = _parse_notes(data[header.header_bytes : codes_at])
             codes = unpack_frames(data[codes_at:end], header.widths, header.frames)
-            return cls(codes=codes, notes=notes, **values)
+            made = cls(codes=codes, notes=notes, **values)
         except TokenFileError as error:
             raise CorruptFile(f"{source}: {error}") from None
+        object.__setattr__(made, "_file_bytes", len(data))
+        return made
 
     @classmethod
     def read(cls, source: Path | str | BinaryIO) -> TokenFile:
@@ -191,6 +195,7 @@ class TokenFile:
         """
         seconds = self.num_samples / self.sample_rate
         header = self._header()
+        file_bytes = self._file_bytes or header.file_bytes
         return {
             "version": layout.VERSION,
             "seconds": seconds,
@@ -200,9 +205,9 @@ class TokenFile:
             "codebook_sizes": list(self.codebook_sizes),
             "bits_per_frame": sum(header.widths),
             "payload_bits": self.payload_bits,
-            "file_bytes": header.file_bytes,
+            "file_bytes": file_bytes,
             "kbps_payload": self.payload_bits / seconds / 1000,
-            "kbps_file": 8 * header.file_bytes / seconds / 1000,
+            "kbps_file": 8 * file_bytes / seconds / 1000,
             **{name: getattr(self, name) for name in (*_INTEGERS, "gain")},
             "fingerprint": self.fingerprint.hex(),
             "notes": dict(self.notes),

@@ -45,13 +45,21 @@ class Guard:
         self.bad_in_a_row += 1
         self.skipped += 1
         if self.bad_in_a_row >= self.rollback_after:
-            self.bad_in_a_row = 0
-            self.rollbacks += 1
-            if self.rollbacks > MAX_ROLLBACKS:
-                raise TrainingError(f"losses or gradients were not finite again after {MAX_ROLLBACKS} rollbacks")
-            self.rate_scale /= 2
+            self.roll_back("losses or gradients")
             return Action.ROLLBACK
         if self.bad_in_a_row == self.cut_after:
             self.rate_scale /= 2
             return Action.CUT
         return Action.SKIP
+
+    def roll_back(self, what: str) -> None:
+        """Count a return to the last good checkpoint, because `what` was not finite.
+
+        Raises:
+            TrainingError: it went wrong again after `MAX_ROLLBACKS` returns.
+        """
+        self.bad_in_a_row = 0
+        self.rollbacks += 1
+        if self.rollbacks > MAX_ROLLBACKS:
+            raise TrainingError(f"{what} were not finite again after {MAX_ROLLBACKS} rollbacks")
+        self.rate_scale /= 2

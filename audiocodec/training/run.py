@@ -24,6 +24,7 @@ from audiocodec.data import pitch
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import read_folder
 from audiocodec.errors import UsageError
+from audiocodec.terminal import printable
 from audiocodec.training.monitor import history
 from audiocodec.training.trainer import Trainer
 
@@ -227,6 +228,13 @@ def _stop_on_signal(trainer: Trainer, say: Callable[[str], None]) -> Iterator[li
             signal.signal(number, handler)
 
 
+class _Printable(logging.Formatter):
+    """Names of files in the log may hold anything."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """The log on stderr and in a file."""
@@ -234,7 +242,7 @@ def _logging_to(path: Path) -> Iterator[None]:
     log.propagate = False
     handlers: list[logging.Handler] = [logging.StreamHandler(), logging.FileHandler(path)]
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        handler.setFormatter(_Printable("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         log.addHandler(handler)
     try:
         yield

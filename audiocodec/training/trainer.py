@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.data.manifest import Utterance
 from audiocodec.data.pitch import Track
-from audiocodec.errors import CheckpointError
+from audiocodec.errors import CheckpointError, TrainingError
+from audiocodec.records import parse
 from audiocodec.training.checkpoints.initial import begin_with
 from audiocodec.training.checkpoints.keeper import Keeper
 from audiocodec.training.guard import Guard
@@ -27,6 +29,20 @@ from audiocodec.training.schedule import Deadline, due
 from audiocodec.training.step import Stepper
 
 log = logging.getLogger("audiocodec.train")
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a state says besides weights; see `Trainer._facts`."""
+
+    step: int
+    position: int
+    quantizer_started: bool
+    ema_updates: int
+    guard: Guard
+    begins_with: str | None = None
+    seconds: float = 0.0
+    balancers: tuple[dict[str, tuple[float, float]], ...] = ()
 
 
 class Trainer(Stepper):
@@ -105,7 +121,7 @@ class Trainer(Stepper):
             self.schedule.start()
             started = time.monotonic()
             stop = self._look_at_the_clock()
-            while not (stop or self.schedule.over(self.step)):
+            while not ((stop or self.schedule.over(self.step)) and self._save()):
                 step, place, begun = self.step, self.schedule.place(self.step), time.monotonic()
                 values = self._train_step()
                 self.deadline.step_seconds = time.monotonic() - begun
@@ -122,7 +138,6 @@ class Trainer(Stepper):
                     self._save()
                 self.keeper.save_lean(self._facts())
             self.keeper.save_lean(self._facts(), last=True)
-            self._save()
         finally:
             self.feeder.close()
             book.close()
@@ -161,26 +176,39 @@ class Trainer(Stepper):
             "seconds": self.schedule.seconds,
         }
 
-    def _save(self) -> None:
+    def _save(self) -> bool:
+        """Write a checkpoint, or, where it would not be finite, go back as after bad steps; whether it is written.
+
+        Raises:
+            CheckpointError: it cannot be written.
+            TrainingError: there is none to go back to, or it was not finite again and again.
+        """
         balancers = self.parts.gather(self.steps.balancer.state if self.steps.balancer else {})
-        self.keeper.save(self._facts() | {"balancers": balancers})  # of every process
+        if self.keeper.save(self._facts() | {"balancers": balancers}):  # of every process
+            return True
+        if self.keeper.newest is None:
+            raise TrainingError(f"step {self.step}: weights are not finite, and there is no checkpoint to go back to")
+        self.guard.roll_back("weights")
+        self._roll_back()
+        return False
 
     def _restore(self, folder: Path) -> None:
         values = self.keeper.restore(folder)
-        t = self.config.train
-        thresholds = {"cut_after": t.bad_steps_before_cut, "rollback_after": t.bad_steps_before_rollback}
         try:
-            self.step, self.position = values["step"], values["position"]
-            self.quantizer_started = values["quantizer_started"]
-            self.parts.ema.updates = values["ema_updates"]
-            self.begins_with = values.get("begins_with")
-            self.schedule.restore(self.step, float(values.get("seconds", 0)))
-            self.guard = Guard(**values["guard"] | thresholds)
-            if self.steps.balancer:
-                balancers = values["balancers"]
-                self.steps.balancer.state = balancers[self.accelerator.process_index % len(balancers)]
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder}: state.json is not that of this version: {error!r}") from error
+            said = parse(_Said, values)
+            if min(said.step, said.position, said.ema_updates, said.seconds) < 0:
+                raise ValueError("step, position, ema_updates and seconds cannot be negative")
+            if self.steps.balancer and not said.balancers:
+                raise ValueError("balancers is missing")
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: state.json is not that of this version: {error}") from None
+        self.step, self.position, self.quantizer_started = said.step, said.position, said.quantizer_started
+        self.parts.ema.updates, self.begins_with = said.ema_updates, said.begins_with
+        self.schedule.restore(self.step, said.seconds)
+        t = self.config.train
+        self.guard = replace(said.guard, cut_after=t.bad_steps_before_cut, rollback_after=t.bad_steps_before_rollback)
+        if self.steps.balancer:
+            self.steps.balancer.state = dict(said.balancers[self.accelerator.process_index % len(said.balancers)])
 
     def newest_checkpoint(self) -> Path | None:
         """Where the run would go back to."""

@@ -242,6 +242,51 @@ def test_unpack_refuses(bad: tarfile.TarInfo, message: str, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
+def _named(name: str) -> list[tuple[tarfile.TarInfo, bytes]]:
+    info = tarfile.TarInfo("L/p/a")
+    info.pax_headers = {"path": name}
+    return [(info, b"")]
+
+
+def _sparse() -> list[tuple[tarfile.TarInfo, bytes]]:
+    info = tarfile.TarInfo("L/p/a")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 40)}
+    info.size = 1536
+    return [(info, b"1\n0\n512\n".ljust(1536, b"\0"))]
+
+
+def _large(size: int) -> list[tuple[tarfile.TarInfo, bytes]]:
+    info = tarfile.TarInfo("L/p/a")
+    info.size = size
+    return [(info, bytes(size))]
+
+
+def _long_header() -> list[tuple[tarfile.TarInfo, bytes]]:
+    info = tarfile.TarInfo("L/p/a")
+    info.pax_headers = {"comment": "x" * 2_000_000}
+    return [(info, b"")]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (_named("L/p/a\0b"), "NUL byte"),
+        (_named("L/p/" + "d/" * 2000 + "a"), "nested deeper"),
+        (_sparse(), "sparse"),
+        (_large(110_000_000), "far more than its size"),
+        (_long_header(), "a header of 2000"),
+    ],
+    ids=["nul", "deep", "sparse", "bomb", "header"],
+)
+def test_unpack_refuses_what_grows(members: list[tuple[tarfile.TarInfo, bytes]], message: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as tar:
+        for info, data in members:
+            tar.addfile(info, io.BytesIO(data))
+    done = run([UNPACK, "a.tar.gz", "L/p", "out"], tmp_path, 1)
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
 def test_unpack_refuses_every_cut_archive(tmp_path: Path) -> None:
     whole = archive({"L/p/a": os.urandom(3000), "L/p/b/c": b"2"})
     path = tmp_path / "a.tar.gz"

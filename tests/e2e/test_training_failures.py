@@ -87,11 +87,11 @@ def test_a_bad_step_is_skipped_on_a_full_disk_too(
 
 
 def _fill(monkeypatch: pytest.MonkeyPatch, full: Exception) -> None:
-    def save_file(weights: dict[str, Tensor], path: Path) -> None:
+    def write_tensors(path: Path, weights: dict[str, Tensor]) -> None:
         Path(path).write_bytes(b"half")
         raise full
 
-    monkeypatch.setattr(crash, "save_file", save_file)
+    monkeypatch.setattr(crash, "write_tensors", write_tensors)
 
 
 def test_an_interrupt_is_no_failure(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,10 +48,13 @@ WITHOUT_TORCH = (
     "codec.files",
     "model_file",
     "nn.plan",
+    "nn.matrices",
     "onnx",
     "loading",
     "contents",
     "records",
+    "terminal",
+    "arrays",
     "cli",
     "__main__",
 )

@@ -118,8 +118,12 @@ def test_halves_of_two_states_are_refused(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_last_pair(full: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, 1)
 
-    def save_file(state: object, path: Path, metadata: object = None) -> None:
-        Path(path).write_bytes(b"half")
+    real = model_file.write_tensors
+
+    def discriminators(path: Path, state: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+        if lean.BELONGS_TO not in metadata:
+            return real(path, state, metadata)
+        path.write_bytes(b"half")
         raise full
 
     def write_bytes(self: Path, data: bytes) -> None:
@@ -127,7 +131,7 @@ def test_a_full_disk_leaves_the_last_pair(full: Exception, tmp_path: Path, monke
             file.write(data[:9])
         raise full
 
-    failing = {"pathlib.Path.write_bytes": write_bytes, "audiocodec.training.checkpoints.lean.save_file": save_file}
+    failing = {"pathlib.Path.write_bytes": write_bytes, "audiocodec.model_file.write_tensors": discriminators}
     for name, function in failing.items():
         with monkeypatch.context() as patch:
             patch.setattr(name, function)

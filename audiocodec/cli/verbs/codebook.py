@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli import arguments
+from audiocodec.cli.console import show
 from audiocodec.cli.tables import align
 from audiocodec.errors import UsageError
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"model": model, "codebooks": [_described(shape) for shape in shapes]}))
     else:
-        print("\n".join([model, *(_text(k, shape) for k, shape in enumerate(shapes))]))
+        show("\n".join([model, *(_text(k, shape) for k, shape in enumerate(shapes))]))
     return 0
 
 
@@ -82,7 +83,7 @@ def _counts(args: argparse.Namespace, codec: Codec) -> list[np.ndarray]:
 
     found: Iterable[np.ndarray] = ()
     if args.tokens is not None:
-        found = codes_of_tokens(args.tokens, codec.fingerprint, codec.codebook_sizes)
+        found = codes_of_tokens(args.tokens, codec)
     elif args.audio is not None:
         found = codes_of_audio(args.audio, codec, args.allow_pipes)
     counter = CodeCounter()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli import arguments, scoring, tables
+from audiocodec.cli.console import say, show
 from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_described(found, args.against), allow_nan=False))
     else:
-        print(tables.side_by_side(found.summaries))
+        show(tables.side_by_side(found.summaries))
     if not args.quiet:
-        print(f"audiocodec: wrote {found.page}", file=sys.stderr)
+        say(f"audiocodec: wrote {found.page}")
     return 1 if any(summary.n_rows_with_failures for summary in found.summaries.values()) else 0
 
 

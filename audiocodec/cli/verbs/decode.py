@@ -14,7 +14,7 @@ from audiocodec.cli import arguments, batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.codec.files import Progress, decode_file, decoded_length
 from audiocodec.codec.finished import finished_audio
-from audiocodec.codec.inputs import check_fingerprint
+from audiocodec.codec.inputs import check_tokens
 from audiocodec.codec.interface import BlockCodec
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     def work(job: Job, progress: Progress) -> batch.Report | None:
         with local_file(job.source, args.allow_pipes) as path:
             tokens = TokenFile.read(path)
-        check_fingerprint(tokens, model.fingerprint)
+        check_tokens(tokens, model)
         if args.num_codebooks is not None:
             tokens = tokens.truncate(args.num_codebooks)
         rate = args.sample_rate or tokens.original_sample_rate

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from audiocodec.audio import io
 from audiocodec.cli import arguments, batch, runtime
+from audiocodec.cli.console import say
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.codec.files import FAST, Progress, encode_file
 from audiocodec.codec.finished import is_stale, valid_tokens
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         if args.verify:
             report["verified"] = True
             if not args.quiet:
-                print(f"audiocodec: {job.source}: verified, {report['frames']} frames twice the same", file=sys.stderr)
+                say(f"audiocodec: {job.source}: verified, {report['frames']} frames twice the same")
         if warning := _beyond_full_scale(file):
             report["warning"] = warning
         return {**report, "wall_seconds": time.perf_counter() - started}
@@ -83,9 +83,7 @@ def run(args: argparse.Namespace) -> int:
     status = batch.run_plan(plan, args, work)
     if mixed and not args.quiet:
         which = mixed[0] if len(mixed) == 1 else f"{len(mixed)} files"
-        print(
-            f"audiocodec: {which}: several channels were mixed to one; --channel N encodes one of them", file=sys.stderr
-        )
+        say(f"audiocodec: {which}: several channels were mixed to one; --channel N encodes one of them")
     return status
 
 

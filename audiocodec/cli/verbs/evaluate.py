@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from audiocodec.cli import arguments, scoring, tables
+from audiocodec.cli.console import say, show
 from audiocodec.errors import UsageError
 
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate; returns 1 when something has no score."""
     if args.list_metrics:
-        print(tables.metrics())
+        show(tables.metrics())
         return 0
     if args.results_md is not None:
         return _write_results(args)
@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found.summary.to_json(), allow_nan=False))
         return 1 if found.summary.n_rows_with_failures else 0
     if args.per_file:
-        print(tables.per_file(found.rows, found.summary), end="\n\n")
-    print(tables.overall(found.summary))
+        show(tables.per_file(found.rows, found.summary), end="\n\n")
+    show(tables.overall(found.summary))
     return 1 if found.summary.n_rows_with_failures else 0
 
 
@@ -86,5 +86,5 @@ def _write_results(args: argparse.Namespace) -> int:
         raise UsageError("--results-md only reports finished evaluations; leave --reference and -d out")
     write_results_md(args.eval_dirs, args.results_command, args.results_md)
     if not args.quiet:
-        print(f"audiocodec: wrote {args.results_md}", file=sys.stderr)
+        say(f"audiocodec: wrote {args.results_md}")
     return 0

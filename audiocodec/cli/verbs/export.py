@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from audiocodec import model_file
 from audiocodec.cli import arguments
+from audiocodec.cli.console import say
 from audiocodec.cli.jobs import make_plan
 from audiocodec.codec.files import read_at_level
 from audiocodec.config.schema import Config
@@ -67,7 +67,7 @@ def _write_model(args: argparse.Namespace, config: Config, notes: dict[str, Any]
     if args.measure_error:
         model_file.state_latent_error(args.output, _measured(args.output, args.measure_error))
     made = model_file.describe(args.output)
-    print(f"audiocodec: {args.output}: {made.bytes:,} bytes, fingerprint {made.fingerprint}", file=sys.stderr)
+    say(f"audiocodec: {args.output}: {made.bytes:,} bytes, fingerprint {made.fingerprint}")
 
 
 def _write_onnx(args: argparse.Namespace, config: Config, notes: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ def _write_onnx(args: argparse.Namespace, config: Config, notes: dict[str, Any])
     folder.write(made, config, args.onnx, notes, agreement)
     size = sum(entry.stat().st_size for entry in os.scandir(args.onnx))
     said = f", {100 * agreement.equal:.2f} % of {agreement.codes:,} tokens as in float32" if agreement else ""
-    print(f"audiocodec: {args.onnx}: {size:,} bytes, fingerprint {made.fingerprint.hex()}{said}", file=sys.stderr)
+    say(f"audiocodec: {args.onnx}: {size:,} bytes, fingerprint {made.fingerprint.hex()}{said}")
 
 
 def _agreement_on(audio: str, model: str, int8: OnnxModel) -> TokenAgreement:

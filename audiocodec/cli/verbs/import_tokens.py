@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from audiocodec.cli import batch, token_model
+from audiocodec.cli.console import say
 from audiocodec.errors import AudioCodecError, FingerprintMismatch, TokenFileError, UsageError
 from audiocodec.tokenize import reading
 from audiocodec.tokenize.plan import ModelFacts
@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
         except (AudioCodecError, OSError) as error:
             failed += 1
             where = "" if name in str(error) else f"{name}: "
-            print(f"audiocodec: error: {where}{error}", file=sys.stderr)
+            say(f"audiocodec: error: {where}{error}")
     if not args.quiet:
-        print(f"audiocodec: {done} token files in {args.output_dir}, {failed} failed", file=sys.stderr)
+        say(f"audiocodec: {done} token files in {args.output_dir}, {failed} failed")
     return 1 if failed else 0
 
 
@@ -65,11 +65,18 @@ def _rows(names: list[str]) -> Iterator[tuple[str, dict[str, Any] | AudioCodecEr
             yield name, error
 
 
+def _can_be_named(key: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(key)
+    except UnicodeEncodeError:
+        return False
+
+
 def _write(row: dict[str, Any], model: ModelFacts, args: argparse.Namespace) -> None:
     key = str(row.get("id") or "")
     root = os.path.abspath(args.output_dir)
     target = os.path.abspath(os.path.join(root, key + EXTENSION))
-    if not key or "\0" in key or not target.startswith(os.path.join(root, "")):
+    if not key or not _can_be_named(key) or not target.startswith(os.path.join(root, "")):
         raise TokenFileError(f"id {key!r} leads out of the folder {args.output_dir}")
     if os.path.exists(target) and not args.force:
         raise TokenFileError(f"{target} already exists; --force overwrites it")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from audiocodec import model_file
+from audiocodec.cli.console import say, show
 from audiocodec.cli.jobs import STREAM, local_file
 from audiocodec.contents import recognise
 from audiocodec.errors import AudioCodecError
@@ -30,13 +30,16 @@ def run(args: argparse.Namespace) -> int:
         except (AudioCodecError, OSError) as error:
             failed += 1
             text = str(error) if path in str(error) or path == "-" else f"{path}: {error}"
-            print(f"audiocodec: error: {text}", file=sys.stderr)
+            say(f"audiocodec: error: {text}")
             if args.json:
                 print(json.dumps({"path": path, "error": text}))
             continue
-        print(json.dumps(found) if args.json else _text(found))
+        if args.json:
+            print(json.dumps(found))
+        else:
+            show(_text(found))
     if not args.paths and not model_file.available():
-        print("audiocodec: this installation holds no models", file=sys.stderr)
+        say("audiocodec: this installation holds no models")
     return 1 if failed else 0
 
 
@@ -52,6 +55,6 @@ def _text(found: dict[str, Any]) -> str:
     lines = [f"{found['path']}: {found['kind']}"]
     for key, value in found.items():
         if key not in ("path", "kind") and value not in ({}, [], None):
-            shown = f"{value:.6g}" if isinstance(value, float) else value
+            shown = f"{value:.6g}" if isinstance(value, float) else str(value).replace("\n", "\\n")
             lines.append(f"  {key.replace('_', ' '):22} {shown}")
     return "\n".join(lines)

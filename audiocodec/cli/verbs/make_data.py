@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from audiocodec.cli import arguments
+from audiocodec.cli.console import say
 from audiocodec.data.corpus import TooShort, make_folder, split
 from audiocodec.data.manifest import Utterance, write_folder
 from audiocodec.errors import ManifestError
@@ -44,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
     )
     bad = [problem for problem in left_out if not isinstance(problem, TooShort)]
     for problem in bad:
-        print(f"audiocodec: error: left out: {problem}", file=sys.stderr)
+        say(f"audiocodec: error: left out: {problem}")
     if short := len(left_out) - len(bad):
-        print(f"audiocodec: left out: {short} shorter than {args.min_seconds:g} s", file=sys.stderr)
+        say(f"audiocodec: left out: {short} shorter than {args.min_seconds:g} s")
     _report(whole, utterances)
     if args.split:
         parts = split(utterances, args.dev_share, args.test_share, args.by_speaker)
@@ -61,4 +61,4 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(folder: Path, utterances: list[Utterance]) -> None:
     speakers = len({u.speaker for u in utterances})
-    print(f"audiocodec: {folder}: {len(utterances)} utterances, {speakers} speakers", file=sys.stderr)
+    say(f"audiocodec: {folder}: {len(utterances)} utterances, {speakers} speakers")

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         from audiocodec.analysis.token_source import codes_of_tokens
 
         folders = (args.train_tokens, args.test_tokens)
-        train, test = (list(codes_of_tokens(f, codec.fingerprint, codec.codebook_sizes)) for f in folders)
+        train, test = (list(codes_of_tokens(f, codec)) for f in folders)
         bits = predictability(train, test, codec.codebook_sizes[0], args.steps)
         found["predictability"] = asdict(bits)
         texts.append(_bits_text(bits))

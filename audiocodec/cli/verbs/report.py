@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from audiocodec.cli import arguments
+from audiocodec.cli.console import say
 from audiocodec.errors import ReportError, UsageError
 
 
@@ -53,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     if not args.quiet:
         if content.silence and args.examples:
-            print(f"audiocodec: {content.silence}", file=sys.stderr)
+            say(f"audiocodec: {content.silence}")
         size = os.path.getsize(args.output) / 1e6
         heard = f"{len(content.systems)} systems, {len(content.examples)} utterances to listen to"
-        print(f"audiocodec: wrote {args.output} ({size:.1f} MB, {heard})", file=sys.stderr)
+        say(f"audiocodec: wrote {args.output} ({size:.1f} MB, {heard})")
     return 0
 
 

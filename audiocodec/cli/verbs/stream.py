@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiocodec.cli import arguments, batch
+from audiocodec.cli.console import say
 from audiocodec.errors import AudioError, TokenFileError, UsageError
 from audiocodec.tokens.layout import MAGIC
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     codec = batch.model_of(args).codec
     if not args.quiet:
-        print(f"audiocodec: {latency_text(codec)}; mono {args.format} at {codec.sample_rate} Hz", file=sys.stderr)
+        say(f"audiocodec: {latency_text(codec)}; mono {args.format} at {codec.sample_rate} Hz")
     chunk = args.chunk or codec.hop_length
     if args.decode:
         _decode(codec, args.format)
@@ -121,8 +122,10 @@ def _decode(codec: Codec, kind: str) -> None:
         for number, line in enumerate(sys.stdin, 1):
             words = line.split()
             if not words or not all(word.isascii() and word.isdecimal() for word in words):
-                raise TokenFileError(f"<stdin>:{number}: expected the codes of a frame, such as '5 7 9', got {line!r}")
-            if any(int(word) >= codec.codebook_sizes[0] for word in words):
+                raise TokenFileError(
+                    f"<stdin>:{number}: expected the codes of a frame, such as '5 7 9', got {line[:80]!r}"
+                )
+            if any(len(word.lstrip("0")) > 9 or int(word) >= codec.codebook_sizes[0] for word in words):
                 raise TokenFileError(f"<stdin>:{number}: codes outside 0 to {codec.codebook_sizes[0] - 1}")
             if len(words) != (width := width or len(words)):
                 raise TokenFileError(f"<stdin>:{number}: {len(words)} codes, but {width} in the lines before")

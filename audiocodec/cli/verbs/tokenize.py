@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
 from pathlib import Path
 
 from audiocodec import model_file
 from audiocodec.cli import arguments, batch, runtime, token_model
+from audiocodec.cli.console import say
 from audiocodec.errors import CorpusError, UsageError
 from audiocodec.loading import choose_runtime
 from audiocodec.machine import cpus
@@ -178,7 +178,7 @@ def _where(args: argparse.Namespace, complete: bool) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"audiocodec: {text}", file=sys.stderr)
+    say(f"audiocodec: {text}")
 
 
 def _positive(text: str) -> float:

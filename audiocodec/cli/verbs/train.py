@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from audiocodec.cli import arguments
+from audiocodec.cli.console import say, show
 from audiocodec.config.load import load_config
 from audiocodec.config.schema import Config
 from audiocodec.errors import UsageError
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         allow_pipes=args.allow_pipes,
         watch=_watch(),
     )
-    print(f"audiocodec: {found.folder}: at step {found.step}{_goal(found)}", file=sys.stderr)
+    say(f"audiocodec: {found.folder}: at step {found.step}{_goal(found)}")
     if found.signal is None:
         return 0
     return 130 if found.signal == signal.SIGINT else TERMINATED
@@ -88,7 +89,7 @@ def _watch() -> Watch:
 
     class Terminal(Watch):
         def say(self, text: str) -> None:
-            print(f"audiocodec: {text}", file=sys.stderr)
+            say(f"audiocodec: {text}")
 
         def reading(self, what: str) -> Callable[[int, int], None]:
             return _progress(what)
@@ -105,7 +106,7 @@ def _dry_run(config: Config, as_json: bool) -> int:
     else:
         width = max(map(len, values))
         for name, value in values.items():
-            print(f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}")
+            show(f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}")
     return 0
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
+from audiocodec.cli.console import say
 from audiocodec.data.validation import validate
 
 
@@ -26,9 +26,9 @@ def run(args: argparse.Namespace) -> int:
         problems = validate(folder, args.deep, args.allow_pipes)
         found += len(problems)
         for problem in problems:
-            print(f"audiocodec: error: {folder}: {problem}", file=sys.stderr)
+            say(f"audiocodec: error: {folder}: {problem}")
             if args.json:
                 print(json.dumps({"folder": folder, "where": problem.where, "problem": problem.message}))
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "valid"
-        print(f"audiocodec: {folder}: {count}", file=sys.stderr)
+        say(f"audiocodec: {folder}: {count}")
     return 1 if found else 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from audiocodec.cli import arguments, runtime
+from audiocodec.cli.console import say
 from audiocodec.errors import CorpusError, UsageError
 from audiocodec.loading import choose_runtime
 from audiocodec.tokenize import plan, verify
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
         )
         verify.check_again(args.folder, job, args.sample, args.seed, report)
     for problem in report.problems:
-        print(f"audiocodec: error: {os.path.join(args.folder, problem)}", file=sys.stderr)
+        say(f"audiocodec: error: {os.path.join(args.folder, problem)}")
     if not args.quiet:
         found = f"{report.rows} rows in {report.shards} shards, {report.failures} failures listed"
-        print(f"audiocodec: {found}, {report.again} encoded again, {len(report.problems)} problems", file=sys.stderr)
+        say(f"audiocodec: {found}, {report.again} encoded again, {len(report.problems)} problems")
     return 1 if report.problems else 0

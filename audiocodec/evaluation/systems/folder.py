@@ -62,8 +62,14 @@ def sizes_of(coded: str, references: Mapping[str, Sequence[str]], allow_pipes: b
         AudioCodecError: `sizes.jsonl` cannot be read or is not one.
     """
     if os.path.isfile(coded):
-        sizes = {name: size.bitrate for name, size in read_sizes(coded).items()}
-        return CodedSizes(f"{coded} says its sizes", sizes)
+        sizes, problems = read_sizes(coded), {}
+        for name, size in sizes.items():
+            seconds = _seconds(references.get(name, ()), allow_pipes)
+            if seconds and abs(size.bitrate.seconds - seconds) * size.sample_rate > 1:
+                said = f"{size.num_samples} samples at {size.sample_rate} Hz"
+                problems[name] = f"{coded}: {said}, the reference has {seconds:.6f} s"
+        sound = {name: size.bitrate for name, size in sizes.items() if name not in problems}
+        return CodedSizes(f"{coded} says its sizes", sound, problems=problems)
     files: dict[str, list[Path]] = {}
     for path in sorted(Path(coded).rglob("*")):
         if path.is_file() and not path.name.startswith("."):

@@ -30,7 +30,7 @@ from audiocodec.evaluation.systems.baseline import Baseline
 from audiocodec.evaluation.systems.outputs import planned
 from audiocodec.evaluation.workers import Lost, run_all
 from audiocodec.files import replacing
-from audiocodec.records import parse
+from audiocodec.records import from_json, parse
 
 CODED, SIZES = "coded", "sizes.jsonl"
 
@@ -131,9 +131,13 @@ def read_sizes(path: str | os.PathLike[str]) -> dict[str, Size]:
 
 
 def _parse(line: str) -> Size:
-    size = parse(Size, json.loads(line))
+    size = parse(Size, from_json(line))
     if min(size.sample_rate, size.num_samples) < 1:
         raise ValueError("sample_rate and num_samples must be 1 or more")
+    if not 0 <= size.payload_bits <= size.file_bits:
+        raise ValueError(f"need 0 <= payload_bits <= file_bits, got {size.payload_bits} and {size.file_bits}")
+    if size.wall_seconds is not None and size.wall_seconds < 0:
+        raise ValueError(f"wall_seconds must be 0 or more, got {size.wall_seconds}")
     return size
 
 

@@ -6,14 +6,14 @@ view), `rater` (may be empty), `trials`. A trial is one choice of an ABX test or
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from audiocodec.errors import AudioCodecError
+from audiocodec.files import read_text
+from audiocodec.records import from_json
 
 FORMAT, VERSION = "audiocodec-ratings", 1
 _SIDES = ("reference", "system")
@@ -96,10 +96,10 @@ def check_ratings(
 
 def _read(path: str | os.PathLike[str]) -> Session:
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
+        content = from_json(read_text(path))
     except OSError as error:
         raise AudioCodecError(f"{path}: cannot read ratings: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise AudioCodecError(f"{path}: not a file of ratings: {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise AudioCodecError(f'{path}: not a file of ratings: no "format": "{FORMAT}"')
@@ -161,7 +161,3 @@ def _score(record: dict[str, Any], key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
         raise ValueError(f"{key}: expected a number from 0 to 100, found {value!r}")
     return float(value)
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no number")

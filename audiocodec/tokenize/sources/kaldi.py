@@ -137,7 +137,9 @@ def _recordings(scp: str, folder: str | None, stack: contextlib.ExitStack) -> It
     for _, (key, audio) in _lines(scp, 2):
         seconds = _number(durations.get(key))
         counted = _number(samples.get(key))
-        if counted is not None:
+        if seconds is not None and seconds < 0:
+            seconds = None
+        if counted is not None and counted >= 0:
             rate = rate or _rate_of(audio)
             seconds = counted / rate
         yield key, audio, None, seconds

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import math
 import os
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 from audiocodec.errors import CorpusError
+from audiocodec.records import from_json
 from audiocodec.tokenize import storage
 from audiocodec.tokenize.columns import renamed
 from audiocodec.tokenize.sources.base import Entry, Listing
 
 EXTENSIONS = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz")
+_MAX_LINE = 1 << 24  # bytes
 _PATHS = ("audio_filepath", "audio", "path", "file", "wav")
 
 
@@ -34,11 +36,13 @@ def _entries(path: str) -> Iterator[Entry]:
         with contextlib.ExitStack() as stack:
             raw = stack.enter_context(storage.open_file(path))
             stream: Any = stack.enter_context(gzip.open(raw)) if path.endswith(".gz") else raw
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(iter(lambda: stream.readline(_MAX_LINE), b""), 1):
+                if len(line) == _MAX_LINE:
+                    raise CorpusError(f"{path}:{number}: has more than {_MAX_LINE:,} bytes")
                 if line.strip():
                     empty = False
                     yield _entry(line, folder, f"{path}:{number}")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise CorpusError(f"{path}: cannot be read: {error}") from None
     if empty:
         raise CorpusError(f"{path}: has no utterances")
@@ -46,13 +50,13 @@ def _entries(path: str) -> Iterator[Entry]:
 
 def _entry(line: bytes, folder: str, where: str) -> Entry:
     try:
-        fields = json.loads(line)
+        fields = from_json(line, constants=True)
         if not isinstance(fields, dict):
             raise TypeError("not an object")
         if "recording" in fields or "sources" in fields:
             return _lhotse(fields, folder)
         return _nemo(fields, folder)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise CorpusError(f"{where}: expected a JSON object with audio_filepath, or of lhotse; {what}") from None
 

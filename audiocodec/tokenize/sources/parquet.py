@@ -47,7 +47,7 @@ def read(address: str) -> Iterator[Utterance | Failure]:
                 for row in batch.to_pylist():
                     yield _utterance(row, column, address, number)
                     number += 1
-    except (OSError, arrow.ArrowException) as error:
+    except (OSError, arrow.ArrowException, ValueError, OverflowError, MemoryError) as error:
         yield Failure("", address, f"cannot be read after row {number}: {error}")
 
 

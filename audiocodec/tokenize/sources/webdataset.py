@@ -5,14 +5,14 @@ Nothing is extracted to disk and nothing is unpickled: a sample with a pickled m
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
-from audiocodec.tokenize import storage
+from audiocodec.records import from_json
+from audiocodec.tokenize import storage, tars
 from audiocodec.tokenize.columns import OTHER, TEXTS, fits, renamed, settled, widen
 from audiocodec.tokenize.sources.base import Files
 from audiocodec.tokenize.utterance import Failure, Utterance
@@ -45,8 +45,8 @@ def read(address: str, kinds: dict[str, str] | None) -> Iterator[Utterance | Fai
     key = ""
     members: dict[str, bytes | None] = {}
     try:
-        with storage.open_file(address) as raw, tarfile.open(fileobj=raw, mode="r|*") as tar:
-            for info in tar:
+        with storage.open_file(address) as raw:
+            for tar, info in tars.members(raw):
                 name, _, extension = _split(info.name)
                 if name != key and members:
                     yield _sample(key, members, address, kinds)
@@ -58,7 +58,7 @@ def read(address: str, kinds: dict[str, str] | None) -> Iterator[Utterance | Fai
                     members[extension] = None
         if members:
             yield _sample(key, members, address, kinds)
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except tars.ERRORS as error:
         yield Failure("", address, f"cannot be read after sample {key!r}: {error or type(error).__name__}")
 
 
@@ -71,11 +71,7 @@ def _split(name: str) -> tuple[str, str, str]:
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, extension: str) -> bytes | None:
     if f".{extension}" not in AUDIO_EXTENSIONS and extension not in ("json", "txt"):
         return None
-    stream = tar.extractfile(info)
-    data = stream.read() if stream is not None else b""
-    if len(data) != info.size:
-        raise tarfile.ReadError(f"{info.name}: {len(data)} of {info.size} bytes")
-    return data
+    return tars.content(tar, info)
 
 
 def _sample(
@@ -92,9 +88,9 @@ def _sample(
         if (text := members.get("txt")) is not None:
             fields["text"] = text.decode().strip()
         if (described := members.get("json")) is not None:
-            found = json.loads(described)
+            found = from_json(described, constants=True)
             fields |= found if isinstance(found, dict) else {"json": found}
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return Failure(key, address, f"its .json or .txt cannot be read: {error}")
     fields = renamed({name: value for name, value in fields.items() if name not in ("id", "__key__")})
     return Utterance(key, audio, f"{address}: {key}", columns=fields if kinds is None else _placed(fields, kinds))

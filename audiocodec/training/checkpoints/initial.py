@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -127,10 +125,7 @@ def take_discriminators(discriminators: nn.Module, model: Path) -> Taken | None:
     if path is None:
         return None
     source = DiscriminatorBundle(build_discriminators(model_file.describe(model).config))
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
+    state = model_file.read_tensors(path)
     if not gains(state):
         return None
     model_file.load_state(source, state, str(path))

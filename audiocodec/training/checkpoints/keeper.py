@@ -11,7 +11,7 @@ from typing import Any
 
 from audiocodec.config.schema import Config
 from audiocodec.data.dataset import SegmentDataset
-from audiocodec.errors import CheckpointError
+from audiocodec.errors import CheckpointError, NotFinite
 from audiocodec.training.checkpoints import lean, state
 from audiocodec.training.latents import calibrate
 from audiocodec.training.schedule import Deadline
@@ -64,22 +64,37 @@ class Keeper:
         """The newest checkpoint."""
         return state.latest(self.checkpoints)
 
-    def save(self, values: Mapping[str, Any]) -> None:
+    def save(self, values: Mapping[str, Any]) -> bool:
         """Write a checkpoint, where that of the step is not there yet, and drop the oldest; other processes wait.
 
         Args:
             values: of the state, JSON-able; `step` names the checkpoint.
 
+        Returns:
+            False, on every process: something in it is not finite, and nothing was written.
+
         Raises:
             CheckpointError: it cannot be written.
         """
+        unsound = False
         folder, begun = self.checkpoints / f"step_{values['step']:08d}", monotonic()
         if self.parts.accelerator.is_main_process and not folder.exists():
-            calibrate(self.parts.ema.average, self.dataset, self.config)
-            state.save(folder, self.config, self.parts.ema.average, self.parts.modules, self.parts.optimizers, values)
-            state.prune(self.checkpoints, self.config.train.keep_checkpoints)
+            unsound = not self._save(folder, values)
             self.deadline.saves["checkpoint"] = monotonic() - begun
         self.parts.accelerator.wait_for_everyone()
+        return not self.parts.agree(unsound, 0.0)[0]
+
+    def _save(self, folder: Path, values: Mapping[str, Any]) -> bool:
+        """Whether all was finite and is written."""
+        average = self.parts.ema.average
+        calibrate(average, self.dataset, self.config)
+        try:
+            state.save(folder, self.config, average, self.parts.modules, self.parts.optimizers, values)
+        except NotFinite as error:
+            log.warning("step %d: no checkpoint: %s", values["step"], error)
+            return False
+        state.prune(self.checkpoints, self.config.train.keep_checkpoints)
+        return True
 
     def save_lean(self, values: Mapping[str, Any], *, last: bool = False) -> None:
         """Replace the lean state if `train.lean_minutes` have gone by since the last one, or this is the `last`.
@@ -89,7 +104,7 @@ class Keeper:
             last: the run ends.
 
         Raises:
-            CheckpointError: it cannot be written.
+            CheckpointError: it cannot be written, or, of the last one, something is not finite: the old one is as it was.
         """
         interval, begun = 60 * self.config.train.lean_minutes, monotonic()
         if (
@@ -101,7 +116,12 @@ class Keeper:
         discriminators = self.parts.raw_discriminators if self.parts.discriminators is not None else None
         calibrate(self.parts.ema.average, self.dataset, self.config)
         notes = {name: values[name] for name in ("step", "quantizer_started")}
-        lean.save(self.lean, self.config, self.parts.ema.average, discriminators, notes)
+        try:
+            lean.save(self.lean, self.config, self.parts.ema.average, discriminators, notes)
+        except NotFinite as error:
+            if last:
+                raise
+            log.warning("step %d: no lean state: %s", values["step"], error)
         self._written = monotonic()
         self.deadline.saves["lean"] = self._written - begun
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from audiocodec import model_file
@@ -42,6 +41,7 @@ def save(
         notes: kept in the model's header.
 
     Raises:
+        NotFinite: a weight is NaN or infinite, or too large for float16; the old pair is there as it was.
         CheckpointError: it cannot be written (a full disk, say); the old pair is there as it was.
     """
     model, coming = folder / model_file.MODEL_FILE, folder / COMING
@@ -52,8 +52,10 @@ def save(
             model_file.save(average, config, fresh, half=True, notes=dict(notes))
             if discriminators is not None:
                 state = {name: t.detach().half().cpu().contiguous() for name, t in discriminators.state_dict().items()}
+                unsound = (name for name, t in state.items() if not bool(t.isfinite().all()))
+                model_file.refuse_not_finite(unsound, f"{folder / DISCRIMINATORS_FILE} in float16")
                 with replacing(coming) as temporary:
-                    save_file(state, temporary, {BELONGS_TO: _digest(fresh)})
+                    model_file.write_tensors(temporary, state, {BELONGS_TO: _digest(fresh)})
         _tidy(folder)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot write the lean state: {error}") from error

@@ -1,11 +1,13 @@
 """The training state on disk: a folder per checkpoint, safetensors and JSON only, there whole or not at all.
 
 `step_00001000/` holds `model.safetensors` (the averaged codec, folded, ready for inference), `codec`, `ema` and
-`discriminators` as trained, `optimizers` and `state.json`. Random numbers need no state: every step seeds its own.
+`discriminators` as trained, `optimizers` and `state.json`, which has the SHA-256 of the others and of itself. Random
+numbers need no state: every step seeds its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,16 +17,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from audiocodec import model_file
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
-from audiocodec.errors import CheckpointError
+from audiocodec.errors import CheckpointError, NotFinite
+from audiocodec.files import read_text
 from audiocodec.nn.discriminator import gains
+from audiocodec.records import from_json, parse
 from audiocodec.training.checkpoints.compatibility import refuse_other
 
+STATE, FILES, DIGEST = "state.json", "files", "sha256"
 MOMENTS = {"step": False, "exp_avg": True, "exp_avg_sq": True}  # AdamW's tensors: whether they are as their parameter
 
 
@@ -48,8 +52,10 @@ def save(
         values: JSON-able rest.
 
     Raises:
+        NotFinite: a weight, a moment or the average's scale is NaN or infinite.
         CheckpointError: it cannot be written (a full disk, say); nothing is left behind.
     """
+    _refuse_not_finite(folder, modules, optimizers)
     temporary = folder.with_name(folder.name + ".tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -57,14 +63,15 @@ def save(
         notes = {name: values[name] for name in ("step", "quantizer_started")}
         model_file.save(average, config, temporary / model_file.MODEL_FILE, notes=notes)
         for name, module in modules.items():
-            save_file(_contiguous(module.state_dict()), temporary / f"{name}.safetensors")
+            model_file.write_tensors(temporary / f"{name}.safetensors", _contiguous(module.state_dict()))
         tensors = {
             f"{name}.{key}": tensor
             for name, optimizer in optimizers.items()
             for key, tensor in _optimizer_tensors(optimizer, modules[name]).items()
         }
-        save_file(tensors, temporary / "optimizers.safetensors")
-        (temporary / "state.json").write_text(json.dumps(dict(values), indent=1))
+        model_file.write_tensors(temporary / "optimizers.safetensors", tensors)
+        said = {**values, FILES: {path.name: _sha256(path) for path in sorted(temporary.iterdir())}}
+        (temporary / STATE).write_text(json.dumps({**said, DIGEST: _digest(said)}, indent=1))
         os.replace(temporary, folder)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot write the checkpoint: {error}") from error
@@ -83,23 +90,78 @@ def load(
     Raises:
         CheckpointError: unreadable, or of another model than that of `config`.
     """
+    values = _verified(folder)
     refuse_other(folder, config)
     try:
         for name, module in modules.items():
             path = folder / f"{name}.safetensors"
-            tensors = load_file(path)
+            tensors = model_file.read_tensors(path)
             if name == "discriminators" and not gains(tensors):  # of a version without: they go on as they were
                 tensors |= {gain: torch.ones(()) for gain in gains(module.state_dict())}
             model_file.load_state(module, tensors, str(path))
-        tensors = load_file(folder / "optimizers.safetensors")
+        tensors = model_file.read_tensors(folder / "optimizers.safetensors")
         for name, optimizer in optimizers.items():
             prefix = f"{name}."
             own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
             _restore_optimizer(optimizer, modules[name], own, f"{folder / 'optimizers.safetensors'}: {name}")
-        values: dict[str, Any] = json.loads((folder / "state.json").read_text())
-    except (OSError, SafetensorError, ValueError) as error:
+    except NotFinite as error:
+        raise NotFinite(f"{error}; {_way_out(folder)}") from None
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: cannot read the checkpoint: {error}") from error
     return values
+
+
+def _verified(folder: Path) -> dict[str, Any]:
+    """What `state.json` says, if all files are those that were written with it; versions before had no checksums.
+
+    Raises:
+        CheckpointError: naming the file, and the checkpoint that is left.
+    """
+    path = folder / STATE
+    try:
+        values: dict[str, Any] = parse(dict[str, Any], from_json(read_text(path)))
+        digest = values.pop(DIGEST, None)
+        if digest is not None and digest != _digest(values):
+            raise ValueError("it contradicts its own checksum")
+        files = parse(dict[str, str], values.pop(FILES, {}), FILES)
+        for name, sha256 in files.items():
+            path = folder / os.path.basename(name)
+            if _sha256(path) != sha256:
+                raise ValueError("it is not the file that was written: the checkpoint is damaged")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path}: cannot go on from it: {reason}; {_way_out(folder)}") from None
+    return values
+
+
+def _way_out(folder: Path) -> str:
+    before = [path for path in _all(folder.parent) if path.name < folder.name]
+    return f"remove {folder} to go on from {before[-1].name if before else 'the beginning'}"
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_not_finite(
+    folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> None:
+    tensors = [(f"{name}.{key}", t) for name, module in modules.items() for key, t in module.state_dict().items()]
+    tensors += [
+        (f"{name} optimizer's {key}", t)
+        for name, optimizer in optimizers.items()
+        for entry in optimizer.state.values()
+        for key, t in entry.items()
+    ]
+    model_file.refuse_not_finite((name for name, t in tensors if not bool(torch.isfinite(t).all())), str(folder))
 
 
 def latest(checkpoints: Path) -> Path | None:
@@ -164,3 +226,5 @@ def _check_entry(entry: Mapping[str, Tensor], parameter: Tensor, where: str) -> 
         need = list(parameter.shape) if MOMENTS[kind] else []
         if list(tensor.shape) != need:
             raise CheckpointError(f"{where}.{kind}: is {list(tensor.shape)}, need {need}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise NotFinite(f"{where}.{kind}: holds NaN or infinite values")

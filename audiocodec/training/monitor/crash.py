@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from audiocodec.data.dataset import SegmentDataset
 from audiocodec.files import replacing, write_text
+from audiocodec.model_file import write_tensors
 
 log = logging.getLogger("audiocodec.train")
 
@@ -50,7 +50,7 @@ def write_bundle(
         write_text(path, text)
         if modules:
             with replacing(path.with_suffix(".safetensors")) as temporary:
-                save_file(_weights(modules), temporary)
+                write_tensors(temporary, _weights(modules))
     except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: of a broken GPU
         log.error("%s: cannot write the crash bundle: %s", path, error)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from audiocodec.errors import AudioCodecError
+from audiocodec.files import read_text
 from audiocodec.machine import cpu_name
-from audiocodec.records import parse
+from audiocodec.records import from_json, parse
 
 FILE = "runs.jsonl"
 
@@ -60,7 +61,7 @@ def read(folder: Path) -> list[Run]:
     """
     path, runs = folder / FILE, []
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [from_json(line) for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
         raise AudioCodecError(f"{path}: cannot read what `audiocodec train` did: {error}") from None
     for number, line in enumerate(lines, 1):
