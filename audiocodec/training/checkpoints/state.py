@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from audiocodec import model_file
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
+from audiocodec.files import new_folder, temporary_beside
 from audiocodec.nn.discriminator import gains
 from audiocodec.training.checkpoints.compatibility import refuse_other
 
@@ -50,26 +50,21 @@ def save(
     Raises:
         CheckpointError: it cannot be written (a full disk, say); nothing is left behind.
     """
-    temporary = folder.with_name(folder.name + ".tmp")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        notes = {name: values[name] for name in ("step", "quantizer_started")}
-        model_file.save(average, config, temporary / model_file.MODEL_FILE, notes=notes)
-        for name, module in modules.items():
-            save_file(_contiguous(module.state_dict()), temporary / f"{name}.safetensors")
-        tensors = {
-            f"{name}.{key}": tensor
-            for name, optimizer in optimizers.items()
-            for key, tensor in _optimizer_tensors(optimizer, modules[name]).items()
-        }
-        save_file(tensors, temporary / "optimizers.safetensors")
-        (temporary / "state.json").write_text(json.dumps(dict(values), indent=1))
-        os.replace(temporary, folder)
+        with new_folder(folder) as temporary:
+            notes = {name: values[name] for name in ("step", "quantizer_started")}
+            model_file.save(average, config, temporary / model_file.MODEL_FILE, notes=notes)
+            for name, module in modules.items():
+                save_file(_contiguous(module.state_dict()), temporary / f"{name}.safetensors")
+            tensors = {
+                f"{name}.{key}": tensor
+                for name, optimizer in optimizers.items()
+                for key, tensor in _optimizer_tensors(optimizer, modules[name]).items()
+            }
+            save_file(tensors, temporary / "optimizers.safetensors")
+            (temporary / "state.json").write_text(json.dumps(dict(values), indent=1))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot write the checkpoint: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load(
@@ -114,9 +109,17 @@ def count(checkpoints: Path) -> int:
 
 
 def prune(checkpoints: Path, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints."""
+    """Delete all but the newest `keep` checkpoints; one that a killed process had half deleted counts as none, too."""
     for path in _all(checkpoints)[:-keep]:
-        shutil.rmtree(path)
+        doomed = temporary_beside(path)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def tidy(checkpoints: Path) -> None:
+    """Delete what killed processes had begun to write or delete; nobody else may be at work."""
+    for left in [*checkpoints.glob(".*.tmp"), *checkpoints.glob("step_*.tmp")]:
+        shutil.rmtree(left)
 
 
 def _all(checkpoints: Path) -> list[Path]:
