@@ -17,7 +17,7 @@ _BYTE = 1 << 30  # Windows locks a byte, which nobody else can read then: one fa
 
 @contextlib.contextmanager
 def alone(folder: str | os.PathLike[str], doing: str) -> Iterator[None]:
-    """Have `folder` for this process until the context is left; the folder is made if it is not there.
+    """Have `folder` for this process until the context is left; one that was made for it and stays empty goes again.
 
     Args:
         folder: what is written to.
@@ -26,6 +26,7 @@ def alone(folder: str | os.PathLike[str], doing: str) -> Iterator[None]:
     Raises:
         UsageError: another process has it; names that.
     """
+    made = not os.path.isdir(folder)
     Path(folder).mkdir(parents=True, exist_ok=True)
     path = Path(folder) / FILE
     descriptor = _taken(path)
@@ -39,6 +40,9 @@ def alone(folder: str | os.PathLike[str], doing: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # Windows removes no file that is open
             path.unlink()
         os.close(descriptor)
+        if made:
+            with contextlib.suppress(OSError):  # it is not empty
+                os.rmdir(folder)
 
 
 def _taken(path: Path) -> int | None:

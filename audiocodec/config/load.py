@@ -21,6 +21,7 @@ from audiocodec.config.plain import RENAMED
 from audiocodec.config.schema import Config
 from audiocodec.config.settings import Settings
 from audiocodec.config.values import (
+    TEXTS,
     Mistyped,
     current_name,
     expected,
@@ -222,7 +223,8 @@ class _Reader:
                 return self.problem(where, f"{key}: {unknown_key(section, part)}")
         key = ".".join(parts)
         source = _Source(where, lines=False)
-        if kind is str:  # as it stands: '#', ': ' and quotes in a path mean themselves
+        if kind is str or (kind == TEXTS and not text.lstrip().startswith("[")):
+            # as it stands: '#', ': ' and quotes in a path mean themselves
             return self.settings.keep(key, text, where)
         node = self.compose(text if text.strip() else "null", source)
         if node is not None:
@@ -266,6 +268,8 @@ class _Reader:
     def read_plain(self, node: yaml.Node, kind: Any) -> Any:
         if node.tag not in _TAGS:
             raise Mistyped(f"YAML tags are not supported, got {shown(node.tag)}")
+        if kind == TEXTS:
+            kind = tuple[str, ...] if isinstance(node, yaml.SequenceNode) else str
         if kind in (int, float, bool, str):
             if not isinstance(node, yaml.ScalarNode):
                 raise Mistyped(f"expected {expected(kind)}, got {_kind(node)}")

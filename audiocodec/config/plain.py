@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from audiocodec.config.schema import Config
 from audiocodec.config.settings import Settings
-from audiocodec.config.values import current_name, expected, field_types, tuple_items, unknown_key
+from audiocodec.config.values import TEXTS, current_name, expected, field_types, tuple_items, unknown_key
 from audiocodec.errors import ConfigError
 
 # Configurations that have got another name; the models in the package were trained under the old ones.
@@ -60,6 +60,8 @@ def _keep_section(settings: Settings, values: Any, cls: type, prefix: str) -> No
 def _fits(value: Any, kind: Any) -> bool:
     if kind in (int, float):
         return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    if kind == TEXTS:
+        kind = tuple[str, ...] if isinstance(value, list) else str
     if kind in (bool, str):
         return isinstance(value, kind)
     item, length = tuple_items(kind)
@@ -68,5 +70,6 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _typed(value: Any, kind: Any) -> Any:
     if isinstance(value, list):
-        return tuple(_typed(part, tuple_items(kind)[0]) for part in value)
+        item = str if kind == TEXTS else tuple_items(kind)[0]
+        return tuple(_typed(part, item) for part in value)
     return float(value) if kind is float else value

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import AnyPath, Problem, Utterance, refuse, write_folder
+from audiocodec.data.manifest import AnyPath, Utterance, write_folder
+from audiocodec.data.tables import Problem, refuse
 from audiocodec.errors import AudioError, ManifestError
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")

@@ -4,6 +4,7 @@ and writes down what was done."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import os
@@ -20,7 +21,7 @@ from audiocodec.config.load import dump_config, load_config
 from audiocodec.config.schema import Config
 from audiocodec.data import pitch
 from audiocodec.data.dataset import SegmentDataset
-from audiocodec.data.manifest import read_folder
+from audiocodec.data.manifest import read_folders
 from audiocodec.errors import UsageError
 from audiocodec.signals import handled
 from audiocodec.training import launcher
@@ -124,7 +125,7 @@ def train(
 
 def _check(config: Config, folder: Path, device: str, init_from: str | None) -> None:
     """Refuse what cannot work before anything is written or read."""
-    if not config.data.train:
+    if not config.data.train_folders:
         raise UsageError("train: data.train is not set; give it in the configuration or with --set data.train=FOLDER")
     launcher.check(config, device)
     if init_from and not state.count(folder / "checkpoints"):
@@ -148,8 +149,9 @@ def _prepare(
 ) -> Trainer:
     """Read the data, build the trainer, write the resolved configuration."""
     d = config.data
+    folders = read_folders(d.train_folders, allow_pipes)
     dataset = SegmentDataset(
-        read_folder(d.train, allow_pipes),
+        list(itertools.chain(*folders)),
         config.sample_rate,
         config.segment_samples,
         config.seed,
@@ -158,16 +160,23 @@ def _prepare(
         d.memory_gb,
         allow_pipes,
         must_fit=d.on_device,
+        skip_bad=d.skip_bad,
     )
     dataset.preload(watch.reading("reading audio"))
+    for problem in dataset.left_out:
+        log.warning("left out: %s", problem)
     tracks: list[pitch.Track] = []
     if config.model.decoder.kind == "voiced":
-        tracks = pitch.tracks(Path(d.train), dataset.utterances(), allow_pipes, watch.reading("finding pitch"))
+        kept = dataset.utterances()  # in the order of the folders
+        for data_folder, listed in zip(d.train_folders, folders):
+            here = {u.id for u in listed}
+            ours = [u for u in kept if u.id in here]
+            tracks += pitch.tracks(Path(data_folder), ours, allow_pipes, watch.reading("finding pitch"))
     trainer = Trainer(
         config,
         folder,
         dataset,
-        read_folder(d.valid, allow_pipes) if d.valid else [],
+        list(itertools.chain(*read_folders(d.valid_folders, allow_pipes))),
         tracks=tracks,
         device=device,
         resume=resume,
@@ -177,12 +186,13 @@ def _prepare(
     if trainer.accelerator.is_main_process:
         model_file.write_atomically(folder / "config.yaml", lambda path: path.write_text(dump_config(config)))
     log.info(
-        "training on %s in %s, %d process(es); %d segments, %d silent utterances left out, audio %s",
+        "training on %s in %s, %d process(es); %d segments, %d silent%s utterances left out, audio %s",
         trainer.accelerator.device,
         trainer.parts.precision,
         trainer.accelerator.num_processes,
         len(dataset),
         len(dataset.silent),
+        f" and {len(dataset.left_out)} bad" if dataset.left_out else "",
         "on the device" if trainer.audio else "in memory" if dataset.in_memory else "read from disk",
     )
     return trainer
