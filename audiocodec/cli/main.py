@@ -37,8 +37,10 @@ VERBS = {
     "probe": "how stable a model's tokens are under small changes of the audio, and how predictable",
     "export": "a model file to give away, from a training run or another model file",
     "codebook": "how a model's codebooks lie and are used: dead codes, distances, directions",
-    "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio",
+    "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio, or from a wav.scp",
     "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",
+    "fix-data": "sort data folders, drop what is not in all of their tables, keep a backup",
+    "combine-data": "join data folders into one",
 }
 HEAVY = ("torch", "yaml", "tqdm")  # what the light installation does without
 DONE, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -151,8 +151,18 @@ def write_folder(utterances: Iterable[Utterance], out_dir: AnyPath) -> bool:
 
 def write_table(path: Path, table: Mapping[str, str]) -> bool:
     """Write a table, sorted by id, unless the file holds the same; returns whether it was written."""
+    data = table_bytes(table)
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return True
+
+
+def table_bytes(table: Mapping[str, str]) -> bytes:
+    """A table as a file holds it, sorted by id."""
     lines = [f"{key} {table[key]}".rstrip(" ") + "\n" for key in sorted(table, key=os.fsencode)]
-    return _replace_if_different(path, "".join(lines))
+    return "".join(lines).encode("utf-8", errors="surrogateescape")
 
 
 def _cut_tables(rows: Sequence[Utterance], out: Path) -> dict[str, dict[str, str]]:
@@ -216,12 +226,3 @@ def _unwritable(rows: Sequence[Utterance], out: Path) -> list[Problem]:
         if path != path.strip() or "\n" in path:
             problems.append(Problem(path, "a name with a line break or white space at its ends does not fit wav.scp"))
     return problems
-
-
-def _replace_if_different(path: Path, text: str) -> bool:
-    data = text.encode("utf-8", errors="surrogateescape")
-    if path.is_file() and path.read_bytes() == data:
-        return False
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-    return True
