@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -20,13 +21,20 @@ def interrupt(number: int, frame: FrameType | None) -> None:
         SystemExit: for the others, with `signals.status`.
     """
     if _imports(frame):
-        again = threading.Timer(_AGAIN_SECONDS, _thread.interrupt_main, [number])
+        again = threading.Timer(_AGAIN_SECONDS, _send, [number])
         again.daemon = True
         again.start()
     elif number == signal.SIGINT:
         raise KeyboardInterrupt
     else:
         raise SystemExit(signals.status(number))
+
+
+def _send(number: int) -> None:
+    if sys.platform == "win32":
+        _thread.interrupt_main(number)
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def _imports(frame: FrameType | None) -> bool:
