@@ -131,6 +131,7 @@ stage_6() {
     say "stage 6: results"
     local folders=() set unscored=0
     for set in $test_sets; do
+        [ -e "$EXP/eval/$set" ] || stop 1 "$EXP/eval/$set is missing; run the stage before"
         folders+=("$EXP/eval/$set")
     done
     audiocodec evaluate --quiet --results-md "$EXP/RESULTS.md" --results-command "$(results_command)" \
