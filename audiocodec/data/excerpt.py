@@ -23,18 +23,17 @@ class Excerpt(str):
         listed: the table that names the part.
     """
 
-    __slots__ = ("end", "listed", "recording", "recording_id", "start")
+    recording: str
+    recording_id: str
+    start: float
+    end: float | None
+    listed: str
 
     def __new__(cls, recording: str, recording_id: str, start: float, end: float | None, listed: str = "") -> Self:
         """Join the parts for messages."""
         made = super().__new__(cls, f"{recording}[{start}:{'' if end is None else end}]")
-        made.recording, made.recording_id, made.start, made.end, made.listed = (
-            recording,
-            recording_id,
-            start,
-            end,
-            listed,
-        )
+        made.recording, made.recording_id, made.listed = recording, recording_id, listed
+        made.start, made.end = start, end
         return made
 
     def __getnewargs__(self) -> tuple[str, str, float, float | None, str]:  # type: ignore[override]

@@ -88,8 +88,8 @@ class Table:
         hashes, offsets, offset = array("Q"), array("Q"), 0
         with open(self._path, "rb") as lines:
             for line in lines:
-                if found := words(os.fsdecode(line)):
-                    hashes.append(_hash(found[0]))
+                if key := words(os.fsdecode(line))[:1]:
+                    hashes.append(_hash(key[0]))
                     offsets.append(offset)
                 offset += len(line)
         found = np.frombuffer(hashes, np.uint64) if hashes else np.zeros(0, np.uint64)
