@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{4})-([0-9]+)-[0-9a-f]{8}\.tmp", re.DOTALL)
+_TEMPORARY = re.compile(r"\..*\.(?:([0-9a-f]{4})-)?([0-9]+)-[0-9a-f]+\.tmp", re.DOTALL)  # early ones name no machine
 _FORGOTTEN = 86_400  # seconds without a change after which a temporary file of another machine is nobody's
 _tidied: set[str] = set()  # folders that this process has looked through
 
@@ -71,7 +71,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             match = _TEMPORARY.fullmatch(entry.name)
-            if match and _is_left(entry.path, match[1], int(match[2])):
+            if match and _is_left(entry.path, match[1] or _machine(), int(match[2])):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:

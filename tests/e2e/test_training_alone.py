@@ -25,16 +25,18 @@ def test_the_second_trainer_is_refused_and_a_killed_one_is_not_in_the_way(
     exp = tmp_path / "exp"
     endless = [sys.executable, "-m", "audiocodec", *command, "--set", "train.steps=1000000"]
     with subprocess.Popen(endless, stderr=subprocess.DEVNULL) as first:
-        deadline = time.monotonic() + 120
-        while not (exp / "checkpoints" / "step_00000000").exists():
-            assert first.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        before = (exp / "config.yaml").read_bytes()
-        for more in ([], ["--resume"]):
-            assert main([*command, *more]) == 2
-            assert f"exp: is being trained by process {first.pid} on " in capsys.readouterr().err
-        assert (exp / "config.yaml").read_bytes() == before
-        first.kill()
+        try:
+            deadline = time.monotonic() + 120
+            while not (exp / "checkpoints" / "step_00000000").exists():
+                assert first.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            before = (exp / "config.yaml").read_bytes()
+            for more in ([], ["--resume"]):
+                assert main([*command, *more]) == 2
+                assert f"exp: is being trained by process {first.pid} on " in capsys.readouterr().err
+            assert (exp / "config.yaml").read_bytes() == before
+        finally:
+            first.kill()
     assert main([*command, "--resume"]) == 0
     assert not (exp / ".lock").exists() and (exp / "checkpoints" / "step_00000004").exists()
 

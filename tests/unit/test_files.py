@@ -66,6 +66,7 @@ def test_what_a_killed_process_left_goes_with_the_next_and_what_a_living_one_wri
     assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False).returncode == -9
     assert len(list(tmp_path.glob(".*.tmp"))) == 2
     (tmp_path / ".mine.tmp").write_text("of another program")
+    (tmp_path / f".early.{2**22 + 1}-7f00c0ffee.tmp").write_text("of a version that named no machine; no such process")
     with replacing(tmp_path / "of us") as ours:
         ours.write_text("")
         done = subprocess.run(

@@ -27,7 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CONFIG",
         help="a YAML file, or a configuration in the package, such as simvq_24k",
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key, as data.train=[a,b]; repeatable",
+    )
     parser.add_argument("--exp", metavar="DIR", help="experiment folder to write (needed unless --dry-run)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in DIR, if any")
     parser.add_argument("--init-from", metavar="MODEL", help="begin with the weights of MODEL, where they fit")
