@@ -1,6 +1,7 @@
 # make demo            speech -> token files -> speech, with the models inside the package
 # make test            lint and the tests of the package
 # make test-recipes    the tests of recipes and of the lease, as a shell runs them
+# make kill            every verb killed at random moments, KILLS=50 times each, and run again
 # make test-quick      unit tests that are not slow, for the daily loop
 # make lint            ruff, mypy --strict, shellcheck
 # make lease-rehearsal training on a borrowed card, rehearsed on the CPU (egs/speech24k/codec/lease.sh)
@@ -23,6 +24,7 @@ PIP_ARGS ?=
 PYTEST_ARGS ?=
 REHEARSAL_ARGS ?=
 JOBS ?= 2
+KILLS ?= 50
 
 BIN := $(VENV)/bin
 INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
@@ -36,7 +38,7 @@ export GOMP_SPINCOUNT ?= 1000
 # No run of ours may depend on what the caller's Python path holds.
 unexport PYTHONPATH
 
-.PHONY: demo test test-recipes test-quick fuzz lint lease-rehearsal test-baselines environment clean distclean
+.PHONY: demo test test-recipes test-quick fuzz kill lint lease-rehearsal test-baselines environment clean distclean
 
 environment: $(VENV)/.ready
 
@@ -63,6 +65,11 @@ demo: $(VENV)/.ready
 test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest $(TEST_OPTIONS) -m 'not baselines and not recipe' $(PYTEST_ARGS)
+
+kill: export OMP_NUM_THREADS := 1
+kill: export AUDIOCODEC_KILLS := $(KILLS)
+kill: $(VENV)/.ready
+	$(BIN)/python -m pytest $(TEST_OPTIONS) tests/e2e/test_kills.py $(PYTEST_ARGS)
 
 test-recipes: export OMP_NUM_THREADS := 1
 test-recipes: $(VENV)/.ready

@@ -128,6 +128,13 @@ class ModelHeader:
             raise CheckpointError(f"{self.path}: latent_error in the header: {error}") from error
 
     @property
+    def warning(self) -> str:
+        """What everybody should know who sees results of it; empty: nothing."""
+        if self.notes.get("quantizer_started") is not False:
+            return ""
+        return f"saved at step {self.notes.get('step')}, before quantization started: its tokens mean nothing yet"
+
+    @property
     def config_fingerprint(self) -> str:
         """Hash of the configuration as it is stored, hexadecimal."""
         return hashlib.sha256(self.config_text.encode()).hexdigest()[:16]

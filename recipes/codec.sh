@@ -13,7 +13,7 @@
 # A stage writes to <out>.tmp and renames it when all is well: a killed one leaves only .tmp, and a finished one
 # changes nothing when it runs again. What is older than what it was made from is made again.
 
-RECIPES=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+RECIPES=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC2034  # read by utils/parse_options.sh
 OPTION_FILES=("${BASH_SOURCE[0]}")
 
@@ -97,7 +97,7 @@ stage_2() {
 
 stage_3() {
     local set weights options=(--model "$EXP" --device "$device")
-    weights=$(find "$EXP/checkpoints" -path '*/step_*/model.safetensors' ! -path '*.tmp/*' 2>/dev/null | sort | tail -n 1)
+    weights=$(find "$EXP/checkpoints" -path '*/step_*/model.safetensors' ! -path '*.tmp/*' 2>/dev/null | sort | tail -n 1) || true
     [ -n "$weights" ] || stop 1 "$EXP holds no checkpoint; run stage 2"
     [ -z "$num_codebooks" ] || options+=(--num-codebooks "$num_codebooks")
     for set in $test_sets; do
@@ -131,6 +131,7 @@ stage_6() {
     say "stage 6: results"
     local folders=() set unscored=0
     for set in $test_sets; do
+        [ -e "$EXP/eval/$set" ] || stop 1 "$EXP/eval/$set is missing; run the stage before"
         folders+=("$EXP/eval/$set")
     done
     audiocodec evaluate --quiet --results-md "$EXP/RESULTS.md" --results-command "$(results_command)" \
@@ -198,6 +199,7 @@ make_folder() {
     record_options "$number"
     "$JOB_CMD" --gpus "$num_gpus" --log "$log.log" "$@" "$out.tmp" || [ -e "$out.tmp/summary.json" ] || exit 1
     [ -n "$(ls -A "$out.tmp" 2>/dev/null)" ] || stop 1 "$out.tmp: the command wrote nothing"
+    find "$out.tmp" -name '.*.tmp' -delete # what a killed run had begun
     mv "$out.tmp" "$out"
 }
 

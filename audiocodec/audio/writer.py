@@ -11,6 +11,7 @@ import numpy as np
 
 from audiocodec.audio import library
 from audiocodec.errors import AudioError
+from audiocodec.files import temporary_beside
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3"}
 _LOSSY = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
@@ -58,7 +59,7 @@ class Writer:
         self._format = _FORMATS[suffix]
         self._subtype = _LOSSY.get(suffix, subtype or "PCM_16")
         self._sample_rate, self._channels = sample_rate, channels
-        self._target, self._temporary = target, target.with_name(f".{target.name[:40]}.{os.getpid()}-{id(self):x}.tmp")
+        self._target, self._temporary = target, temporary_beside(target)
         self._file: Any = None
 
     def __enter__(self) -> Writer:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiocodec.data.corpus import find_files, named
-from audiocodec.data.manifest import read_scp
+from audiocodec.data.excerpt import Excerpt
+from audiocodec.data.manifest import LIST, read_scp
 from audiocodec.data.pipes import audio_file, is_pipe
 from audiocodec.errors import AudioCodecError, AudioError, ManifestError, UsageError
 
@@ -87,8 +88,8 @@ def refuse_existing(jobs: Sequence[Job]) -> None:
 @contextmanager
 def local_file(source: str, allow_pipes: bool) -> Iterator[str]:
     """A regular file with what `source` holds: stdin, named pipes and commands are spooled to a temporary file."""
-    if is_pipe(source):
-        with audio_file(source, allow_pipes) as path:
+    if is_pipe(source) or isinstance(source, Excerpt):
+        with audio_file(source, allow_pipes) as path, _renamed(path, source):
             yield path
     elif source == STREAM or _is_fifo(source):
         with tempfile.NamedTemporaryFile(prefix="audiocodec-") as spool:
@@ -128,6 +129,8 @@ def _expand(name: str, folder: str | None, extensions: Sequence[str], suffix: st
         if folder is not None:
             raise UsageError("stdin has no name to give its output in a folder; use -o")
         return [Job(name, _checked_out(STREAM))]
+    if os.path.isfile(os.path.join(name, LIST)):  # a data folder: what its list names is what counts
+        name = os.path.join(name, LIST)
     if os.path.isdir(name):
         if folder is None:
             raise UsageError(f"{name} is a folder: say with -d where the outputs go")

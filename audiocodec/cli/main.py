@@ -1,7 +1,7 @@
 """The command `audiocodec`: finds the verb, runs it, turns errors into one message and an exit status.
 
-Status: 0 all done, 1 some input failed, 2 usage, configuration or checkpoint, 130 interrupted. A verb's module is
-imported only when it runs.
+Status: 0 all done, 1 some input failed, 2 usage, configuration or checkpoint, 128 + N ended by signal N (130: Ctrl-C).
+A verb's module is imported only when it runs.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import audiocodec
 from audiocodec.cli.console import say
+from audiocodec.cli.stopping import interrupt
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, UsageError
+from audiocodec.signals import handled
 
 VERBS = {
     "encode": "audio to token files",
@@ -38,11 +38,13 @@ VERBS = {
     "probe": "how stable a model's tokens are under small changes of the audio, and how predictable",
     "export": "a model file to give away, from a training run or another model file",
     "codebook": "how a model's codebooks lie and are used: dead codes, distances, directions",
-    "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio",
+    "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio, or from a wav.scp",
     "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",
+    "fix-data": "sort data folders, drop what is not in all of their tables, keep a backup",
+    "combine-data": "join data folders into one",
 }
 HEAVY = ("torch", "yaml", "tqdm")  # what the light installation does without
-DONE, SOME_FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+DONE, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,22 +58,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     started = time.monotonic()
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text in any encoding
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    restore = _catch_termination()
+    with handled(interrupt):
+        status = _status(lambda: _run(words, started))
+        return _status(sys.stdout.flush) or status
+
+
+def _run(words: list[str], started: float) -> int:
+    args = _parse(words)
+    args.started = started  # before anything large is imported
+    status: int = args.run(args)
+    return status
+
+
+def _status(work: Callable[[], int | None]) -> int:
+    """Do it; the exit status, with a message on stderr where it went wrong."""
     try:
-        args = _parse(words)
-        args.started = started  # before anything large is imported
-        status: int = args.run(args)
-        sys.stdout.flush()
-        return status
-    except SystemExit as stop:  # argparse, or a termination signal
+        return work() or DONE
+    except SystemExit as stop:  # argparse, or a signal
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else USAGE
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone; a flush at exit would complain again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has gone
+        _drop_output()
         return SOME_FAILED
     except (UsageError, ConfigError, CheckpointError) as error:
         return _fail(str(error), USAGE)
@@ -85,8 +97,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "shared object" not in str(error):
             raise
         return _fail(f"a library cannot be loaded, as where memory is short: {error}", USAGE)
-    finally:
-        restore()
+
+
+class _Closed(io.RawIOBase):
+    """A standard stream that the caller has closed: to use it is an error, as it is in other programs."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def readinto(self, _: object) -> int:
+        raise OSError(f"{self.stream} is closed")
+
+    def write(self, _: object) -> int:
+        raise OSError(f"{self.stream} is closed")
+
+
+def _open_closed_streams() -> None:
+    """Stand in for what the caller has closed of stdin, stdout and stderr; messages go nowhere then."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # no file of ours may get their numbers
+        pass
+    os.close(number)
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(_Closed("stdin")))
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(_Closed("stdout")))
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """Let what is still to be written to stdout go nowhere: the flush at exit would complain again."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
@@ -120,19 +170,8 @@ def _limit_numpy(words: list[str]) -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", said[said.index("--threads") + 1])
 
 
-def _catch_termination() -> Any:
-    """Let a termination signal unwind the stack, so that temporary files go; returns what puts the old handler back."""
-    if threading.current_thread() is not threading.main_thread():
-        return lambda: None
-
-    def stop(*_: object) -> None:
-        raise SystemExit(TERMINATED)
-
-    old = signal.signal(signal.SIGTERM, stop)
-    return lambda: signal.signal(signal.SIGTERM, old)
-
-
 def _fail(message: str, status: int) -> int:
+    _drop_output()
     say(f"audiocodec: {message}")
     return status
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from audiocodec.audio import io
+from audiocodec.data.pipes import files_behind
 from audiocodec.errors import AudioError, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
@@ -43,5 +44,6 @@ def finished_audio(
 
 
 def is_stale(output: str | os.PathLike[str], source: str) -> bool:
-    """Whether an output is older than the file it was made from; a source that is no file tells nothing."""
-    return os.path.isfile(source) and os.stat(output).st_mtime_ns < os.stat(source).st_mtime_ns
+    """Whether an output is older than the files it was made from; a source that is no file tells nothing."""
+    files = [path for path in files_behind(source) if os.path.isfile(path)]
+    return any(os.stat(output).st_mtime_ns < os.stat(path).st_mtime_ns for path in files)

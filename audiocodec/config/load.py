@@ -23,6 +23,7 @@ from audiocodec.config.settings import Settings
 from audiocodec.config.values import (
     MAX_KEYS,
     MAX_TEXT,
+    TEXTS,
     Mistyped,
     current_name,
     expected,
@@ -234,7 +235,8 @@ class _Reader:
                 return self.problem(where, f"{key}: {unknown_key(section, part)}")
         key = ".".join(parts)
         source = _Source(where, lines=False)
-        if kind is str:  # as it stands: '#', ': ' and quotes in a path mean themselves
+        if kind is str or (kind == TEXTS and not text.lstrip().startswith("[")):
+            # as it stands: '#', ': ' and quotes in a path mean themselves
             return self.settings.keep(key, text, where)
         node = self.compose(text if text.strip() else "null", source)
         if node is not None:
@@ -280,6 +282,8 @@ class _Reader:
     def read_plain(self, node: yaml.Node, kind: Any) -> Any:
         if node.tag not in _TAGS:
             raise Mistyped(f"YAML tags are not supported, got {shown(node.tag)}")
+        if kind == TEXTS:
+            kind = tuple[str, ...] if isinstance(node, yaml.SequenceNode) else str
         if kind in (int, float, bool, str):
             if not isinstance(node, yaml.ScalarNode):
                 raise Mistyped(f"expected {expected(kind)}, got {_kind(node)}")

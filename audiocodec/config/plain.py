@@ -12,6 +12,7 @@ from audiocodec.config.values import (
     MAX_KEYS,
     MAX_NUMBER,
     MAX_TEXT,
+    TEXTS,
     current_name,
     expected,
     field_types,
@@ -80,6 +81,8 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind in (int, float):
         number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
         return number and abs(value) < MAX_NUMBER  # so infinity and NaN are none
+    if kind == TEXTS:
+        kind = tuple[str, ...] if isinstance(value, list) else str
     if kind in (bool, str):
         return isinstance(value, kind)
     item, length = tuple_items(kind)
@@ -88,5 +91,6 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _typed(value: Any, kind: Any) -> Any:
     if isinstance(value, list):
-        return tuple(_typed(part, tuple_items(kind)[0]) for part in value)
+        item = str if kind == TEXTS else tuple_items(kind)[0]
+        return tuple(_typed(part, item) for part in value)
     return float(value) if kind is float else value

@@ -143,10 +143,11 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Training audio: Kaldi-style folders."""
+    """Training audio: Kaldi-style folders, one or a list of them each."""
 
-    train: str = ""
-    valid: str = ""
+    train: str | tuple[str, ...] = ""
+    valid: str | tuple[str, ...] = ""
+    skip_bad: bool = False  # go on without training audio that cannot be read; the log names it
     segment_seconds: float = 1.0
     level_db: float = -24.0  # RMS of every utterance, dB full scale; what encoding uses too
     level_jitter_db: float = 6.0
@@ -154,6 +155,20 @@ class DataConfig:
     on_device: bool = False  # all of it is held, as int16, where the training is, and segments are cut there
     workers: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    @property
+    def train_folders(self) -> tuple[str, ...]:
+        """`train` as a list."""
+        return _folders(self.train)
+
+    @property
+    def valid_folders(self) -> tuple[str, ...]:
+        """`valid` as a list; it may be empty."""
+        return _folders(self.valid)
+
+
+def _folders(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(filter(None, (value,) if isinstance(value, str) else value))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ MAX_KEYS = 200  # of a section; each unknown one is compared with all that there
 MAX_NUMBER = 10**15
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
 DECIMAL = re.compile(r"[-+]?([0-9]+(_[0-9]+)*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+TEXTS = str | tuple[str, ...]  # the type of a key that takes one text or a list of them
 NULLS = ("", "~", "null", "Null", "NULL")
 YES_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
@@ -92,6 +93,8 @@ def expected(kind: Any) -> str:
         return names[kind]
     if is_dataclass(kind):
         return "a section of keys"
+    if kind == TEXTS:
+        return "text or a list such as [a, b]"
     item, _ = tuple_items(kind)
     return "a list such as " + {int: "[1, 2]", float: "[0.1, 0.2]", str: "[a, b]"}[item]
 

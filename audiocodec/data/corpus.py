@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audiocodec.audio import io
-from audiocodec.data.manifest import AnyPath, Problem, Utterance, refuse, write_folder
+from audiocodec.data.manifest import LIST, AnyPath, Utterance, read_scp, write_folder
+from audiocodec.data.pipes import info
+from audiocodec.data.tables import Problem, read_table, refuse
 from audiocodec.errors import AudioError, ManifestError
 
 # What counts as audio in a folder. Each of these files is read, or named as one that cannot be read.
@@ -33,15 +34,17 @@ def make_folder(
     extensions: Sequence[str] = AUDIO_EXTENSIONS,
     speaker_level: int = 1,
     min_seconds: float = 0.0,
+    allow_pipes: bool = False,
 ) -> tuple[list[Utterance], list[Problem]]:
-    """Make a data folder from a tree of audio files.
+    """Make a data folder from a tree of audio files, or from a list of them.
 
     Args:
-        audio_root: folder searched recursively; hidden files are left out.
+        audio_root: folder searched recursively, hidden files left out; or a `wav.scp`, or a folder that has one.
         out_dir: data folder to write; a second run changes nothing.
         extensions: which names count as audio (the content decides how they are read).
         speaker_level: which folder below `audio_root` names the speaker (1 = the first); 0 or too deep: the utterance.
         min_seconds: shorter files are left out and listed.
+        allow_pipes: run commands in `wav.scp`.
 
     Returns:
         (utterances written, files left out with the reason).
@@ -50,28 +53,45 @@ def make_folder(
         ManifestError: no readable audio at all, or names a table cannot hold.
     """
     root = Path(audio_root)
-    files = find_files(root, extensions)
+    scp = root / LIST if (root / LIST).is_file() else root
+    listed = _listed(scp, allow_pipes) if scp.suffix == ".scp" else _found(root, extensions, speaker_level)
     utterances: list[Utterance] = []
     left_out: list[Problem] = []
-    for name, utterance_id in unique_ids(files).items():
-        path = os.path.abspath(root / name)
+    for u in listed:
         try:
-            found = io.info(path)
-        except AudioError as error:
-            left_out.append(Problem(path, str(error).removeprefix(f"{path}: ")))
+            found = info(u.path, allow_pipes)
+        except (AudioError, ManifestError) as error:
+            left_out.append(Problem(u.path, str(error).removeprefix(f"{u.path}: ")))
             continue
         if found.num_samples < min_seconds * found.sample_rate:
-            left_out.append(TooShort(path, f"shorter than {min_seconds} s"))
-            continue
-        folders = name.split("/")[:-1]
-        known = 1 <= speaker_level <= len(folders)
-        speaker = _plain(folders[speaker_level - 1]) if known else utterance_id
-        utterances.append(Utterance(utterance_id, path, speaker, found.num_samples))
+            left_out.append(TooShort(u.path, f"shorter than {min_seconds} s"))
+        else:
+            utterances.append(replace(u, num_samples=found.num_samples))
     if not utterances:
-        reason = f"none of its {len(files)} audio files is usable" if files else f"holds no {named(extensions)} files"
+        reason = f"none of its {len(listed)} audio files is usable" if listed else f"holds no {named(extensions)} files"
         refuse([Problem(str(root), reason), *left_out])
     write_folder(utterances, out_dir)
     return sorted(utterances, key=lambda u: os.fsencode(u.id)), left_out
+
+
+def _found(root: Path, extensions: Sequence[str], speaker_level: int) -> list[Utterance]:
+    """The files of a tree; their lengths are not known yet."""
+    utterances = []
+    for name, utterance_id in unique_ids(find_files(root, extensions)).items():
+        folders = name.split("/")[:-1]
+        known = 1 <= speaker_level <= len(folders)
+        speaker = _plain(folders[speaker_level - 1]) if known else utterance_id
+        utterances.append(Utterance(utterance_id, os.path.abspath(root / name), speaker, 0))
+    return utterances
+
+
+def _listed(scp: Path, allow_pipes: bool) -> list[Utterance]:
+    """The lines of a `wav.scp`, or of the `segments` beside it; speakers are those of the `utt2spk` beside it."""
+    problems: list[Problem] = []
+    beside = scp.parent / "utt2spk"
+    speakers = dict(read_table(beside, problems)) if beside.is_file() else {}
+    refuse(problems)
+    return [Utterance(key, path, speakers.get(key, key), 0) for key, path in read_scp(scp, allow_pipes)]
 
 
 def find_files(root: AnyPath, extensions: Sequence[str]) -> list[str]:

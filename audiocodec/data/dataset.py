@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,8 +18,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import Utterance, refuse
+from audiocodec.data import pipes
+from audiocodec.data.manifest import Utterance
 from audiocodec.data.pipes import audio_file
+from audiocodec.data.tables import refuse
 from audiocodec.errors import AudioError, ConfigError, ManifestError
 
 SILENCE_DB = -70.0  # RMS below this has nothing to learn from
@@ -63,8 +65,10 @@ class SegmentDataset:
         memory_gb: keep decoded audio when all of it fits in this many 10^9 bytes.
         allow_pipes: run commands from `wav.scp`.
         must_fit: refuse audio that does not fit in `memory_gb`.
+        skip_bad: go on without audio that cannot be read.
 
     Attributes:
+        left_out: what that was, with the cause (after `preload`).
         silent: ids of utterances left out because their RMS is below -70 dB full scale (after `preload`).
         in_memory: whether decoded audio is kept (after `preload`).
     """
@@ -80,13 +84,15 @@ class SegmentDataset:
         memory_gb: float = 8.0,
         allow_pipes: bool = False,
         must_fit: bool = False,
+        skip_bad: bool = False,
     ) -> None:
         self.sample_rate, self.segment_samples, self.seed = sample_rate, segment_samples, seed
         self.level_db, self.level_jitter_db = level_db, level_jitter_db
         self.silent: list[str] = []
+        self.left_out: list[str] = []
         self.in_memory = False
         self._utterances, self._memory_gb, self._allow_pipes = list(utterances), memory_gb, allow_pipes
-        self._must_fit, self._needed_gb = must_fit, 0.0
+        self._must_fit, self._needed_gb, self._skip_bad = must_fit, 0.0, skip_bad
         self._loaded: list[_Loaded] | None = None
         self._slots = np.zeros(0, np.int64)
         self._order: tuple[int, np.ndarray] = (-1, self._slots)
@@ -107,15 +113,16 @@ class SegmentDataset:
             return
         threads = threads or min(8, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads) as pool:
-            headers = _gather([pool.submit(self._header, u) for u in self._utterances], self._utterances)
-            total = sum(io.resampled_length(h.num_samples, h.sample_rate, self.sample_rate) for h in headers)
+            with_headers = self._gather([pool.submit(self._header, u) for u in self._utterances])
+            total = sum(io.resampled_length(h.num_samples, h.sample_rate, self.sample_rate) for _, h in with_headers)
             self._needed_gb = 2 * total / 1e9
             self.in_memory = self._needed_gb <= self._memory_gb
             if self._must_fit:
                 self._need_memory()
-            work = [pool.submit(self._load, u, h) for u, h in zip(self._utterances, headers)]
+            self._utterances = [u for u, _ in with_headers]
+            work = [pool.submit(self._load, u, h) for u, h in with_headers]
             try:
-                loaded = _gather(work, self._utterances, progress)
+                loaded = self._gather(work, progress)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -123,7 +130,8 @@ class SegmentDataset:
         self.silent = [item.utterance.id for item in loaded if item.stats.rms < floor]
         self._loaded = [item for item in loaded if item.stats.rms >= floor]
         if not self._loaded:
-            raise ManifestError(f"no audio to train on: {len(loaded)} utterances, {len(self.silent)} of them silent")
+            what = f"{len(loaded)} utterances, {len(self.silent)} of them silent"
+            refuse([f"no audio to train on: {what}, {len(self.left_out)} left out", *self.left_out])
         counts = [max(1, item.num_samples // self.segment_samples) for item in self._loaded]
         self._slots = np.repeat(np.arange(len(counts)), counts)
 
@@ -206,9 +214,26 @@ class SegmentDataset:
             need = f"the audio takes {self._needed_gb:.3g} GB at {self.sample_rate} Hz"
             raise ConfigError(f"data.memory_gb: {need}, got {self._memory_gb:g}; data.on_device needs all of it")
 
-    def _header(self, utterance: Utterance) -> io.AudioInfo:
-        with audio_file(utterance.path, self._allow_pipes) as path:
-            return io.info(path)
+    def _gather(self, work: Sequence[Future[_T]], progress: Callable[[int, int], None] | None = None) -> list[_T]:
+        """Results in order of the utterances; everything that failed is named in one error, or left out."""
+        results: list[_T] = []
+        problems: list[str] = []
+        for done, (future, utterance) in enumerate(zip(work, self._utterances), 1):
+            try:
+                results.append(future.result())
+            except (AudioError, ManifestError) as error:
+                problems.append(f"{utterance.id}: {error}")
+            if progress is not None:
+                progress(done, len(work))
+        if not self._skip_bad:
+            refuse(problems)
+        self.left_out += problems
+        return results
+
+    def _header(self, utterance: Utterance) -> tuple[Utterance, io.AudioInfo]:
+        """The utterance with its length, and what its file states."""
+        found = pipes.info(utterance.path, self._allow_pipes)
+        return replace(utterance, num_samples=utterance.num_samples or found.num_samples), found
 
     def _load(self, utterance: Utterance, header: io.AudioInfo) -> _Loaded:
         length = io.resampled_length(header.num_samples, header.sample_rate, self.sample_rate)
@@ -231,20 +256,3 @@ class SegmentDataset:
             last = -(-(start + length + _MARGIN) // ours)
             part = io.resample(io.read_part(path, first * own, (last - first) * own), item.rate, self.sample_rate)
         return part[start - first * ours :][:length]
-
-
-def _gather(
-    work: Iterable[Future[_T]], utterances: Sequence[Utterance], progress: Callable[[int, int], None] | None = None
-) -> list[_T]:
-    """Results in order of the utterances; everything that failed is named in one error."""
-    results: list[_T] = []
-    problems: list[str] = []
-    for done, (future, utterance) in enumerate(zip(work, utterances), 1):
-        try:
-            results.append(future.result())
-        except (AudioError, ManifestError) as error:
-            problems.append(f"{utterance.id}: {error}")
-        if progress is not None:
-            progress(done, len(utterances))
-    refuse(problems)
-    return results

@@ -1,31 +1,41 @@
-"""Kaldi-style data folders: `wav.scp`, `utt2spk`, `utt2num_samples`.
+"""Kaldi-style data folders: `wav.scp`, `utt2spk`, and where they are there `segments`, `utt2num_samples`, `utt2dur`.
 
 One line per utterance, `id value`, sorted by bytes (LC_ALL=C). A path may hold spaces; relative ones are relative to
-the working directory, as in Kaldi. `id command |` runs a shell command and is refused unless pipes are allowed.
-`utt2num_samples` counts at the rate of the file. Ark offsets and `segments` are left out.
+the working directory, as in Kaldi. `id command |` runs a shell command and is refused unless pipes are allowed. With
+`segments`, the ids of `wav.scp` are those of recordings. `utt2num_samples` counts at the rate of the file; without it
+lengths come from headers. Places in archives (`x.ark:17`) are refused.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocodec.data.pipes import is_pipe
+from audiocodec.data.excerpt import Excerpt
+from audiocodec.data.pipes import files_behind
+from audiocodec.data.tables import Problem, path_problems, read_lines, read_segments, read_table, refuse
 from audiocodec.errors import ManifestError
 from audiocodec.files import replacing
 
 FILES = ("wav.scp", "utt2spk", "utt2num_samples")
-_SHOWN = 10  # problems named in one error message
+LIST, SEGMENTS = "wav.scp", "segments"
 
 AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One line of a data folder; `path` may be a command ending in `|`, `num_samples` is at the file's own rate."""
+    """One line of a data folder.
+
+    Attributes:
+        id: its name.
+        path: a file, a command ending in `|`, or an `Excerpt`.
+        speaker: who speaks; the id where that is not known.
+        num_samples: at the file's own rate; 0: the folder does not say.
+    """
 
     id: str
     path: str
@@ -33,29 +43,17 @@ class Utterance:
     num_samples: int
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong with a data folder or an audio file: where, and what."""
-
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
-
-
 def read_scp(path: AnyPath, allow_pipes: bool = False) -> list[tuple[str, str]]:
-    """Read a `wav.scp` alone.
+    """Read a `wav.scp` alone, or with the `segments` beside it.
 
     Returns:
-        (id, path) in file order.
+        (id, path) in file order; with `segments` an id and an `Excerpt` for each of its lines.
 
     Raises:
         ManifestError: unreadable, empty, malformed lines, duplicate ids, or pipes that are not allowed.
     """
     problems: list[Problem] = []
-    pairs = read_table(Path(path), problems)
-    problems += _pipe_problems(Path(path), pairs, allow_pipes)
+    pairs = _read_audio(Path(path), allow_pipes, problems)
     if not problems and not pairs:
         problems.append(Problem(str(path), "has no utterances"))
     refuse(problems)
@@ -63,19 +61,35 @@ def read_scp(path: AnyPath, allow_pipes: bool = False) -> list[tuple[str, str]]:
 
 
 def list_scp(path: AnyPath, allow_pipes: bool = False) -> dict[str, list[str]]:
-    """Read a `wav.scp` in which ids may be repeated: id -> its paths, in file order.
+    """Read a `wav.scp` in which ids may be repeated, or with the `segments` beside it: id -> its paths, in file order.
 
     Raises:
         ManifestError: as for `read_scp`, but for duplicate ids and where there is nothing.
     """
     problems: list[Problem] = []
-    lines = _read_lines(Path(path), problems)
-    problems += _pipe_problems(Path(path), [(key, value) for _, key, value in lines], allow_pipes)
-    refuse(problems)
     found: dict[str, list[str]] = {}
-    for _, key, value in lines:
+    if segments_of(Path(path)) is not None:
+        pairs = _read_audio(Path(path), allow_pipes, problems)
+    else:
+        pairs = [(key, value) for _, (key, value) in read_lines(Path(path), problems)]
+        problems += path_problems(Path(path), pairs, allow_pipes)
+    refuse(problems)
+    for key, value in pairs:
         found.setdefault(key, []).append(value)
     return found
+
+
+def segments_of(scp: Path) -> Path | None:
+    """The `segments` that belong to a `wav.scp`, if there are any."""
+    beside = scp.parent / SEGMENTS
+    return beside if scp.name == LIST and beside.is_file() else None
+
+
+def _read_audio(scp: Path, allow_pipes: bool, problems: list[Problem]) -> list[tuple[str, str]]:
+    pairs = read_table(scp, problems)
+    problems += path_problems(scp, pairs, allow_pipes)
+    segments = segments_of(scp)
+    return pairs if segments is None else [*read_segments(segments, dict(pairs), problems)]
 
 
 def read_folder(path: AnyPath, allow_pipes: bool = False) -> list[Utterance]:
@@ -92,8 +106,26 @@ def read_folder(path: AnyPath, allow_pipes: bool = False) -> list[Utterance]:
     return utterances
 
 
+def read_folders(paths: Sequence[AnyPath], allow_pipes: bool = False) -> list[list[Utterance]]:
+    """Read several data folders, whose ids must differ.
+
+    Raises:
+        ManifestError: as for `read_folder`, and naming what is in two of them.
+    """
+    read, owners, problems = [], dict[str, AnyPath](), []
+    for path in paths:
+        read.append(read_folder(path, allow_pipes))
+        for u in read[-1]:
+            if owners.setdefault(u.id, path) != path:
+                problems.append(Problem(str(path), f"{u.id} is in {owners[u.id]}, too; ids must differ"))
+    refuse(problems)
+    return read
+
+
 def write_folder(utterances: Iterable[Utterance], out_dir: AnyPath) -> bool:
-    """Write the three tables, sorted by id; a table that would not change is not touched.
+    """Write the tables, sorted by id; a table that would not change is not touched.
+
+    Where an utterance is an `Excerpt`, `segments` are written too, with a line for every utterance; else they go.
 
     Returns:
         Whether anything changed.
@@ -105,23 +137,44 @@ def write_folder(utterances: Iterable[Utterance], out_dir: AnyPath) -> bool:
     out = Path(out_dir)
     refuse(_unwritable(rows, out))
     out.mkdir(parents=True, exist_ok=True)
-    values = ([u.path for u in rows], [u.speaker for u in rows], [str(u.num_samples) for u in rows])
-    changed = [
-        _replace_if_different(out / name, "".join(f"{u.id} {v}\n" for u, v in zip(rows, column)))
-        for name, column in zip(FILES, values)
-    ]
-    return any(changed)
+    tables = {LIST: {u.id: u.path for u in rows}, "utt2spk": {u.id: u.speaker for u in rows}}
+    if all(u.num_samples for u in rows):
+        tables["utt2num_samples"] = {u.id: str(u.num_samples) for u in rows}
+    if any(isinstance(u.path, Excerpt) for u in rows):
+        tables |= _cut_tables(rows, out)
+        changed = [write_table(out / SEGMENTS, tables.pop(SEGMENTS))]
+    else:
+        changed = [(out / SEGMENTS).is_file()]
+        (out / SEGMENTS).unlink(missing_ok=True)
+    return any([write_table(out / name, table) for name, table in tables.items()] + changed)
 
 
-def refuse(problems: Sequence[object]) -> None:
-    """Nothing where there are no problems.
+def write_table(path: Path, table: Mapping[str, str]) -> bool:
+    """Write a table, sorted by id, unless the file holds the same; returns whether it was written."""
+    data = table_bytes(table)
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return True
 
-    Raises:
-        ManifestError: naming the first ten, and how many more there are.
-    """
-    if problems:
-        more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise ManifestError("\n".join([str(p) for p in problems[:_SHOWN]] + more))
+
+def table_bytes(table: Mapping[str, str]) -> bytes:
+    """A table as a file holds it, sorted by id."""
+    lines = [f"{key} {table[key]}".rstrip(" ") + "\n" for key in sorted(table, key=os.fsencode)]
+    return "".join(lines).encode("utf-8", errors="surrogateescape")
+
+
+def _cut_tables(rows: Sequence[Utterance], out: Path) -> dict[str, dict[str, str]]:
+    """`wav.scp` of recordings, and `segments`."""
+    recordings: dict[str, str] = {}
+    segments = {}
+    for u in rows:
+        part = u.path if isinstance(u.path, Excerpt) else Excerpt(u.path, u.id, 0.0, None)
+        if recordings.setdefault(part.recording_id, part.recording) != part.recording:
+            raise ManifestError(f"{out}: two recordings are called {part.recording_id}")
+        segments[u.id] = f"{part.recording_id} {part.start!r} {-1 if part.end is None else repr(part.end)}"
+    return {LIST: recordings, SEGMENTS: segments}
 
 
 def read_tables(folder: Path, allow_pipes: bool) -> tuple[list[Utterance], list[Problem]]:
@@ -129,63 +182,39 @@ def read_tables(folder: Path, allow_pipes: bool) -> tuple[list[Utterance], list[
     if not folder.is_dir():
         return [], [Problem(str(folder), "no such folder")]
     problems: list[Problem] = []
-    paths, speakers, lengths = (dict(read_table(folder / name, problems)) for name in FILES)
+    paths = dict(_read_audio(folder / LIST, allow_pipes, problems))
+    listed = SEGMENTS if (folder / SEGMENTS).is_file() else LIST
+    tables = {name: folder / name for name in ("utt2spk", "utt2num_samples", "utt2dur")}
+    values = {name: dict(read_table(p, problems)) for name, p in tables.items() if name == "utt2spk" or p.is_file()}
     if not paths and not problems:
-        return [], [Problem(str(folder / "wav.scp"), "has no utterances")]
-    problems += _pipe_problems(folder / "wav.scp", paths.items(), allow_pipes)
-    for name, table in (("utt2spk", speakers), ("utt2num_samples", lengths)):
-        if (folder / name).is_file():
-            problems += [Problem(str(folder / name), f"no entry for {key}") for key in paths if key not in table]
-            problems += [Problem(str(folder / name), f"{key} is not in wav.scp") for key in table if key not in paths]
-    utterances = []
-    for key, path in paths.items():
-        length = lengths.get(key, "0")
-        if not length.isdecimal() or (key in lengths and int(length) == 0):
-            problems.append(
-                Problem(str(folder / "utt2num_samples"), f"{key}: expected a positive number, got {length!r}")
-            )
-            length = "0"
-        utterances.append(Utterance(key, path, speakers.get(key, key), int(length)))
-    return utterances, problems
+        return [], [Problem(str(folder / listed), "has no utterances")]
+    for name, table in values.items():
+        if tables[name].is_file():
+            problems += [Problem(str(tables[name]), f"no entry for {key}") for key in paths if key not in table]
+            problems += [Problem(str(tables[name]), f"{key} is not in {listed}") for key in table if key not in paths]
+    lengths = _positive(values.get("utt2num_samples", {}), str.isdecimal, tables["utt2num_samples"], problems)
+    _positive(values.get("utt2dur", {}), is_number, tables["utt2dur"], problems)
+    speakers = values["utt2spk"]
+    return [Utterance(u, path, speakers.get(u, u), int(lengths.get(u, "0"))) for u, path in paths.items()], problems
 
 
-def read_table(path: Path, problems: list[Problem]) -> list[tuple[str, str]]:
-    """Pairs of one table; malformed lines and repeated ids are reported and left out."""
-    pairs: dict[str, str] = {}
-    for number, key, value in _read_lines(path, problems):
-        if key in pairs:
-            problems.append(Problem(f"{path}:{number}", f"duplicate id {key}"))
-        else:
-            pairs[key] = value
-    return list(pairs.items())
-
-
-def _read_lines(path: Path, problems: list[Problem]) -> list[tuple[int, str, str]]:
-    """(line number, id, value) of one table; malformed lines are reported and left out."""
+def is_number(text: str) -> bool:
+    """Whether it is a finite number."""
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        problems.append(Problem(str(path), error.strerror or str(error)))
-        return []
-    lines = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        key, _, value = line.strip().replace("\t", " ", 1).partition(" ")
-        if value.strip():
-            lines.append((number, key, value.strip()))
-        else:
-            problems.append(Problem(f"{path}:{number}", f"expected 'id value', got {line.strip()!r}"))
-    return lines
+        return abs(float(text)) < float("inf")
+    except ValueError:
+        return False
 
 
-def _pipe_problems(table: Path, pairs: Iterable[tuple[str, str]], allow_pipes: bool) -> list[Problem]:
-    refused = "" if allow_pipes else "commands run only with --allow-pipes"
-    return [
-        Problem(str(table), f"{key} is a command ({path}); {refused}")
-        for key, path in pairs
-        if is_pipe(path) and refused
+def _positive(
+    table: dict[str, str], is_valid: Callable[[str], bool], path: Path, problems: list[Problem]
+) -> dict[str, str]:
+    """The lines whose value is a number above 0; others are reported."""
+    wrong = {key: value for key, value in table.items() if not is_valid(value) or float(value) <= 0}
+    problems += [
+        Problem(str(path), f"{key}: expected a positive number, got {value!r}") for key, value in wrong.items()
     ]
+    return {key: value for key, value in table.items() if key not in wrong}
 
 
 def _unwritable(rows: Sequence[Utterance], out: Path) -> list[Problem]:
@@ -193,15 +222,7 @@ def _unwritable(rows: Sequence[Utterance], out: Path) -> list[Problem]:
     for u in rows:
         if u.id.split() != [u.id] or u.speaker.split() != [u.speaker]:
             problems.append(Problem(str(out), f"an id cannot be empty or hold white space: {u.id!r}, {u.speaker!r}"))
-        if u.path != u.path.strip() or "\n" in u.path:
-            problems.append(Problem(u.path, "a name with a line break or white space at its ends does not fit wav.scp"))
+        path = files_behind(u.path)[0]
+        if path != path.strip() or "\n" in path:
+            problems.append(Problem(path, "a name with a line break or white space at its ends does not fit wav.scp"))
     return problems
-
-
-def _replace_if_different(path: Path, text: str) -> bool:
-    data = text.encode("utf-8", errors="surrogateescape")
-    if path.is_file() and path.read_bytes() == data:
-        return False
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-    return True

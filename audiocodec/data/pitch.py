@@ -20,8 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from audiocodec.audio import f0, io
-from audiocodec.data.manifest import Utterance, refuse
+from audiocodec.data.manifest import Utterance
 from audiocodec.data.pipes import audio_file
+from audiocodec.data.tables import refuse
 from audiocodec.errors import AudioError, ConfigError, ManifestError
 from audiocodec.files import replacing
 

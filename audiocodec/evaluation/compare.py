@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiocodec import locks
 from audiocodec.errors import UsageError
 from audiocodec.evaluation.catalogue import Metric, measures_of
 from audiocodec.evaluation.paired import Difference, differences
@@ -147,9 +148,14 @@ def compare(
 
 
 def _compare(reference: AnyPath, out: AnyPath, contest: Contest, settings: Settings, watch: Watch) -> Comparison:
-    place = Path(out)
     settings.check(reference, contest.encodec)
     refuse_inside(out, reference)
+    with locks.alone(out, "written"):
+        return _locked(reference, out, contest, settings, watch)
+
+
+def _locked(reference: AnyPath, out: AnyPath, contest: Contest, settings: Settings, watch: Watch) -> Comparison:
+    place = Path(out)
     systems = contest.systems_of(settings, watch)
     folders = {system.label: place / system.label for system in systems}
     names = [folder / name for folder in folders.values() for name in (FINISHED, GROWING, SUMMARY)]

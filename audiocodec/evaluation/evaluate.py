@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiocodec import locks
 from audiocodec.errors import UsageError
 from audiocodec.evaluation.catalogue import Metric
 from audiocodec.evaluation.model_facts import ModelFacts
@@ -135,10 +136,16 @@ def _evaluate(reference: AnyPath, out: AnyPath, subject: Subject, settings: Sett
     codes = subject.model is not None
     subject.check(settings)
     settings.check(reference, subject.estimate, subject.tokens, *subject.timings)
-    names = (FINISHED, GROWING, SUMMARY, *([TIMINGS] if codes else []))
-    settings.refuse_existing(Path(out) / name for name in names)
     if codes:
         refuse_inside(out, reference)
+    with locks.alone(out, "written"):
+        return _locked(reference, out, subject, settings, watch)
+
+
+def _locked(reference: AnyPath, out: AnyPath, subject: Subject, settings: Settings, watch: Watch) -> Evaluation:
+    codes = subject.model is not None
+    names = (FINISHED, GROWING, SUMMARY, *([TIMINGS] if codes else []))
+    settings.refuse_existing(Path(out) / name for name in names)
     groups = settings.groups(reference, watch)
     entries, timings, facts = (_code if codes else _pair)(reference, out, subject, settings, watch)
     options = Options(

@@ -32,7 +32,9 @@ class ModelFacts:
         codec, header = model.codec, model.header
         latency_ms = 1000 * codec.latency_samples / codec.sample_rate
         return cls(
-            ModelSummary(model.config.name, header.config_fingerprint, codec.fingerprint.hex(), latency_ms),
+            ModelSummary(
+                model.config.name, header.config_fingerprint, codec.fingerprint.hex(), latency_ms, header.warning
+            ),
             tuple(table.float().cpu().numpy() for table in codec.quantizer.tables()),
         )
 

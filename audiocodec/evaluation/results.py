@@ -127,6 +127,7 @@ def _origin(summaries: Sequence[Summary]) -> list[str]:
         "audiocodec": _unique(found["audiocodec"] for found in versions),
         "torch": _unique(found["torch"] for found in versions),
         "machine": _unique(found["machine"] for found in versions),
+        "warning": _unique(model.warning for s in summaries if (model := s.model) is not None and model.warning),
     }
     return [f"- {name}: {', '.join(values)}" for name, values in facts.items() if values]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from audiocodec.data.pipes import files_behind
 from audiocodec.errors import AudioCodecError
 from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_of, missing_libraries
 from audiocodec.evaluation.coding import CodedSizes, Timings, TokenSet, read_timings
@@ -195,7 +196,7 @@ def _stamp(entry: Entry, options: Options) -> str:
     parts += [options.channel] if options.channel is not None else []
     for path in (entry.reference, entry.estimate):
         try:
-            found = os.stat(path) if path is not None else None
+            found = os.stat(files_behind(path)[0]) if path is not None else None
         except OSError:
             found = None
         parts.append([path, found and found.st_size, found and found.st_mtime_ns])

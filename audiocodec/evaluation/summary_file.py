@@ -105,12 +105,14 @@ class ModelSummary:
         config_fingerprint: hash of the whole configuration, hexadecimal.
         fingerprint: of its weights and sizes, hexadecimal, as token files have it.
         latency_ms: algorithmic latency.
+        warning: what everybody should know who sees results of it; empty: nothing.
     """
 
     name: str
     config_fingerprint: str
     fingerprint: str
     latency_ms: float
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,10 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Ready for `json.dumps`."""
-        tokens = {} if self.tokens is None else self.tokens.to_json()
-        return {name: tokens if name == "tokens" else value for name, value in asdict(self).items()}
+        said = asdict(self) | {"tokens": {} if self.tokens is None else self.tokens.to_json()}
+        if self.model is not None and not self.model.warning:
+            del said["model"]["warning"]
+        return said
 
     def to_text(self) -> str:
         """What `summary.json` holds."""

@@ -105,7 +105,10 @@ def _stop(worker: _Worker) -> None:
 
 def _serve(connection: Connection) -> None:
     """The life of a worker. Nothing that brings threads may be imported before the limits are set."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its workers
+    for number in {"SIGINT", "SIGHUP"} & set(
+        signal.Signals.__members__
+    ):  # they reach the parent too, which ends its workers
+        signal.signal(signal.Signals[number], signal.SIG_IGN)
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     try:
         function = connection.recv()

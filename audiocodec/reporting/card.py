@@ -44,7 +44,11 @@ def card(
     header = model_file.describe(model)
     config = header.config
     runs = history.read(run)
-    parts = [f"# {title}", table(["", ""], [*_codec(config, header), *_training(config, runs)])]
+    parts = [
+        f"# {title}",
+        *([f"Warning: {header.warning}."] if header.warning else []),
+        table(["", ""], [*_codec(config, header), *_training(config, runs)]),
+    ]
     summaries = {label: _of_model(folder, header.fingerprint) for label, folder in evaluations.items()}
     usage = _usage(summaries) if summaries else []
     summaries |= {label: read_summary(folder) for label, folder in baselines.items()}

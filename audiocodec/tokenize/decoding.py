@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio import io
+from audiocodec.data.excerpt import samples_of
 from audiocodec.data.pipes import audio_file, is_pipe
 from audiocodec.errors import AudioCodecError, AudioError
 from audiocodec.tokenize import storage
@@ -75,13 +76,13 @@ class Decoder:
 
     def _part(self, utterance: Utterance, path: str, header: io.AudioInfo) -> Clip:
         """A segment, as if it were cut out into a mono file of its own."""
-        rate, start = header.sample_rate, round((utterance.start or 0.0) * header.sample_rate)
-        wanted = header.num_samples - start if utterance.seconds is None else round(utterance.seconds * rate)
-        if start >= header.num_samples or wanted < 1:
-            seconds = header.num_samples / rate
-            raise AudioError(f"{path}: the segment at {utterance.start} s is empty; the recording has {seconds:.3f} s")
+        rate = header.sample_rate
+        try:
+            start, wanted = samples_of(utterance.start or 0.0, utterance.seconds, rate, header.num_samples)
+        except AudioError as error:
+            raise AudioError(f"{path}: {error}") from None
         part = io.read_part(path, start, wanted)
-        if len(part) < min(wanted, header.num_samples - start):
+        if len(part) < wanted:
             raise AudioError(f"{path}: truncated: {len(part)} of {wanted} samples from {start} on")
         wav, stats = io.leveled(part, rate, self.sample_rate)
         return self._clip(utterance, wav, stats, rate, 1)

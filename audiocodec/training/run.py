@@ -4,11 +4,10 @@ and writes down what was done."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,19 @@ from types import FrameType
 
 import torch
 
-from audiocodec import model_file
+from audiocodec import locks, model_file
 from audiocodec.config.load import dump_config, load_config
 from audiocodec.config.schema import Config
 from audiocodec.data import pitch
 from audiocodec.data.dataset import SegmentDataset
-from audiocodec.data.manifest import read_folder
+from audiocodec.data.manifest import read_folders
 from audiocodec.errors import UsageError
+from audiocodec.signals import handled
 from audiocodec.terminal import printable
+from audiocodec.training import launcher
+from audiocodec.training.checkpoints import state
 from audiocodec.training.monitor import history
+from audiocodec.training.setup import processes
 from audiocodec.training.trainer import Trainer
 
 log = logging.getLogger("audiocodec.train")
@@ -78,8 +81,8 @@ def train(
 ) -> TrainingResult:
     """Train until the last step, the time, or a signal; ends with a checkpoint.
 
-    Logs to stderr and `folder/train.log`. In the main thread the first Ctrl-C or SIGTERM finishes the step and saves, a
-    second one interrupts at once.
+    Logs to stderr and `folder/train.log`. In the main thread the first Ctrl-C, SIGTERM or hang-up (SIGHUP) finishes the step
+    and saves, a second one interrupts at once.
 
     Args:
         config: a configuration, a YAML file, or the name of a configuration in the package, such as `simvq_24k`.
@@ -89,7 +92,7 @@ def train(
         init_from: model whose weights a new run begins with, where they fit.
         max_minutes: have saved and stopped so long after `started`.
         started: on the monotonic clock; None: now.
-        device: `cpu`, or `auto` for what Accelerate finds.
+        device: `cpu`, `cuda`, or `auto` for what Accelerate finds.
         allow_pipes: run commands that `wav.scp` holds.
         watch: sees progress; None: nobody does.
 
@@ -97,7 +100,8 @@ def train(
         `TrainingResult`.
 
     Raises:
-        UsageError: no training data is named, or `folder` holds checkpoints and `resume` is not given.
+        UsageError: no training data is named, `folder` holds checkpoints and `resume` is not given, another process trains
+            there, or the environment contradicts the configuration.
         ConfigError: a configuration that cannot be read or run.
         ManifestError, AudioError: data that cannot be read.
         CheckpointError: a checkpoint that does not fit or cannot be written.
@@ -108,9 +112,11 @@ def train(
     made = config if isinstance(config, Config) else load_config(os.fspath(config), overrides)
     if isinstance(config, Config) and overrides:
         raise UsageError("overrides are for a file or a name; change the configuration itself")
-    _check(made, target, resume, init_from)
+    _check(made, target, device, init_from)
     target.mkdir(parents=True, exist_ok=True)
-    with _logging_to(target / "train.log"):
+    main = processes(device).is_main_process  # the others train with it, and need no lock
+    with locks.alone(target, "trained") if main else contextlib.nullcontext(), _logging_to(target / "train.log"):
+        _check_begun(target, resume)
         trainer = _prepare(made, target, device, resume, init_from, allow_pipes, watch)
         with _stop_on_signal(trainer, watch.say) as signals, _recorded(trainer):
             step = trainer.run(begun + 60 * max_minutes)
@@ -118,15 +124,19 @@ def train(
     return TrainingResult(target, made, step, seconds, signals[0] if signals else None)
 
 
-def _check(config: Config, folder: Path, resume: bool, init_from: str | None) -> None:
-    """Refuse what cannot work before all audio is read."""
-    if not config.data.train:
+def _check(config: Config, folder: Path, device: str, init_from: str | None) -> None:
+    """Refuse what cannot work before anything is written or read."""
+    if not config.data.train_folders:
         raise UsageError("train: data.train is not set; give it in the configuration or with --set data.train=FOLDER")
-    begun = any((folder / "checkpoints").glob("step_*"))
-    if begun and not resume:
-        raise UsageError(f"train: {folder} holds checkpoints; go on with --resume or choose another --exp")
-    if init_from and not begun:
+    launcher.check(config, device)
+    if init_from and not state.count(folder / "checkpoints"):
         model_file.describe(init_from)
+
+
+def _check_begun(folder: Path, resume: bool) -> None:
+    """Refuse to begin where a run has checkpoints."""
+    if state.count(folder / "checkpoints") and not resume:
+        raise UsageError(f"train: {folder} holds checkpoints; go on with --resume or choose another --exp")
 
 
 def _prepare(
@@ -140,8 +150,9 @@ def _prepare(
 ) -> Trainer:
     """Read the data, build the trainer, write the resolved configuration."""
     d = config.data
+    folders = read_folders(d.train_folders, allow_pipes)
     dataset = SegmentDataset(
-        read_folder(d.train, allow_pipes),
+        list(itertools.chain(*folders)),
         config.sample_rate,
         config.segment_samples,
         config.seed,
@@ -150,16 +161,23 @@ def _prepare(
         d.memory_gb,
         allow_pipes,
         must_fit=d.on_device,
+        skip_bad=d.skip_bad,
     )
     dataset.preload(watch.reading("reading audio"))
+    for problem in dataset.left_out:
+        log.warning("left out: %s", problem)
     tracks: list[pitch.Track] = []
     if config.model.decoder.kind == "voiced":
-        tracks = pitch.tracks(Path(d.train), dataset.utterances(), allow_pipes, watch.reading("finding pitch"))
+        kept = dataset.utterances()  # in the order of the folders
+        for data_folder, listed in zip(d.train_folders, folders):
+            here = {u.id for u in listed}
+            ours = [u for u in kept if u.id in here]
+            tracks += pitch.tracks(Path(data_folder), ours, allow_pipes, watch.reading("finding pitch"))
     trainer = Trainer(
         config,
         folder,
         dataset,
-        read_folder(d.valid, allow_pipes) if d.valid else [],
+        list(itertools.chain(*read_folders(d.valid_folders, allow_pipes))),
         tracks=tracks,
         device=device,
         resume=resume,
@@ -169,12 +187,13 @@ def _prepare(
     if trainer.accelerator.is_main_process:
         model_file.write_atomically(folder / "config.yaml", lambda path: path.write_text(dump_config(config)))
     log.info(
-        "training on %s in %s, %d process(es); %d segments, %d silent utterances left out, audio %s",
+        "training on %s in %s, %d process(es); %d segments, %d silent%s utterances left out, audio %s",
         trainer.accelerator.device,
         trainer.parts.precision,
         trainer.accelerator.num_processes,
         len(dataset),
         len(dataset.silent),
+        f" and {len(dataset.left_out)} bad" if dataset.left_out else "",
         "on the device" if trainer.audio else "in memory" if dataset.in_memory else "read from disk",
     )
     return trainer
@@ -207,7 +226,7 @@ def _recorded(trainer: Trainer) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_on_signal(trainer: Trainer, say: Callable[[str], None]) -> Iterator[list[int]]:
-    """First Ctrl-C or SIGTERM: finish the step and save; a second one interrupts at once. Yields what came."""
+    """First Ctrl-C, SIGTERM or hang-up: finish the step and save; a second one interrupts at once. Yields what came."""
     received: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -217,15 +236,8 @@ def _stop_on_signal(trainer: Trainer, say: Callable[[str], None]) -> Iterator[li
         trainer.stop_requested = True
         say("stopping after this step; once more to stop at once")
 
-    if threading.current_thread() is not threading.main_thread():  # only it can have handlers
+    with handled(stop):
         yield received
-        return
-    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 class _Printable(logging.Formatter):

@@ -14,6 +14,7 @@ from torch import nn
 
 from audiocodec.build import build_codec, build_discriminators, refuse_too_large
 from audiocodec.config.schema import Config
+from audiocodec.training import launcher
 from audiocodec.training.compilation import compile_modules
 from audiocodec.training.ema import EMA
 from audiocodec.training.losses import DiscriminatorBundle
@@ -21,6 +22,20 @@ from audiocodec.training.precision import distrust_wrong_kernels, usable
 
 log = logging.getLogger("audiocodec.train")
 FUSED = ("cpu", "cuda")  # devices with one kernel for all of AdamW; its step count lies there, and no step waits for it
+
+
+def processes(device: str) -> PartialState:
+    """The processes that train together, as their launcher started them; waits for them the first time.
+
+    Args:
+        device: `cpu`, `cuda`, or `auto` for what Accelerate finds.
+
+    Raises:
+        UsageError: they are not as many as the launcher says.
+    """
+    state = PartialState(cpu=launcher.on_cpu(device))
+    launcher.check_processes(state.num_processes)
+    return state
 
 
 class Parts:
@@ -41,15 +56,15 @@ class Parts:
 
         Args:
             config: the run.
-            device: `cpu`, or `auto` for what Accelerate finds.
+            device: `cpu`, `cuda`, or `auto` for what Accelerate finds.
 
         Raises:
             TrainingError: `train.compile`, and nothing can be compiled here.
         """
         self.config = config
-        self.precision, why = usable(config.train.precision, PartialState(cpu=device == "cpu").device)
+        self.precision, why = usable(config.train.precision, processes(device).device)
         self.accelerator = Accelerator(
-            cpu=device == "cpu",
+            cpu=launcher.on_cpu(device),
             mixed_precision="bf16" if self.precision == "bf16" else "no",
             gradient_accumulation_steps=config.train.gradient_accumulation,
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],

@@ -25,6 +25,7 @@ from audiocodec.training.checkpoints.keeper import Keeper
 from audiocodec.training.guard import Guard
 from audiocodec.training.monitor import validation
 from audiocodec.training.monitor.logbook import Logbook
+from audiocodec.training.monitor.pulse import Pulse
 from audiocodec.training.schedule import Deadline, due
 from audiocodec.training.step import Stepper
 
@@ -119,7 +120,7 @@ class Trainer(Stepper):
             if self.step == 0:
                 self._save()
             self.schedule.start()
-            started = time.monotonic()
+            started, pulse = time.monotonic(), Pulse()
             stop = self._look_at_the_clock()
             while not ((stop or self.schedule.over(self.step)) and self._save()):
                 step, place, begun = self.step, self.schedule.place(self.step), time.monotonic()
@@ -131,12 +132,17 @@ class Trainer(Stepper):
                     self.observer.add_step(values, self.deadline.step_seconds)
                     if self.step % t.log_interval == 0:
                         book.scalars(self._collect(), self.step, self._pace(first, started))
+                        pulse.said()
+                    elif main and pulse.due():
+                        book.scalars(self.observer.last_step(), self.step, self._pace(first, started))
                 now = self.schedule.place(self.step)
                 if due(t.valid_interval, place, now):
                     self._validate(book)
                 if due(t.checkpoint_interval, place, now):
                     self._save()
                 self.keeper.save_lean(self._facts())
+            if self.observer.has_steps:
+                book.scalars(self._collect(), self.step, self._pace(first, started))
             self.keeper.save_lean(self._facts(), last=True)
         finally:
             self.feeder.close()

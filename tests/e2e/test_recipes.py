@@ -235,6 +235,13 @@ def test_a_failed_stage_leaves_only_tmp_and_goes_on_from_it(tmp_path: Path) -> N
     assert (tmp_path / "out" / "set" / "file").read_text() == "1\n1\n"
 
 
+def test_what_a_killed_run_had_begun_is_not_moved_into_a_finished_folder(tmp_path: Path) -> None:
+    make = """sh -c 'mkdir -p "$0"/sub; touch "$0"/file "$0"/sub/.a.act.0000-1-01234567.tmp'"""
+    (tmp_path / "source").write_text("1")
+    _make_folder(tmp_path, make, 0)
+    assert sorted(path.name for path in (tmp_path / "out" / "set").rglob("*")) == ["file", "sub"]
+
+
 def test_a_stage_that_writes_nothing_fails(tmp_path: Path) -> None:
     (tmp_path / "source").write_text("1")
     assert "the command wrote nothing" in _make_folder(tmp_path, "true", 1)
@@ -249,6 +256,31 @@ def test_a_stage_whose_source_changed_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "source").write_text("2")
     assert "older than source" in _make_folder(tmp_path, make.format(2), 0)
     assert (tmp_path / "out" / "set" / "file").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("corpus", [*CORPORA, STUDY])
+def test_cdpath_leads_nowhere(corpus: str, tmp_path: Path) -> None:
+    root = copy_of(tmp_path / "checkout", "recipes", "egs", "audiocodec/configs")
+    decoy = tmp_path / "decoy" / "egs" / corpus / "codec"
+    decoy.mkdir(parents=True)
+    (decoy / "path.sh").write_text("echo another path.sh >&2; exit 99\n")
+    done = run(["bash", f"egs/{corpus}/codec/run.sh", "--help"], root, env={"CDPATH": f"{tmp_path}/decoy"})
+    assert done.stdout.startswith("usage: run.sh ") and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (3, "exp/mini holds no checkpoint; run stage 2"),
+        (4, "exp/mini/tokens/test is missing; run the stage before"),
+        (5, "exp/mini/wav/test is missing; run the stage before"),
+        (6, "exp/mini/eval/test is missing; run the stage before"),
+    ],
+)
+def test_a_stage_without_an_experiment_says_so(stage: int, message: str, tmp_path: Path) -> None:
+    root = copy_of(tmp_path, "recipes", "egs", "audiocodec/configs")
+    done = run(["./run.sh", "--stage", str(stage), "--stop-stage", str(stage)], root / "egs" / "mini" / "codec", 1)
+    assert done.stderr.endswith(f"run.sh: {message}\n")
 
 
 def test_data_stage_of_a_folder(tmp_path: Path) -> None:

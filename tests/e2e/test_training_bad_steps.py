@@ -78,7 +78,7 @@ def test_a_skipped_batch_is_logged_and_the_run_ends(
     log = (tmp_path / "exp" / "train.log").read_text()
     assert log.count("step 2: not finite, skipped") == 1
     events = EventAccumulator(str(tmp_path / "exp" / "tensorboard")).Reload()
-    assert [event.step for event in events.Scalars("loss/total")] == [2, 4]  # not again after the skipped step
+    assert [event.step for event in events.Scalars("loss/total")] == [1, 2, 4]  # not again after the skipped step
     assert [event.value for event in events.Scalars("train/skipped_steps")] == [0, 1]
 
 

@@ -1,4 +1,4 @@
-"""`audiocodec make-data`: a data folder (wav.scp, utt2spk, utt2num_samples) from a folder of audio."""
+"""`audiocodec make-data`: a data folder (wav.scp, utt2spk, utt2num_samples) from a folder of audio, or from a list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from audiocodec.errors import ManifestError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("audio", metavar="AUDIO", help="folder of audio, searched recursively")
+    parser.add_argument(
+        "audio", metavar="AUDIO", help="folder of audio, searched recursively; or a wav.scp, with what lies beside it"
+    )
     parser.add_argument("out", metavar="OUT", help="data folder to write; with --split OUT/{all,train,dev,test}")
     parser.add_argument(
         "--speaker-level",
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--by-speaker", action="store_true", help="keep all recordings of a speaker in one part")
     parser.add_argument("--skip-bad", action="store_true", help="exit status 0 although files cannot be used")
+    parser.add_argument("--allow-pipes", action="store_true", help="run commands found in wav.scp")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +43,11 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     whole = out / "all" if args.split else out
     utterances, left_out = make_folder(
-        args.audio, whole, speaker_level=args.speaker_level, min_seconds=args.min_seconds
+        args.audio,
+        whole,
+        speaker_level=args.speaker_level,
+        min_seconds=args.min_seconds,
+        allow_pipes=args.allow_pipes,
     )
     bad = [problem for problem in left_out if not isinstance(problem, TooShort)]
     for problem in bad:

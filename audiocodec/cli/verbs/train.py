@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from audiocodec import signals
 from audiocodec.cli import arguments
 from audiocodec.cli.console import say, show
 from audiocodec.config.load import load_config
@@ -18,8 +18,6 @@ from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
     from audiocodec.training.run import TrainingResult, Watch
-
-TERMINATED = 143
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CONFIG",
         help="a YAML file, or a configuration in the package, such as simvq_24k",
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key, as data.train=[a,b]; repeatable",
+    )
     parser.add_argument("--exp", metavar="DIR", help="experiment folder to write (needed unless --dry-run)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in DIR, if any")
     parser.add_argument("--init-from", metavar="MODEL", help="begin with the weights of MODEL, where they fit")
@@ -41,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="have saved and stopped M minutes after the start",
     )
-    parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="cuda: an error where there is none (default: %(default)s)",
+    )
     parser.add_argument("--allow-pipes", action="store_true", help="run commands that wav.scp holds")
     parser.add_argument("--dry-run", action="store_true", help="print what the configuration means, and stop")
     parser.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
@@ -71,9 +80,7 @@ def run(args: argparse.Namespace) -> int:
         watch=_watch(),
     )
     say(f"audiocodec: {found.folder}: at step {found.step}{_goal(found)}")
-    if found.signal is None:
-        return 0
-    return 130 if found.signal == signal.SIGINT else TERMINATED
+    return 0 if found.signal is None else signals.status(found.signal)
 
 
 def _goal(found: TrainingResult) -> str:

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from audiocodec.cli.console import say
-from audiocodec.data.validation import validate
+from audiocodec.data.validation import BadAudio, validate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,15 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-pipes", action="store_true", help="accept commands in wav.scp (and run them with --deep)"
     )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="list bad audio, but with exit status 0; as data.skip_bad"
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON per problem on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check every folder; returns 1 when one has a problem."""
+    """Check every folder; returns 1 when one has a problem that counts."""
     found = 0
     for folder in args.folders:
         problems = validate(folder, args.deep, args.allow_pipes)
-        found += len(problems)
+        found += sum(not (args.skip_bad and isinstance(problem, BadAudio)) for problem in problems)
         for problem in problems:
             say(f"audiocodec: error: {folder}: {problem}")
             if args.json:

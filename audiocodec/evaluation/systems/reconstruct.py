@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from audiocodec.audio import io
-from audiocodec.data.pipes import audio_file
+from audiocodec.data.pipes import audio_file, files_behind
 from audiocodec.errors import AudioCodecError, AudioError
 from audiocodec.evaluation.coding import Bitrate, CodedSizes
 from audiocodec.evaluation.pairing import Entry
@@ -186,7 +186,7 @@ def _is_finished(task: _Task, earlier: dict[str, Size]) -> bool:
 def _stamp(reference: str) -> str:
     """Size and time of a reference; a command's output is taken to stay the same."""
     try:
-        found = os.stat(reference)
+        found = os.stat(files_behind(reference)[0])
     except OSError:
         return reference
     return f"{reference} {found.st_size} {found.st_mtime_ns}"

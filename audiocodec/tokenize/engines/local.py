@@ -79,7 +79,10 @@ def _cause(process: BaseProcess) -> str:
 
 def _serve(pipe: Connection, job: Job) -> None:
     """A worker process: shards come in, results go out, until the driver is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the driver, which ends its workers
+    for number in {"SIGINT", "SIGHUP"} & set(
+        signal.Signals.__members__
+    ):  # they reach the driver, which ends its workers
+        signal.signal(signal.Signals[number], signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, daemon=True).start()
     try:
         worker = Worker(job)

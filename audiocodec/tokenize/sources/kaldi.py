@@ -16,6 +16,7 @@ import numpy as np
 
 from audiocodec.audio import io
 from audiocodec.data.pipes import is_pipe
+from audiocodec.data.tables import span_of, unsupported, words
 from audiocodec.errors import AudioError, CorpusError
 from audiocodec.tokenize import storage
 from audiocodec.tokenize.sources.base import Entry, Listing
@@ -80,16 +81,15 @@ class Table:
         line = self._file.readline() if self._file is not None else b""
         if not line:
             return None
-        key, _, value = os.fsdecode(line).strip().replace("\t", " ", 1).partition(" ")
-        return key, value.strip()
+        key, value, *_ = [*words(os.fsdecode(line)), "", ""]
+        return key, value
 
     def _make_index(self) -> tuple[np.ndarray, np.ndarray]:
         hashes, offsets, offset = array("Q"), array("Q"), 0
         with open(self._path, "rb") as lines:
             for line in lines:
-                words = line.split(None, 1)
-                if words:
-                    hashes.append(_hash(os.fsdecode(words[0])))
+                if key := words(os.fsdecode(line))[:1]:
+                    hashes.append(_hash(key[0]))
                     offsets.append(offset)
                 offset += len(line)
         found = np.frombuffer(hashes, np.uint64) if hashes else np.zeros(0, np.uint64)
@@ -115,11 +115,9 @@ def _joined(scp: str, folder: str | None, allow_pipes: bool, stack: contextlib.E
     empty = True
     for key, audio, start, seconds in found:
         empty = False
-        if is_pipe(audio):
-            if not allow_pipes:
-                raise CorpusError(f"{scp}: {key} is a command ({audio}); commands run only with --allow-pipes")
-        else:
-            audio = storage.absolute(audio)
+        if why := unsupported(audio, allow_pipes):
+            raise CorpusError(f"{scp}: {key} {why}")
+        audio = audio if is_pipe(audio) else storage.absolute(audio)
         columns = {name: table.get(key) for name, table in tables.items() if table}
         yield Entry(key, audio, seconds, start, columns=columns)
     if empty:
@@ -155,10 +153,10 @@ def _segments(path: str, scp: str, stack: contextlib.ExitStack) -> Iterator[_Fou
             last = recording, recordings.get(recording)
         if last[1] is None:
             raise CorpusError(f"{path}:{number}: recording {recording} is not in {scp}")
-        start, stop = _number(begin), _number(end)
-        if start is None or stop is None or not (0 <= start < stop or stop == -1):
+        span = span_of((begin, end))
+        if span is None:
             raise CorpusError(f"{path}:{number}: expected 'id recording start end' in seconds, got {begin} {end}")
-        yield key, last[1], start, None if stop == -1 else stop - start
+        yield key, last[1], span[0], None if span[1] is None else span[1] - span[0]
 
 
 def _lines(path: str, fields: int) -> Iterator[tuple[int, list[str]]]:
@@ -166,11 +164,11 @@ def _lines(path: str, fields: int) -> Iterator[tuple[int, list[str]]]:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
-                words = line.split(None, fields - 1)
-                if words and len(words) < fields:
+                found = words(line, fields)
+                if found and len(found) < fields:
                     raise CorpusError(f"{path}:{number}: expected {fields} fields, got {line.strip()!r}")
-                if words:
-                    yield number, [*words[:-1], words[-1].strip()]
+                if found:
+                    yield number, found
     except OSError as error:
         raise CorpusError(f"{path}: {error.strerror or error}") from None
 

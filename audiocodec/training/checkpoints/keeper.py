@@ -24,7 +24,7 @@ class Keeper:
     """Writes the states of one run, and notes for the deadline how long that takes."""
 
     def __init__(self, folder: Path, config: Config, dataset: SegmentDataset, parts: Parts, deadline: Deadline) -> None:
-        """Nothing is written yet.
+        """Nothing is written yet; what a killed run had half written goes.
 
         Args:
             folder: of the experiment; `checkpoints/` and `lean/` are made in it.
@@ -36,6 +36,8 @@ class Keeper:
         self.checkpoints, self.lean = folder / "checkpoints", folder / "lean"
         self.config, self.dataset, self.parts, self.deadline = config, dataset, parts, deadline
         self._written = monotonic()  # the last lean state, or the beginning
+        if parts.accelerator.is_main_process:
+            state.tidy(self.checkpoints)
 
     def need_space(self) -> None:
         """See whether the disk has room for what the run will write, before it begins.

@@ -23,7 +23,7 @@ from audiocodec import model_file
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError, NotFinite
-from audiocodec.files import read_text
+from audiocodec.files import new_folder, read_text, temporary_beside
 from audiocodec.nn.discriminator import gains
 from audiocodec.records import from_json, parse
 from audiocodec.training.checkpoints.compatibility import refuse_other
@@ -56,27 +56,22 @@ def save(
         CheckpointError: it cannot be written (a full disk, say); nothing is left behind.
     """
     _refuse_not_finite(folder, modules, optimizers)
-    temporary = folder.with_name(folder.name + ".tmp")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        notes = {name: values[name] for name in ("step", "quantizer_started")}
-        model_file.save(average, config, temporary / model_file.MODEL_FILE, notes=notes)
-        for name, module in modules.items():
-            model_file.write_tensors(temporary / f"{name}.safetensors", _contiguous(module.state_dict()))
-        tensors = {
-            f"{name}.{key}": tensor
-            for name, optimizer in optimizers.items()
-            for key, tensor in _optimizer_tensors(optimizer, modules[name]).items()
-        }
-        model_file.write_tensors(temporary / "optimizers.safetensors", tensors)
-        said = {**values, FILES: {path.name: _sha256(path) for path in sorted(temporary.iterdir())}}
-        (temporary / STATE).write_text(json.dumps({**said, DIGEST: _digest(said)}, indent=1))
-        os.replace(temporary, folder)
+        with new_folder(folder) as temporary:
+            notes = {name: values[name] for name in ("step", "quantizer_started")}
+            model_file.save(average, config, temporary / model_file.MODEL_FILE, notes=notes)
+            for name, module in modules.items():
+                model_file.write_tensors(temporary / f"{name}.safetensors", _contiguous(module.state_dict()))
+            tensors = {
+                f"{name}.{key}": tensor
+                for name, optimizer in optimizers.items()
+                for key, tensor in _optimizer_tensors(optimizer, modules[name]).items()
+            }
+            model_file.write_tensors(temporary / "optimizers.safetensors", tensors)
+            said = {**values, FILES: {path.name: _sha256(path) for path in sorted(temporary.iterdir())}}
+            (temporary / STATE).write_text(json.dumps({**said, DIGEST: _digest(said)}, indent=1))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot write the checkpoint: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load(
@@ -176,9 +171,17 @@ def count(checkpoints: Path) -> int:
 
 
 def prune(checkpoints: Path, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints."""
+    """Delete all but the newest `keep` checkpoints; one that a killed process had half deleted counts as none, too."""
     for path in _all(checkpoints)[:-keep]:
-        shutil.rmtree(path)
+        doomed = temporary_beside(path)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def tidy(checkpoints: Path) -> None:
+    """Delete what killed processes had begun to write or delete; nobody else may be at work."""
+    for left in [*checkpoints.glob(".*.tmp"), *checkpoints.glob("step_*.tmp")]:
+        shutil.rmtree(left)
 
 
 def _all(checkpoints: Path) -> list[Path]:

@@ -63,6 +63,16 @@ class Observer:
         self._recent.append(values)
         self.meter.add(values, seconds)
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether steps were taken since the last call of `collect`."""
+        return bool(self._recent)
+
+    def last_step(self) -> dict[str, float]:
+        """Scalars of the last step alone, on this process."""
+        values = self._recent[-1]
+        return dict(zip(values, torch.stack(list(values.values())).tolist()))
+
     def collect(self, step: int) -> dict[str, float]:
         """Scalars since the last call: means over steps, codebook statistics summed over processes, speed."""
         if self.parts.accelerator.num_processes > 1:

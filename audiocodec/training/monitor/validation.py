@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.data.manifest import Utterance
 from audiocodec.data.pipes import audio_file
-from audiocodec.errors import ConfigError, MetricUndefined
+from audiocodec.errors import AudioError, ConfigError, MetricUndefined
 from audiocodec.losses.spectral import SpectralLoss
 from audiocodec.metrics.level import level
 from audiocodec.metrics.pesq import pesq
 from audiocodec.metrics.stoi import stoi
 
+log = logging.getLogger("audiocodec.train")
 MAX_SECONDS = 10.0
 AUDIO_EXAMPLES = 4
 # Of train.valid_scores: what computes it, and its library.
@@ -58,9 +60,15 @@ def read_utterances(
     count = min(config.train.valid_utterances, len(utterances))
     read = []
     for utterance in (utterances[i * len(utterances) // count] for i in range(count)):
-        with audio_file(utterance.path, allow_pipes) as path:
-            stats = io.level(path, config.sample_rate)
-            wav, rate = io.read(path)
+        try:
+            with audio_file(utterance.path, allow_pipes) as path:
+                stats = io.level(path, config.sample_rate)
+                wav, rate = io.read(path)
+        except AudioError as error:
+            if not config.data.skip_bad:
+                raise
+            log.warning("left out of the validation: %s: %s", utterance.id, error)
+            continue
         mono = io.resample(wav.mean(0), rate, config.sample_rate)[: int(MAX_SECONDS * config.sample_rate)]
         levelled = io.at_level(mono, stats, io.level_gain(stats, config.data.level_db))
         read.append((utterance.id, torch.from_numpy(levelled)[None, None]))

@@ -5,7 +5,7 @@
 # plots: exp/<profile>/RESULTS.md. The exit status is 1 when a row could not run; the page says why.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 . ./path.sh
 
 profile=smoke  # smoke (minutes, a few rows), cpu (hours on two cores) or gpu (half an hour on one card)

@@ -2,7 +2,7 @@
 # Train and score a codec on any folder of audio: run.sh --audio DIR. run.sh --help lists the options.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 . ./path.sh
 . ../../../recipes/codec.sh
 . ./cmd.sh

@@ -3,7 +3,7 @@
 # for everything: --train-parts "train-clean-100 train-clean-360 train-other-500". run.sh --help lists the options.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 . ./path.sh
 . ../../../recipes/codec.sh
 . ./cmd.sh

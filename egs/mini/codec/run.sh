@@ -3,7 +3,7 @@
 # work together; what it trains is far too small and too short to speak. run.sh --help lists the options.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 . ./path.sh
 . ../../../recipes/codec.sh
 . ./cmd.sh

@@ -5,7 +5,7 @@
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
 here=$PWD
-cd "$(dirname "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 . ./path.sh
 
 # pack

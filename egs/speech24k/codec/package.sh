@@ -4,7 +4,7 @@
 # not made again; those of another file stop the card. The package is changed last, when all is there.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 . ./path.sh
 
 exp=                        # experiment (a relative path counts from this folder)

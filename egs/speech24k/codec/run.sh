@@ -4,7 +4,7 @@
 # checkpoints keep the discriminators (only --profile gpu trains any), so that others can fine-tune (--init-from exp/NAME). run.sh --help lists the options.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 . ./path.sh
 . ../../../recipes/codec.sh
 . ./cmd.sh

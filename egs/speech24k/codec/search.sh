@@ -5,7 +5,7 @@
 # egs/collapse has a runner of its own: its rows share one trained autoencoder, several train at a time, and a collapse is a result.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 . ./path.sh
 
 rows=                       # names in conf/search.tsv, separated by commas (default: all)

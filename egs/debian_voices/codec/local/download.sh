@@ -28,7 +28,7 @@ grep -v '^#' "$(dirname "$0")/voices.txt" | while read -r voice package folder; 
         continue
     fi
     mkdir -p corpus/package.tmp "corpus/$voice.tmp"
-    (cd corpus/package.tmp && apt-get -qq -o APT::Sandbox::User=root download "$package") </dev/null ||
+    (cd ./corpus/package.tmp && apt-get -qq -o APT::Sandbox::User=root download "$package") </dev/null ||
         { echo "apt-get cannot download $package; is it in the package lists (apt-get update)?" >&2; exit 1; }
     dpkg -x corpus/package.tmp/"$package"_*.deb corpus/package.tmp/files
     decode "corpus/package.tmp/files/$folder" "corpus/$voice.tmp"

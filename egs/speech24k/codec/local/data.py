@@ -11,7 +11,8 @@ from pathlib import Path
 from tables import Clip, read_corpus
 
 from audiocodec.audio import io
-from audiocodec.data.manifest import Problem, Utterance, refuse, write_folder
+from audiocodec.data.manifest import Utterance, write_folder
+from audiocodec.data.tables import Problem, refuse
 from audiocodec.errors import AudioCodecError, AudioError, ManifestError
 
 AUDIO = Path("audio")  # what stage 0 unpacked, and the conditions

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from audiocodec.data.corpus import unique_ids
-from audiocodec.data.manifest import Problem, refuse
+from audiocodec.data.tables import Problem, refuse
 from audiocodec.errors import ManifestError
 
 
