@@ -55,8 +55,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from audiocodec.codec.files import compress, decode_file, decompress, encode_file
+    from audiocodec.codec.files import compress, encode_file
     from audiocodec.codec.torch import Codec
+    from audiocodec.decoding import decode_file, decompress
     from audiocodec.errors import (
         AudioCodecError,
         AudioError,
@@ -87,8 +88,8 @@ _HOMES = {
     "TokenFile": "tokens.token_file",
     "compare": "evaluation.compare",
     "compress": "codec.files",
-    "decode_file": "codec.files",
-    "decompress": "codec.files",
+    "decode_file": "decoding",
+    "decompress": "decoding",
     "encode_file": "codec.files",
     "evaluate": "evaluation.evaluate",
     "load": "loading",

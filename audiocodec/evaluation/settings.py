@@ -12,6 +12,7 @@ from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, missing_li
 from audiocodec.evaluation.groups import read_groups, without_group
 from audiocodec.evaluation.pairing import AnyPath, list_audio
 from audiocodec.evaluation.watch import Watch
+from audiocodec.workers import cpus
 
 Groups = dict[str, dict[str, str]]  # name of an utterance -> column -> value
 
@@ -121,8 +122,3 @@ def refuse_inside(out: AnyPath, reference: AnyPath) -> None:
     inside = os.path.join(os.path.realpath(reference), "")
     if (os.path.realpath(out) + os.sep).startswith(inside):
         raise UsageError(f"{out} is inside {reference}: its audio would count as references")
-
-
-def cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

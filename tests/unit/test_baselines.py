@@ -261,7 +261,7 @@ def test_what_cannot_be_coded_is_a_counted_row(references: dict[str, list[str]],
     assert problems == {
         "../e": "its id leads out of the output folder",
         "a": "",
-        "c": "coding failed: the process scoring it died (signal SIGKILL)",
+        "c": "coding failed: the process working on it died (signal SIGKILL)",
         "d": "",
         "f": "more than one reference of that name",
         "g": "coding failed: No such file or directory",

@@ -11,12 +11,16 @@ from audiocodec.cli import arguments
 from audiocodec.errors import UsageError
 from audiocodec.files import replacing, write_text
 
+EXAMPLE = "audiocodec card exp/first -o CARD.md --evaluation clean=scores"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("experiment", metavar="EXP", help="experiment folder that audiocodec train wrote")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the card, .md")
-    parser.add_argument("-m", "--model", help="the file it is about (default: the newest checkpoint of EXP)")
+    parser.add_argument(
+        "-m", "--model", action=arguments.Once, help="the file it is about (default: the newest checkpoint of EXP)"
+    )
     parser.add_argument("--title", help="its first line (default: the name of the configuration)")
     parser.add_argument(
         "--evaluation",

@@ -7,10 +7,12 @@ import json
 import sys
 from typing import Any
 
-from audiocodec import model_file
+from audiocodec import model_places
 from audiocodec.cli.jobs import STREAM, local_file
 from audiocodec.contents import recognise
 from audiocodec.errors import AudioCodecError
+
+EXAMPLE = "audiocodec info tokens/a.act"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Describe every path; returns 1 when one cannot be read."""
     failed = 0
-    for path in args.paths or model_file.available():
+    for path in args.paths or model_places.available():
         try:
             found = _describe(path)
         except (AudioCodecError, OSError) as error:
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
                 print(json.dumps({"path": path, "error": text}))
             continue
         print(json.dumps(found) if args.json else _text(found))
-    if not args.paths and not model_file.available():
+    if not args.paths and not model_places.available():
         print("audiocodec: this installation holds no models", file=sys.stderr)
     return 1 if failed else 0
 
@@ -49,9 +51,10 @@ def _describe(path: str) -> dict[str, Any]:
 
 
 def _text(found: dict[str, Any]) -> str:
-    lines = [f"{found['path']}: {found['kind']}"]
+    title = found.get("name") or found["path"]
+    lines = [f"{title}: {found['kind']}"]
     for key, value in found.items():
-        if key not in ("path", "kind") and value not in ({}, [], None):
+        if key not in ("name", "kind") and value not in (title, {}, [], None):
             shown = f"{value:.6g}" if isinstance(value, float) else value
             lines.append(f"  {key.replace('_', ' '):22} {shown}")
     return "\n".join(lines)

@@ -9,6 +9,8 @@ import sys
 from audiocodec.cli import arguments
 from audiocodec.errors import ReportError, UsageError
 
+EXAMPLE = "audiocodec report compared -o report.html"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 TERMINATED = 143
 
 
+EXAMPLE = "audiocodec train --config simvq_24k --exp exp/first --set data.train=data/train"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(

@@ -8,6 +8,8 @@ import sys
 
 from audiocodec.data.validation import validate
 
+EXAMPLE = "audiocodec validate-data data/all"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

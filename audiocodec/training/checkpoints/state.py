@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
@@ -55,7 +55,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         notes = {name: values[name] for name in ("step", "quantizer_started")}
-        model_file.save(average, config, temporary / model_file.MODEL_FILE, notes=notes)
+        model_file.save(average, config, temporary / model_places.MODEL_FILE, notes=notes)
         for name, module in modules.items():
             save_file(_contiguous(module.state_dict()), temporary / f"{name}.safetensors")
         tensors = {
