@@ -106,8 +106,10 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("audiocodec"):
             raise
+        from audiocodec.installing import advice
+
         raise AttributeError(
-            f'audiocodec.{name} needs {error.name}, which is not installed; pip install "audiocodec[torch]"'
+            f"audiocodec.{name} needs {error.name}, which is not installed; {advice('torch')}"
         ) from error
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from audiocodec import model_file, models
 from audiocodec.errors import UsageError
+from audiocodec.installing import advice
 from audiocodec.model_file import ModelHeader
 from audiocodec.onnx import folder
 from audiocodec.tokens.token_file import TokenFile
@@ -96,9 +97,7 @@ def choose_runtime(asked: str, model: str | Path | None) -> str:
     for runtime in wanted:
         if find_spec(PACKAGES[runtime]) is not None:
             return runtime
-    advice = " or ".join(
-        {"torch": 'pip install "audiocodec[torch]"', "onnx": "pip install onnxruntime"}[r] for r in wanted
-    )
+    advice = " or ".join({"torch": advice("torch"), "onnx": "pip install onnxruntime"}[r] for r in wanted)
     missing = f"{PACKAGES[wanted[0]]} is not" if len(wanted) == 1 else f"neither {' nor '.join(PACKAGES.values())} is"
     raise UsageError(f"{missing} installed; {advice}")
 

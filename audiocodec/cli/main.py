@@ -20,6 +20,7 @@ from typing import Any
 import audiocodec
 from audiocodec import model_places
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, UsageError
+from audiocodec.installing import advice
 
 VERBS = {
     "encode": "audio to token files",
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in HEAVY:
             raise
-        return _fail(f'this needs {error.name}, which is not installed; pip install "audiocodec[torch]"', USAGE)
+        return _fail(f"this needs {error.name}, which is not installed; {advice('torch')}", USAGE)
     finally:
         restore()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from audiocodec.errors import MetricUndefined
+from audiocodec.installing import advice
 from audiocodec.metrics.dnsmos import dnsmos
 from audiocodec.metrics.level import BANDS, level, name_of
 from audiocodec.metrics.loudness import loudness_difference
@@ -189,7 +190,7 @@ def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
                     warnings.simplefilter("ignore")  # a library about its own imports
                     import_module(library)
             except Exception as error:  # noqa: BLE001 - a library that lacks one of its own raises what it likes
-                problems.append(f"{metric.word} needs {library} ({error}); install audiocodec[{metric.extra}]")
+                problems.append(f"{metric.word} needs {library} ({error}); {advice(metric.extra)}")
     return problems
 
 

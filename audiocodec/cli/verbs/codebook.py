@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from audiocodec.cli import arguments
 from audiocodec.cli.align import align
 from audiocodec.errors import UsageError
+from audiocodec.installing import advice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +76,7 @@ def _check_usage(args: argparse.Namespace) -> None:
     if not os.path.isdir(os.path.dirname(args.output) or os.curdir):
         raise UsageError(f"{args.output}: its folder does not exist")
     if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("-o needs matplotlib; install audiocodec[train], or leave -o out for text")
+        raise UsageError(f"-o needs matplotlib; {advice('train')}, or leave -o out for text")
 
 
 def _counts(args: argparse.Namespace, codec: Codec) -> list[np.ndarray]:
