@@ -97,9 +97,9 @@ def choose_runtime(asked: str, model: str | Path | None) -> str:
     for runtime in wanted:
         if find_spec(PACKAGES[runtime]) is not None:
             return runtime
-    advice = " or ".join({"torch": advice("torch"), "onnx": "pip install onnxruntime"}[r] for r in wanted)
+    commands = " or ".join({"torch": advice("torch"), "onnx": "pip install onnxruntime"}[r] for r in wanted)
     missing = f"{PACKAGES[wanted[0]]} is not" if len(wanted) == 1 else f"neither {' nor '.join(PACKAGES.values())} is"
-    raise UsageError(f"{missing} installed; {advice}")
+    raise UsageError(f"{missing} installed; {commands}")
 
 
 class Model:
