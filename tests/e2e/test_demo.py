@@ -24,7 +24,9 @@ def test_demo(tmp_path: Path) -> None:
         sum(word in head for head in heads) == 2 for word in words
     )  # once in each of two tables, which are folded
     for folder, payload in (("demo_out", 1.2), ("demo_out/residual", 3.0)):
-        seconds_of = dict(re.findall(r"^(\S+/\S+) +(\d+\.\d+) ", done.stdout, re.MULTILINE))
+        seconds_of = dict(
+            reversed(re.findall(r"^(\S+/\S+) +(\d+\.\d+) ", done.stdout, re.MULTILINE))
+        )  # the first block's
         rows = re.findall(rf"^(\S+) .*?({folder}/wav/\S+\.wav)$", done.stdout, re.MULTILINE)  # the table is folded
         assert len(rows) == SPEECH, done.stdout
         for name, path in rows:
