@@ -42,23 +42,25 @@ unexport PYTHONPATH
 
 environment: $(VENV)/.ready
 
-# torch first: the one big download fails or succeeds before anything else is done.
-$(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
+# torch first: the one big download fails or succeeds before anything else is done. The demo needs no tools of developers.
+$(VENV)/.usable: EXTRA := eval
+$(VENV)/.ready: EXTRA := dev
+$(VENV)/.usable $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than Python 3.10; say PYTHON=..."; exit 1; }
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing the pinned packages into $(VENV)"
 	@$(BIN)/python $(INSTALL) -c constraints.txt torch
-	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev]'
+	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[$(EXTRA)]'
 	@touch $@
 
-demo: $(VENV)/.ready
+demo: $(if $(wildcard $(VENV)/.ready),$(VENV)/.ready,$(VENV)/.usable)
 	@rm -rf demo_out
 	$(BIN)/audiocodec encode $(DEMO_AUDIO) -d demo_out/tokens
 	$(BIN)/audiocodec decode demo_out/tokens -d demo_out/wav
 	$(BIN)/audiocodec evaluate --reference $(DEMO_AUDIO) --estimate demo_out/wav --tokens demo_out/tokens -d demo_out/scores --per-file
 	@echo "the same with speech_24k_residual at 3 kbps:"
 	$(BIN)/audiocodec encode $(DEMO_AUDIO) -m speech_24k_residual --num-codebooks 4 -d demo_out/residual/tokens
-	$(BIN)/audiocodec decode demo_out/residual/tokens -m speech_24k_residual -d demo_out/residual/wav
+	$(BIN)/audiocodec decode demo_out/residual/tokens -d demo_out/residual/wav
 	$(BIN)/audiocodec evaluate --reference $(DEMO_AUDIO) --estimate demo_out/residual/wav --tokens demo_out/residual/tokens -d demo_out/residual/scores --per-file
 
 # A file's tests stay together, because they share fixtures; each process has a core, and so one thread.

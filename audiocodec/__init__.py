@@ -56,8 +56,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from audiocodec.codec.files import compress, decode_file, decompress, encode_file
+    from audiocodec.codec.files import compress, encode_file
     from audiocodec.codec.torch import Codec
+    from audiocodec.decoding import decode_file, decompress
     from audiocodec.errors import (
         AudioCodecError,
         AudioError,
@@ -89,8 +90,8 @@ _HOMES = {
     "TokenFile": "tokens.token_file",
     "compare": "evaluation.compare",
     "compress": "codec.files",
-    "decode_file": "codec.files",
-    "decompress": "codec.files",
+    "decode_file": "decoding",
+    "decompress": "decoding",
     "encode_file": "codec.files",
     "evaluate": "evaluation.evaluate",
     "load": "loading",
@@ -107,8 +108,10 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("audiocodec"):
             raise
+        from audiocodec.installing import advice
+
         raise AttributeError(
-            f'audiocodec.{name} needs {error.name}, which is not installed; pip install "audiocodec[torch]"'
+            f"audiocodec.{name} needs {error.name}, which is not installed; {advice('torch')}"
         ) from error
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from audiocodec import model_file
+from audiocodec import model_places, models
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, CheckpointError
-from audiocodec.model_file import ModelHeader
-from audiocodec.onnx import folder
 from audiocodec.tokens.layout import MAGIC
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 
 def recognise(path: str) -> dict[str, Any]:
-    """Describe a file, an experiment folder, an exported folder or a model in the package.
+    """Describe a file, an experiment folder, an exported folder or a model by its name.
 
     Args:
-        path: of the file or folder, or the name of a model in the package.
+        path: of the file or folder, or the name of a model in the package or the user's folder.
 
     Returns:
         Ready for JSON: `path`, `kind` (`tokens`, `model` or `audio`), then what that kind has.
@@ -27,7 +25,7 @@ def recognise(path: str) -> dict[str, Any]:
         AudioCodecError: nothing of these, or damaged.
         OSError: it cannot be read.
     """
-    if path in model_file.available() or os.path.isdir(path):
+    if os.path.isdir(path) or (not os.path.exists(path) and path in model_places.at_hand()):
         return _of_model(path)
     with open(path, "rb") as file:
         head = file.read(16)
@@ -47,7 +45,7 @@ def recognise(path: str) -> dict[str, Any]:
 
 
 def _of_model(path: str) -> dict[str, Any]:
-    header: ModelHeader = folder.describe(path) if folder.is_folder(path) else model_file.describe(path)
+    header = models.describe(path)
     try:
         config = header.config
     except AudioCodecError as error:
@@ -55,7 +53,8 @@ def _of_model(path: str) -> dict[str, Any]:
     return {
         "path": header.path,
         "kind": "model",
-        "name": config.name,
+        "name": model_places.name_of(header.path),
+        "configuration": config.name,
         "sample_rate": config.sample_rate,
         "hop_length": config.hop_length,
         "frame_rate": config.frame_rate,

@@ -8,10 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
-from audiocodec import model_file
+from audiocodec import model_file, models
 from audiocodec.errors import UsageError
+from audiocodec.installing import advice
 from audiocodec.model_file import ModelHeader
 from audiocodec.onnx import folder
+from audiocodec.tokens.token_file import TokenFile
 
 if TYPE_CHECKING:
     from audiocodec.codec.interface import BlockCodec
@@ -25,30 +27,40 @@ AUTO = "auto"
 
 @overload
 def load(
-    model: str | Path | None = None, *, runtime: Literal["torch"], device: str = "cpu", threads: int | None = None
+    model: str | Path | TokenFile | None = None,
+    *,
+    runtime: Literal["torch"],
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> Codec: ...
 
 
 @overload
 def load(
-    model: str | Path | None = None, *, runtime: Literal["onnx"], device: str = "cpu", threads: int | None = None
+    model: str | Path | TokenFile | None = None,
+    *,
+    runtime: Literal["onnx"],
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> OnnxCodec: ...
 
 
 @overload
 def load(
-    model: str | Path | None = None, *, runtime: str = AUTO, device: str = "cpu", threads: int | None = None
+    model: str | Path | TokenFile | None = None, *, runtime: str = AUTO, device: str = "cpu", threads: int | None = None
 ) -> Codec | OnnxCodec: ...
 
 
 def load(
-    model: str | Path | None = None, *, runtime: str = AUTO, device: str = "cpu", threads: int | None = None
+    model: str | Path | TokenFile | None = None, *, runtime: str = AUTO, device: str = "cpu", threads: int | None = None
 ) -> Codec | OnnxCodec:
     """Load a codec for inference.
 
     Args:
         model: name of a model in the package (`speech_24k`, `speech_24k_residual`), a `.safetensors` file, an experiment
-            folder, whose newest checkpoint counts, or a folder that `audiocodec export --onnx` wrote; None: `speech_24k`.
+            folder, whose newest checkpoint counts, a folder that `audiocodec export --onnx` wrote, or a model in the
+            folder `$AUDIOCODEC_MODELS` by its name; None: `speech_24k`. A `TokenFile`: the model that made it, by its
+            fingerprint, among those of the package and of that folder.
         runtime: `torch`, `onnx` (onnxruntime and numpy, results are numpy arrays), or `auto`: torch where it is installed.
         device: `cpu`, `cuda`, `cuda:1` (torch), or `auto`: CUDA where it can be used.
         threads: CPU threads of the networks, for torch those of the whole process; None: the runtime's choice.
@@ -59,8 +71,10 @@ def load(
     Raises:
         UsageError: the runtime or the device is not there, or cannot run the model.
         CheckpointError: no such model, a damaged one, or weights that do not fit their configuration.
+        FingerprintMismatch: the model of the token file is not here.
     """
-    found = Model(model, runtime=runtime, device=str(device), threads=threads)
+    name = models.find(model.fingerprint) if isinstance(model, TokenFile) else model
+    found = Model(name, runtime=runtime, device=str(device), threads=threads)
     return found.codec if found.runtime == "torch" else found.onnx_codec
 
 
@@ -83,11 +97,9 @@ def choose_runtime(asked: str, model: str | Path | None) -> str:
     for runtime in wanted:
         if find_spec(PACKAGES[runtime]) is not None:
             return runtime
-    advice = " or ".join(
-        {"torch": 'pip install "audiocodec[torch]"', "onnx": "pip install onnxruntime"}[r] for r in wanted
-    )
+    commands = " or ".join({"torch": advice("torch"), "onnx": "pip install onnxruntime"}[r] for r in wanted)
     missing = f"{PACKAGES[wanted[0]]} is not" if len(wanted) == 1 else f"neither {' nor '.join(PACKAGES.values())} is"
-    raise UsageError(f"{missing} installed; {advice}")
+    raise UsageError(f"{missing} installed; {commands}")
 
 
 class Model:
@@ -118,8 +130,7 @@ class Model:
             UsageError: the model has fewer codebooks.
             CheckpointError: no such model, or a damaged one.
         """
-        exported = model is not None and folder.is_folder(model)
-        self.header: ModelHeader = folder.describe(model) if exported and model else model_file.describe(model)
+        self.header: ModelHeader = models.describe(model)
         self._model, self._runtime, self._device, self._threads = model, runtime, device, threads
         self._announce = announce
         held = self.header.config.quantizer.num_codebooks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,11 +27,6 @@ def cpu_flags() -> set[str] | None:
     """Instruction sets of the first processor, as the kernel names them; None where the system does not list them."""
     found = _cpu_entry("flags", "Features")  # x86, Arm
     return None if found is None else set(found.split())
-
-
-def cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import struct
 from collections.abc import Iterable, Mapping
@@ -26,6 +25,7 @@ from audiocodec.codec.latent_error import LatentError
 from audiocodec.config.plain import config_from_json, config_to_json
 from audiocodec.errors import CheckpointError, NotFinite
 from audiocodec.files import replacing
+from audiocodec.model_places import resolve
 from audiocodec.nn.matrices import codebooks, matrices
 from audiocodec.records import from_json, parse
 
@@ -35,44 +35,10 @@ if TYPE_CHECKING:
     from audiocodec.codec.torch import Codec
     from audiocodec.config.schema import Config
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-DEFAULT_MODEL = "speech_24k"
 FORMAT = "audiocodec-model-1"
-MODEL_FILE = "model.safetensors"
 MAX_HEADER = 1 << 20  # characters of a configuration or notes
 _FINGERPRINT = re.compile("[0-9a-f]{16}")
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-def available() -> list[str]:
-    """Names of the models inside the package."""
-    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{MODEL_FILE}"))
-
-
-def resolve(model: str | Path | None = None) -> Path:
-    """The model file that `model` means.
-
-    Args:
-        model: None for the default; a shipped name, with `-` or `_`; a `.safetensors` file; a folder with a
-            `model.safetensors`, or an experiment folder, whose newest checkpoint counts.
-
-    Raises:
-        CheckpointError: nothing there is a model.
-    """
-    name = DEFAULT_MODEL if model is None else str(model)
-    shipped = PRETRAINED / name.replace("-", "_") / MODEL_FILE
-    if os.sep not in name and shipped.is_file():
-        return shipped
-    path = Path(name)
-    if path.is_file():
-        return path
-    candidates = [path / MODEL_FILE, *sorted(path.glob(f"checkpoints/step_*[0-9]/{MODEL_FILE}"), reverse=True)]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise CheckpointError(
-        f"{name}: no such model; give a .safetensors file, an experiment folder, or one of: {', '.join(available())}"
-    )
 
 
 @dataclass(frozen=True)

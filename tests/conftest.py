@@ -12,6 +12,7 @@ import pytest
 # while they wait starve the other test processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ["AUDIOCODEC_MODELS"] = os.devnull  # no test finds what somebody keeps in a folder of models
 
 # A shell's background jobs, such as a continuous integration's, inherit an ignored Ctrl-C, and so would every command run here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,9 +9,28 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from audiocodec import model_places
 from audiocodec.errors import UsageError
 
 DEVICES = "auto, cpu, cuda or cuda:N (default: auto)"
+
+
+def add_model(parser: argparse._ActionsContainer, text: str, default: str | None = model_places.DEFAULT_MODEL) -> None:
+    """Declare `-m`, of which there is one.
+
+    Args:
+        text: what the model is for.
+        default: what counts without the option; None: nothing does.
+    """
+    more = f" (default: {default})" if default else ""
+    parser.add_argument("-m", "--model", action=Once, help=f"{text}: {models_text()}{more}")
+
+
+def models_text() -> str:
+    """What `-m` takes."""
+    return (
+        f"{', '.join(model_places.available())}, another of `audiocodec models`, .safetensors file or experiment folder"
+    )
 
 
 def device(text: str) -> str:
@@ -68,6 +87,16 @@ def number(text: str, low: float, high: float, what: str) -> float:
     if not low <= value <= high:
         raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
     return value
+
+
+class Once(argparse.Action):
+    """An option of which only one makes sense: the second is refused, not silently the one that counts."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        """Store the value; exit with status 2 where there is one."""
+        if getattr(namespace, self.dest) not in (None, values):
+            parser.error(f"{option} is given twice, {getattr(namespace, self.dest)} and {values}; only one can be used")
+        setattr(namespace, self.dest, values)
 
 
 class Renamed(argparse.Action):

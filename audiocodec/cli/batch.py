@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, final
 
 from audiocodec.cli import arguments
 from audiocodec.cli.console import say
 from audiocodec.cli.jobs import Job, Plan, refuse_existing, refuse_overwritten_inputs
-from audiocodec.codec.files import Progress
-from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, FingerprintMismatch, UsageError
+from audiocodec.cli.outcomes import Outcome, Report, Work, outcomes, processes_for
+from audiocodec.errors import CheckpointError, ConfigError, FingerprintMismatch, UsageError
 from audiocodec.terminal import printable
+from audiocodec.workers import threads_of
 
 if TYPE_CHECKING:
     from audiocodec.loading import Model
-
-Report = dict[str, Any]
-Work = Callable[[Job, Progress], "Report | None"]  # (job, progress) -> report; None: finished before
 
 
 def add_arguments(parser: argparse.ArgumentParser, inputs: str) -> None:
     """Add the options that `encode` and `decode` have in common."""
     parser.add_argument("inputs", nargs="+", metavar="IN", help=inputs)
-    parser.add_argument(
-        "-m", "--model", help="shipped model, .safetensors file or experiment folder (default: shipped)"
-    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("-o", "--output", metavar="OUT", help="output file, - for stdout")
     where.add_argument("-d", "--output-dir", metavar="DIR", help="folder for outputs; the input's tree is kept")
@@ -41,7 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser, inputs: str) -> None:
     parser.add_argument("--num-codebooks", type=arguments.positive, metavar="N", help="use only the first N codebooks")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument(
-        "--threads", type=arguments.positive, metavar="N", help="CPU threads (default: the runtime's choice)"
+        "--threads",
+        type=arguments.positive,
+        metavar="N",
+        help="CPU threads of a process (default: the runtime's choice; with --jobs, its share of the processors)",
+    )
+    parser.add_argument(
+        "--jobs", type=arguments.positive, default=1, metavar="N", help="processes (default: %(default)s)"
     )
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
     parser.add_argument("--json", action="store_true", help="one line of JSON per file on stdout")
@@ -50,16 +52,20 @@ def add_arguments(parser: argparse.ArgumentParser, inputs: str) -> None:
 
 def model_of(args: argparse.Namespace) -> Model:
     """The model that the options name."""
-    from audiocodec.loading import AUTO, Model
+    from audiocodec.loading import Model
 
-    return Model(
-        args.model,
-        num_codebooks=args.num_codebooks,
-        runtime=getattr(args, "runtime", AUTO),
-        device=args.device,
-        threads=args.threads,
-        announce=announcing(args.quiet),
-    )
+    return Model(args.model, **model_options(args))
+
+
+def model_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `Model` takes of the options, besides its name."""
+    return {
+        "num_codebooks": args.num_codebooks,
+        "runtime": getattr(args, "runtime", "auto"),
+        "device": args.device,
+        "threads": args.threads,
+        "announce": announcing(args.quiet or (args.jobs or 1) > 1),  # not a line from every process
+    }
 
 
 def announcing(quiet: bool) -> Callable[[str], None]:
@@ -76,35 +82,59 @@ def announcing(quiet: bool) -> Callable[[str], None]:
     return announce
 
 
-def run_plan(plan: Plan, args: argparse.Namespace, work: Work) -> int:
+def share_processors(plan: Plan, args: argparse.Namespace) -> None:
+    """Fit `--jobs` to the plan, and `--threads`, where it is not given, to the processors."""
+    args.jobs = processes_for(plan.jobs, args.jobs)
+    if args.jobs > 1:
+        args.threads = args.threads or threads_of(args.jobs)
+        if not args.quiet:
+            say(f"audiocodec: {args.jobs} processes of {args.threads} threads each")
+
+
+def run_plan(
+    plan: Plan, args: argparse.Namespace, work: Work, coming: Generator[Outcome, None, None] | None = None
+) -> int:
     """Do every job, go on after a bad one, and count.
+
+    Args:
+        plan: what to do.
+        args: the options.
+        work: does a job.
+        coming: instead of calling `work`: what becomes of the jobs, in their order.
 
     Returns:
         0; 1 when some input failed; 2 when the model was the wrong one for every input.
     """
     failures = [_report_failure(Job(name, ""), message, args, None) for name, message in plan.failed]
     wrong_model = finished = skipped = 0
-    with _Bar(plan.jobs, args.quiet) as bar:
-        for job in plan.jobs:
-            try:
-                report = work(job, bar.advance)
-            except FingerprintMismatch as error:
+    mixed: list[str] = []
+    with (
+        _Bar(plan.jobs, args.quiet) as bar,
+        contextlib.closing(coming or outcomes(plan.jobs, work, args.jobs, args.threads or 1, bar.advance)) as found,
+    ):
+        for job, outcome in zip(plan.jobs, found):
+            error, report = outcome.error, outcome.report
+            if isinstance(error, FingerprintMismatch):
                 wrong_model += 1
                 failures.append(_report_failure(job, f"{job.source}: {error}", args, bar))
-            except (UsageError, CheckpointError, ConfigError, BrokenPipeError):  # not this file's fault
-                raise
-            except _JOB_ERRORS as error:
+            elif isinstance(error, _EVERY_JOBS_ERRORS):
+                raise error
+            elif error is not None:
                 failures.append(_report_failure(job, str(error) or type(error).__name__, args, bar))
             else:
                 finished += report is not None
                 skipped += report is None
                 if report is not None:
                     _report_success(job, report, args, bar)
+                    mixed += [job.source] if report.get("mixed") else []
             bar.done()
     total = len(plan.jobs) + len(plan.failed)
     if not args.quiet and (total > 1 or skipped):
         tail = f", {skipped} were finished before" if skipped else ""
         say(f"audiocodec: {finished} of {total} done, {len(failures)} failed{tail}")
+    if mixed and not args.quiet:
+        which = mixed[0] if len(mixed) == 1 else f"{len(mixed)} files"
+        say(f"audiocodec: {which}: several channels were mixed to one; --channel N encodes one of them")
     if total and wrong_model == total:
         return 2
     return 1 if failures else 0
@@ -125,7 +155,7 @@ def make_folder_of(target: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
 
 
-_JOB_ERRORS = (AudioCodecError, OSError, MemoryError)
+_EVERY_JOBS_ERRORS = (UsageError, CheckpointError, ConfigError, BrokenPipeError)  # not this file's fault
 
 
 def _report_failure(job: Job, message: str, args: argparse.Namespace, bar: _Bar | None) -> str:
@@ -140,6 +170,8 @@ def _report_success(job: Job, report: Report, args: argparse.Namespace, bar: _Ba
     if args.json:
         line = {"input": job.source, "output": job.target, **report}
         print(json.dumps(line), flush=True)
+    if report.get("verified") and not args.quiet:
+        _say(f"audiocodec: {job.source}: verified, {report['frames']} frames twice the same", bar)
     if report.get("clipped"):
         _say(
             f"audiocodec: {job.target}: {report['clipped']} samples clipped at full scale; --subtype float keeps them",
@@ -149,10 +181,8 @@ def _report_success(job: Job, report: Report, args: argparse.Namespace, bar: _Ba
         _say(f"audiocodec: warning: {job.source}: {report['warning']}", bar)
     if not args.quiet and not args.json:
         rate = f"{report['kbps_payload']:.3f} kbps ({report['kbps_file']:.3f} on disk)"
-        _say(
-            f"{job.source} -> {job.target}: {report['seconds']:.2f} s, {rate}, {report['wall_seconds']:.2f} s of work",
-            bar,
-        )
+        worked = f", {report['wall_seconds']:.2f} s of work" if "wall_seconds" in report else ""
+        _say(f"{job.source} -> {job.target}: {report['seconds']:.2f} s, {rate}{worked}", bar)
 
 
 def _say(text: str, bar: _Bar | None) -> None:

@@ -16,9 +16,11 @@ from importlib import import_module
 from typing import Any
 
 import audiocodec
+from audiocodec import model_places
 from audiocodec.cli.console import say
 from audiocodec.cli.stopping import interrupt
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, UsageError
+from audiocodec.installing import advice
 from audiocodec.signals import handled
 
 VERBS = {
@@ -30,6 +32,7 @@ VERBS = {
     "export-tokens": "token files as numpy arrays, JSON lines, Parquet, webdataset, or flat files for language models",
     "import-tokens": "codes from data sets or a language model to token files",
     "info": "what a token file, model or audio file holds; without arguments, the models in the package",
+    "models": "the models at hand, by the names that -m takes",
     "train": "train a codec from a configuration",
     "evaluate": "score reconstructions against their references",
     "compare": "score models, Opus, Codec2, EnCodec and other systems on the same utterances",
@@ -92,7 +95,7 @@ def _status(work: Callable[[], int | None]) -> int:
     except ModuleNotFoundError as error:
         if error.name not in HEAVY:
             raise
-        return _fail(f'this needs {error.name}, which is not installed; pip install "audiocodec[torch]"', USAGE)
+        return _fail(f"this needs {error.name}, which is not installed; {advice('torch')}", USAGE)
     except ImportError as error:
         if "shared object" not in str(error):
             raise
@@ -159,6 +162,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
         if verb == chosen:
             module: Any = import_module(f"audiocodec.cli.verbs.{verb.replace('-', '_')}")
             module.add_arguments(sub)
+            sub.epilog = f"Example:\n  {module.EXAMPLE}\n\nModels in the package: {', '.join(model_places.available())}"
+            sub.formatter_class = argparse.RawDescriptionHelpFormatter
             sub.set_defaults(run=module.run)
     return parser.parse_args(words)
 

@@ -35,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--table", metavar="TSV", help="with --by: table about the utterances (default: utt2spk: speaker)"
     )
-    parser.add_argument("--jobs", type=arguments.positive, metavar="N", help="processes (default: one per CPU)")
+    parser.add_argument(
+        "--jobs",
+        type=arguments.positive,
+        metavar="N",
+        help="processes (default: one per CPU that score, one that codes with -m)",
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--force", action="store_true", help=f"overwrite an earlier {what} in OUT")
     again.add_argument("--resume", action="store_true", help="keep what is coded and scored already")

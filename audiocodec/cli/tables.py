@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from audiocodec.cli.align import align
 from audiocodec.evaluation.catalogue import MEASURES, METRICS
 from audiocodec.evaluation.results import cell, median, scored_of
 
@@ -65,31 +66,13 @@ def side_by_side(summaries: Mapping[str, Summary]) -> str:
 
 
 def metrics() -> str:
-    """What can be scored: a line per metric."""
-    lines = [["word", "measures", "better", "needs"]]
+    """What can be scored: a line per measure, below the word that asks for it."""
+    lines = [["word", "measure", "heading", "better", "needs"]]
     for metric in METRICS:
-        named = ", ".join(f"{measure.name} ({measure.heading})" for measure in metric.measures)
-        better = ", ".join(dict.fromkeys(measure.better or "neither" for measure in metric.measures))
-        lines.append([metric.word, named, better, metric.needs])
+        for number, measure in enumerate(metric.measures):
+            first = [metric.word, metric.needs] if number == 0 else ["", ""]
+            lines.append([first[0], measure.name, measure.heading, measure.better or "neither", first[1]])
     return align(lines)
-
-
-def align(lines: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """Columns of equal width.
-
-    Args:
-        lines: cells, the same number in each line.
-        right: columns to align at their right.
-    """
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    to_right = set(right)
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if column in to_right else text.ljust(width)
-            for column, (text, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def _groups(summary: Summary) -> list[str]:

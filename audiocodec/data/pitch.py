@@ -25,6 +25,7 @@ from audiocodec.data.pipes import audio_file
 from audiocodec.data.tables import refuse
 from audiocodec.errors import AudioError, ConfigError, ManifestError
 from audiocodec.files import replacing
+from audiocodec.installing import advice
 
 FILE = "pitch.safetensors"
 FORMAT = "audiocodec pitch 1"
@@ -75,7 +76,7 @@ def _found(
     if find_spec("swift_f0") is None:
         raise ConfigError(
             f"{folder / FILE}: {len(missing)} utterances have no pitch in it, and finding it needs swift-f0; "
-            "install audiocodec[train], or bring the file from where it was made"
+            f"{advice('train')}, or bring the file from where it was made"
         )
     found: dict[str, _Kept] = {}
     problems: list[object] = []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from audiocodec.errors import MetricUndefined
+from audiocodec.installing import advice
 from audiocodec.metrics.dnsmos import dnsmos
 from audiocodec.metrics.level import BANDS, level, name_of
 from audiocodec.metrics.loudness import loudness_difference
@@ -201,7 +202,7 @@ def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
                     warnings.simplefilter("ignore")  # a library about its own imports
                     import_module(library)
             except Exception as error:  # noqa: BLE001 - a library that lacks one of its own raises what it likes
-                problems.append(f"{metric.word} needs {library} ({error}); install audiocodec[{metric.extra}]")
+                problems.append(f"{metric.word} needs {library} ({error}); {advice(metric.extra)}")
         if metric.weights and not os.path.exists(os.environ.get(metric.weights, "")):
             there = f"{os.environ[metric.weights]} is not there" if metric.weights in os.environ else "is not set"
             problems.append(

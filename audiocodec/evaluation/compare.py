@@ -11,6 +11,7 @@ from pathlib import Path
 from audiocodec import locks
 from audiocodec.errors import UsageError
 from audiocodec.evaluation.catalogue import Metric, measures_of
+from audiocodec.evaluation.comparison_file import RESULTS, write_against
 from audiocodec.evaluation.paired import Difference, differences
 from audiocodec.evaluation.pairing import AnyPath, list_audio
 from audiocodec.evaluation.results import differences_md, results_md
@@ -31,7 +32,6 @@ from audiocodec.evaluation.watch import Watch
 from audiocodec.files import write_text
 from audiocodec.loading import AUTO
 
-RESULTS = "RESULTS.md"
 RESAMPLE_RATE = 24_000
 
 
@@ -122,7 +122,7 @@ def compare(
 
     Args:
         reference: the originals: folder of audio, data folder, or `wav.scp`.
-        out: gets a folder for each system, as `evaluate` leaves it, and `RESULTS.md`.
+        out: gets a folder for each system, as `evaluate` leaves it, `RESULTS.md`, and `comparison.json` for `report`.
         models: `[LABEL=]MODEL[@N]` each: a model as `audiocodec.load` takes it, with its first N codebooks.
         baselines: classical codecs, such as `opus-6` and `codec2-3200`, `resample`, and `reference`, the originals against
             themselves (`evaluation.systems.catalogue.names()`); None: all but those with a constant bitrate.
@@ -173,6 +173,7 @@ def _locked(reference: AnyPath, out: AnyPath, contest: Contest, settings: Settin
         reopen(folder, keep=settings.resume)
     (place / RESULTS).unlink(missing_ok=True)
     scored = {system.label: _score(system, originals, folders[system.label], options, watch) for system in systems}
+    write_against(place, contest.against)
     return _write(place / RESULTS, scored, contest.against, measures_of(settings.metrics))
 
 

@@ -17,7 +17,7 @@ from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY, Row, reopen
 from audiocodec.evaluation.run import Options, score_entries
 from audiocodec.evaluation.settings import Settings, metrics_of, refuse_inside, words_of
 from audiocodec.evaluation.summary_file import Summary
-from audiocodec.evaluation.systems.model import TIMINGS, reconstruct
+from audiocodec.evaluation.systems.model import TIMINGS, Processes, reconstruct
 from audiocodec.evaluation.watch import Watch
 from audiocodec.loading import AUTO, Model
 
@@ -109,7 +109,7 @@ def evaluate(
         metrics: words of `audiocodec evaluate --list-metrics`, or `all`; empty: PESQ, STOI and mel distance.
         by, table: columns to break scores down by, and the table (TSV) that has them; without a table `speaker`, from
             `utt2spk`.
-        jobs: processes; None: one for each processor.
+        jobs: processes that score, and with `model` on a CPU, that code; None: one for each processor, one that codes.
         force, resume: overwrite an earlier evaluation in `out`; keep what it has coded and scored.
         allow_pipes: run commands found in `wav.scp`.
         device, threads: with `model`, see `audiocodec.load`.
@@ -196,7 +196,9 @@ def _code(reference: AnyPath, out: AnyPath, subject: Subject, settings: Settings
     codec = model.codec
     reopen(Path(out), keep=settings.resume)
     with watch.bar(len(references), "coding") as advance:
-        entries = reconstruct(codec, references, out, count, settings.resume, settings.allow_pipes, advance)
+        entries = reconstruct(
+            codec, references, out, count, settings.resume, settings.allow_pipes, advance, Processes.of(model, settings)
+        )
     return entries, (str(Path(out) / TIMINGS),), ModelFacts.of(model)
 
 

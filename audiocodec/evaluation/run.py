@@ -20,8 +20,8 @@ from audiocodec.evaluation.rows import SUMMARY, Row, RowWriter, reopen, scored_b
 from audiocodec.evaluation.scoring import Scores, Task, score
 from audiocodec.evaluation.summary import summarize
 from audiocodec.evaluation.summary_file import Summary
-from audiocodec.evaluation.workers import Lost, run_all
 from audiocodec.files import write_text
+from audiocodec.workers import Lost, run_all
 
 TIMES = ("encode_rtf", "decode_rtf", "coding_rtf")  # measures that are not there where nobody took the time
 

@@ -12,7 +12,7 @@ from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, missing_li
 from audiocodec.evaluation.groups import read_groups, without_group
 from audiocodec.evaluation.pairing import AnyPath, list_audio
 from audiocodec.evaluation.watch import Watch
-from audiocodec.machine import cpus
+from audiocodec.workers import cpus
 
 Groups = dict[str, dict[str, str]]  # name of an utterance -> column -> value
 

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from audiocodec.errors import CorpusError, TokenFileError
+from audiocodec.installing import advice
 from audiocodec.lm_tokens.orders import delay, flatten
 from audiocodec.lm_tokens.vocabulary import Vocabulary
 from audiocodec.records import from_json, parse
@@ -178,7 +179,5 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise CorpusError(
-            f'Parquet needs a package that is not installed ({error}); pip install "audiocodec[tokenize]"'
-        ) from None
+        raise CorpusError(f"Parquet needs a package that is not installed ({error}); {advice('tokenize')}") from None
     return pyarrow

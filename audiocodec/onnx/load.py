@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.codec.interface import fingerprint_of
 from audiocodec.onnx import folder, networks
 from audiocodec.onnx.codec import OnnxCodec
@@ -22,7 +22,7 @@ def load(model: str | Path | None = None, device: str = "cpu", threads: int | No
     """Load a codec for inference without torch.
 
     Args:
-        model: an exported folder, or see `model_file.resolve`; None is the model inside the package.
+        model: an exported folder, or see `model_places.resolve`; None is the model inside the package.
         device: `cpu` or `cuda`.
         threads: CPU threads of the networks; None: onnxruntime's choice.
 
@@ -37,13 +37,13 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
     """Make graphs and quantizer from the weights of a model file.
 
     Args:
-        model: see `model_file.resolve`.
+        model: see `model_places.resolve`.
         precision: `float32`, or `int8` for networks that compute in 8 bits where that pays.
 
     Raises:
         CheckpointError: missing, damaged, or weights that do not fit their configuration.
     """
-    path = model_file.resolve(model)
+    path = model_places.resolve(model)
     header = model_file.describe(path)
     header.check_matrices()
     config = header.config

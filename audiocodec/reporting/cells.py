@@ -22,7 +22,8 @@ def table(caption: str, heads: Sequence[str], lines: Iterable[Sequence[str]], ki
     body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in lines)
     inside = f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     label = escape(caption, quote=True)
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table class="{kind}">{inside}</table></div>'
+    hint = '<p class="hint" hidden>The table goes on to the right: scroll it sideways.</p>'
+    return f'{hint}<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table class="{kind}">{inside}</table></div>'
 
 
 def swatch(index: int) -> str:

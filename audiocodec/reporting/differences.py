@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from audiocodec.errors import ReportError
 from audiocodec.evaluation.catalogue import CODING, NEITHER, Measure
@@ -12,12 +13,13 @@ from audiocodec.reporting.ranking import differs
 from audiocodec.reporting.systems import System
 
 
-def base_of(systems: Sequence[System], against: str | None) -> System | None:
+def base_of(systems: Sequence[System], against: str | None, folder: Path | None = None) -> System | None:
     """The system that the others are compared with.
 
     Args:
         systems: all of the report.
-        against: its label; None: the first codec.
+        against: its label; None: the one in `folder`.
+        folder: None: the first codec.
 
     Returns:
         None where there is no codec.
@@ -25,6 +27,8 @@ def base_of(systems: Sequence[System], against: str | None) -> System | None:
     Raises:
         ReportError: no system is called that.
     """
+    if against is None and folder is not None:
+        return next(system for system in systems if system.folder == folder)
     if against is None:
         return next((system for system in systems if system.competes), None)
     found = next((system for system in systems if system.label == against), None)

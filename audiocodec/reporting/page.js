@@ -52,6 +52,21 @@ function startSorting(table) {
   });
 }
 
+// A table that is wider than its place says so, and where it ends.
+function startScrolling(place) {
+  const hint = place.previousElementSibling;
+  const look = () => {
+    const wide = place.scrollWidth > place.clientWidth + 1;
+    hint.hidden = !wide;
+    place.classList.toggle("wide", wide);
+    place.classList.toggle("end", place.scrollLeft + place.clientWidth > place.scrollWidth - 2);
+  };
+  place.addEventListener("scroll", look, { passive: true });
+  const observer = new ResizeObserver(look);
+  for (const part of [place, place.firstElementChild]) observer.observe(part);
+  look();
+}
+
 function startChoosing(select) {
   const views = select.closest(".views").querySelectorAll("[data-view]");
   const show = () => views.forEach((view) => { view.hidden = view.dataset.view !== select.value; });

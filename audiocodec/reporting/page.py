@@ -18,6 +18,7 @@ from typing import Any
 
 from audiocodec.evaluation.catalogue import CODING, Measure
 from audiocodec.reporting import tables
+from audiocodec.reporting.about import about
 from audiocodec.reporting.cells import swatch
 from audiocodec.reporting.differences import differences
 from audiocodec.reporting.listening import verdicts
@@ -57,6 +58,7 @@ def render(content: Content) -> str:
         style=style,
         program=program,
         title=escape(content.title),
+        about=escape(about(content.systems)),
         report=content.report,
         data=_data(content),
         sections="".join(_sections(content)),
@@ -91,8 +93,10 @@ def _sections(content: Content) -> list[str]:
 
 _SCORES_NOTE = (
     "<p>Means over utterances, with 95 % bootstrap intervals, and medians; <b>n</b>: of how many, where not of all. What has "
-    "no score counts as failed, never as a number. <b>best</b>: best mean on the utterances that all codecs have scores for; <b>tie</b>: the best one and "
-    "those that a paired comparison on these utterances cannot tell from it; where 0 is best, by values without their sign. The reference itself and samples that were only resampled do not compete.</p>"
+    "no score counts as failed, never as a number. Codecs are sorted by bitrate. <b>front</b>: no codec of about its bitrate (up to 10 % more) or less "
+    "has a better mean on the utterances that all codecs have scores for; where no bitrate is known, <b>best</b>: the best mean of all; "
+    "<b>tie</b>: a paired comparison on these utterances cannot tell it from the best of these; where 0 is best, by values without their "
+    "sign. The reference itself and samples that were only resampled do not compete.</p>"
 )
 _DIFFERENCES_NOTE = (
     "<p>Mean of the differences on each utterance that both systems have a score for, with its 95 % interval by paired "

@@ -14,6 +14,7 @@ from audiocodec.evaluation.paired import check_references
 from audiocodec.evaluation.rows import FINISHED, Row, read_rows
 from audiocodec.evaluation.summary_file import MeasureSummary, Summary, read_summary
 from audiocodec.metrics.codebook import CodeCounter
+from audiocodec.reporting.inputs import labels_of
 from audiocodec.tokens.token_file import TokenFile
 
 _PCM = "16-bit PCM at "
@@ -27,11 +28,13 @@ class System:
         label: what the page calls it.
         rows: utterance id -> its scores.
         summary: as in `summary.json`.
+        folder: where it is; None: in memory.
     """
 
     label: str
     rows: dict[str, Row]
     summary: Summary
+    folder: Path | None = None
 
     def described(self, measure: Measure) -> MeasureSummary | None:
         """The summary of one measure; None when it was not asked for."""
@@ -53,6 +56,12 @@ class System:
             if measure.name in row.values:
                 found.setdefault(row.groups.get(column) or "\u2013", []).append(row.values[measure.name])
         return found
+
+    @property
+    def kbps(self) -> float | None:
+        """Mean bitrate of the codes; None: not known, or not coded."""
+        found = self.described(MEASURES["kbps_payload"]) if self.competes else None
+        return found.mean or None if found is not None else None
 
     @property
     def competes(self) -> bool:
@@ -83,15 +92,16 @@ def read_systems(eval_dirs: Sequence[str | os.PathLike[str]], names: Sequence[st
             references under the same name.
     """
     folders = [Path(folder) for folder in eval_dirs]
-    labels = list(names) or _labels(folders)
+    summaries = [read_summary(folder) for folder in folders]
+    labels = list(names) or labels_of(folders, summaries)
     if len(labels) != len(folders):
         raise AudioCodecError(f"{len(labels)} names for {len(folders)} evaluations; give one for each")
     repeated = [label for label, count in Counter(labels).items() if count > 1]
     if repeated:
         raise AudioCodecError(f"two evaluations are called {repeated[0]!r}; name each with --name")
-    systems = [_read(label, folder) for label, folder in zip(labels, folders)]
+    systems = [_read(*found) for found in zip(labels, folders, summaries)]
     check_references({system.label: system.rows.values() for system in systems})
-    return systems
+    return sorted(systems, key=_place)
 
 
 def measures_used(systems: Sequence[System]) -> list[Measure]:
@@ -117,19 +127,16 @@ def code_counts(system: System) -> tuple[CodeCounter, str]:
     return counter, problem
 
 
-def _read(label: str, folder: Path) -> System:
-    summary = read_summary(folder)
+def _place(system: System) -> tuple[int, float]:
+    """Codecs by their bitrate, those of an unknown one, what is not coded; equal ones as they were named."""
+    if system.kbps is None:
+        return (1 if system.competes else 2), 0.0
+    return 0, system.kbps
+
+
+def _read(label: str, folder: Path, summary: Summary) -> System:
     path = folder / FINISHED
     rows = {row.id: row for row in read_rows(path)}
     if not rows:
         raise AudioCodecError(f"{path}: holds no rows")
-    return System(label, rows, summary)
-
-
-def _labels(folders: Sequence[Path]) -> list[str]:
-    """Short names: of the folder, or `<experiment>/<set>` in a recipe; whole paths where short ones would be equal."""
-    short = [
-        f"{parts[-3]}/{parts[-1]}" if len(parts) >= 3 and parts[-2] == "eval" else parts[-1]
-        for parts in (folder.resolve().parts for folder in folders)
-    ]
-    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
+    return System(label, rows, summary, folder)

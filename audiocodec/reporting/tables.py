@@ -10,7 +10,7 @@ from audiocodec.evaluation.summary_file import MeasureSummary
 from audiocodec.reporting.cells import bracketed, cell, head_cell, measure_head, name_cell, swatch, table, words_cell
 from audiocodec.reporting.listening.verdicts import AbxScore, Mushra
 from audiocodec.reporting.plots.distributions import GroupScore
-from audiocodec.reporting.ranking import BEST, Ranking
+from audiocodec.reporting.ranking import Ranking
 from audiocodec.reporting.systems import System
 
 MAX_IDS = 20
@@ -145,7 +145,7 @@ def _score_cell(found: MeasureSummary | None, form: str, mark: str, total: int) 
     mean = found.mean
     text = "none" if mean is None else f"<b>{mean:{form}}</b>"
     if mark:
-        text += f' <span class="mark {mark}">{"best" if mark == BEST else "tie"}</span>'
+        text += f' <span class="mark {mark}">{mark}</span>'
     if found.interval is not None:
         text += f" <small>{bracketed(found.interval, form)}</small>"
     if found.median is not None:

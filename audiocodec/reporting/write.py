@@ -9,6 +9,7 @@ from pathlib import Path
 from audiocodec.errors import AudioCodecError, UsageError
 from audiocodec.files import write_text
 from audiocodec.reporting.differences import base_of
+from audiocodec.reporting.inputs import against_of, evaluations
 from audiocodec.reporting.listening.choice import choose, why_none
 from audiocodec.reporting.listening.clips import make_example, report_id
 from audiocodec.reporting.listening.ratings import check_ratings, read_ratings
@@ -32,13 +33,15 @@ def report(
     """Write one HTML page about evaluations; it appears only when it is complete.
 
     Args:
-        eval_dirs: folders in which `evaluate` has finished, one per system.
+        eval_dirs: folders in which `evaluate` has finished, one per system; the folder that `compare` wrote, or all that
+            lies in it; `summary.json` files.
         path: the HTML file.
-        names: of the systems; empty: after their folders.
+        names: of the systems, in the order of the folders; empty: after their models, else after their folders.
         examples: how many utterances to listen to, chosen by their scores.
         utterances: instead, exactly these ids.
         ratings: files that the listening tests of the same page gave.
-        against: label of the system that the others are compared with; None: the first codec.
+        against: label of the system that the others are compared with; None: the one that was given to `compare`, else
+            the first codec.
         title: of the page.
         force: overwrite an existing file.
         allow_pipes: run commands in place of audio files.
@@ -52,11 +55,11 @@ def report(
         AudioCodecError: a folder holds no finished evaluation, systems have different references for an utterance, audio
             or ratings cannot be read, or ratings are of another page.
     """
-    folders = [eval_dirs] if isinstance(eval_dirs, str | os.PathLike) else list(eval_dirs)
+    folders = evaluations([eval_dirs] if isinstance(eval_dirs, str | os.PathLike) else list(eval_dirs))
     _check_paths(folders, os.fspath(path), names, ratings, force)
     sessions = read_ratings(ratings)
     systems = read_systems(folders, names)
-    base = base_of(systems, against)
+    base = base_of(systems, against, against_of(folders))
     chosen = [(key, "chosen by hand") for key in utterances] or choose(systems, examples)
     heard = [make_example(systems, key, why, allow_pipes) for key, why in chosen]
     labels = [system.label for system in systems]

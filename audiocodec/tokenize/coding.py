@@ -6,7 +6,7 @@ A batch changes nothing but speed: each utterance gets the codes that `audiocode
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +52,8 @@ def encode_all(
     items: Iterable[Utterance | Failure],
     num_codebooks: int | None,
     batch_seconds: float,
-) -> Iterator[Coded | Failure]:
+    batch_size: int | None = None,
+) -> Generator[Coded | Failure, None, None]:
     """Encode what a source yields, in its order.
 
     Args:
@@ -61,6 +62,7 @@ def encode_all(
         items: failures pass through.
         num_codebooks: use only the first so many.
         batch_seconds: of audio, padding included, encoded at once; 0: one utterance at a time.
+        batch_size: utterances at most in a batch; None: as many as `batch_seconds` holds.
 
     Yields:
         One result for each item; a failure with the cause where the audio cannot be read.
@@ -68,7 +70,7 @@ def encode_all(
     batched = batch_seconds > 0 and hasattr(codec, "stream_encoder") and not codec.has_lstm
     limit = int(batch_seconds * codec.sample_rate) if batched else 0
     for window in _windows(_decoded(decoder, items), WINDOW_BATCHES * limit):
-        codes = dict(_encoded(codec, decoder, window, num_codebooks, limit))
+        codes = dict(_encoded(codec, decoder, window, num_codebooks, (limit, batch_size or len(window))))
         for number, clip in enumerate(window):
             yield clip if isinstance(clip, Failure) else codes.pop(number)
 
@@ -116,7 +118,11 @@ def _windows(clips: Iterable[Clip | Failure], samples: int) -> Iterator[list[Cli
 
 
 def _encoded(
-    codec: BlockCodec, decoder: Decoder, window: list[Clip | Failure], num_codebooks: int | None, limit: int
+    codec: BlockCodec,
+    decoder: Decoder,
+    window: list[Clip | Failure],
+    num_codebooks: int | None,
+    limits: tuple[int, int],
 ) -> Iterator[tuple[int, Coded | Failure]]:
     """(position in the window, result) of its clips; those of like length go together."""
     clips = [(n, clip) for n, clip in enumerate(window) if isinstance(clip, Clip)]
@@ -124,17 +130,17 @@ def _encoded(
     for n, clip in clips:
         if clip.wav is None:
             yield n, _long(codec, decoder, clip, num_codebooks)
-    for batch in _batches(sorted(short, key=lambda item: len(item[2])), limit):
+    for batch in _batches(sorted(short, key=lambda item: len(item[2])), *limits):
         for (n, clip, wav), codes in zip(batch, _codes(codec, [wav for _, _, wav in batch], num_codebooks)):
             original = clip.sample_rate, clip.channels, clip.num_samples
             yield n, Coded(clip.utterance, codes, len(wav), clip.gain, *original)
 
 
-def _batches(clips: list[tuple[int, Clip, Any]], limit: int) -> Iterator[list[tuple[int, Clip, Any]]]:
-    """Runs of sorted clips whose number times the longest stays within the limit."""
+def _batches(clips: list[tuple[int, Clip, Any]], limit: int, size: int) -> Iterator[list[tuple[int, Clip, Any]]]:
+    """Runs of sorted clips, at most `size`, whose number times the longest stays within the limit."""
     batch: list[tuple[int, Clip, Any]] = []
     for item in clips:
-        if batch and (len(batch) + 1) * len(item[2]) > limit:
+        if batch and (len(batch) == size or (len(batch) + 1) * len(item[2]) > limit):
             yield batch
             batch = []
         batch.append(item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from audiocodec.errors import CorpusError
+from audiocodec.installing import advice
 
 
 def pyarrow() -> Any:
@@ -48,4 +49,4 @@ def ray() -> Any:
 
 
 def _missing(what: str, error: ImportError, extra: str) -> CorpusError:
-    return CorpusError(f'{what} needs a package that is not installed ({error}); pip install "audiocodec[{extra}]"')
+    return CorpusError(f"{what} needs a package that is not installed ({error}); {advice(extra)}")

@@ -31,7 +31,7 @@ class Job:
 
     Attributes:
         folder: of the plan and the tokens, seen by all.
-        model: a name that `model_file.resolve` knows on every machine; None: the default.
+        model: a name that `model_places.resolve` knows on every machine; None: the default.
         runtime: `torch` or `onnx`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads of the networks; None: the runtime's choice.

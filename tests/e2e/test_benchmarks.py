@@ -52,6 +52,14 @@ def test_tokenize(tiny_model_path: Path, tmp_path: Path) -> None:
     assert all(float(row["CPU s"]) >= 0 for row in rows)
 
 
+def test_jobs(tiny_model_path: Path, tmp_path: Path) -> None:
+    write_corpus(tmp_path / "audio")
+    rows = benchmark_table("jobs", tmp_path, "--audio", tmp_path / "audio", "--model", tiny_model_path)
+    assert [row["jobs"] for row in rows][:: len(rows) - 1] == ["1", "2"]
+    assert {row["clips"] for row in rows} == {"5"} and rows[0]["of one job"] == "1.00"
+    assert all(float(row["encode, s"]) > 0 and float(row["decode, s"]) > 0 for row in rows)
+
+
 def test_latent_error(tiny_model_path: Path, tmp_path: Path) -> None:
     rows = benchmark_table("latent_error", tmp_path, "--model", tiny_model_path, "--seconds", "2", repeats=False)
     assert [row["runtime"] for row in rows] == ["torch", "onnx"]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.cli.main import VERBS, main
 from audiocodec.tokens.token_file import TokenFile
 
@@ -356,7 +356,7 @@ def test_info(tmp_path: Path, tiny_model_path: Path, run: Run, capsys: pytest.Ca
 def test_info_without_arguments_lists_the_models_in_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--json"]) == 0
     found = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
-    assert found == [str(model_file.resolve(name)) for name in model_file.available()]
+    assert found == [str(model_places.resolve(name)) for name in model_places.available()]
 
 
 def test_info_of_damaged_files(

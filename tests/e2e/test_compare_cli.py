@@ -60,7 +60,7 @@ def rows_of(folder: Path) -> dict[str, dict[str, Any]]:
 
 def test_one_command_scores_every_system_on_the_same_utterances(compared: Path, trees: Path) -> None:
     systems = ["ours", "reference", "resample-8k", "theirs"]
-    assert sorted(path.name for path in compared.iterdir()) == ["RESULTS.md", *systems]
+    assert sorted(path.name for path in compared.iterdir()) == ["RESULTS.md", "comparison.json", *systems]
     rows = {name: rows_of(compared / name) for name in systems}
     for found in rows.values():
         assert list(found) == NAMES

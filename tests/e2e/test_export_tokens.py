@@ -35,14 +35,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "tok"
 
 
-def test_arrays(folder: Path, tmp_path: Path) -> None:
+def test_arrays(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "npy"
     assert main(["export-tokens", str(folder), "--format", "npy", "-d", str(out)]) == 0
     for name, frames in (("a", 3), ("spk/b", 4), ("spk/c", 5)):
         codes = np.load(out / f"{name}.npy", allow_pickle=False)
         assert codes.dtype == np.int32
         np.testing.assert_array_equal(codes, np.arange(2 * frames).reshape(2, frames))
+    capsys.readouterr()
     assert main(["export-tokens", str(folder / "a.act"), "--format", "npy", "--num-codebooks", "1"]) == 0
+    assert " of work" not in capsys.readouterr().err  # which is always 0.00 s
     np.testing.assert_array_equal(np.load(folder / "a.npy"), [[0, 1, 2]])
 
 

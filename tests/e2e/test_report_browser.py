@@ -221,6 +221,27 @@ def test_on_a_phone_nothing_sticks_out_and_fingers_hit(page: Path, tmp_path: Pat
         assert phone.console() == []
 
 
+@pytest.mark.parametrize(("width", "mobile"), [(1280, False), (390, True)])
+def test_tables_show_that_they_scroll(evaluations: list[str], tmp_path: Path, width: int, mobile: bool) -> None:
+    folders = [evaluations[number % 2] for number in range(6)]
+    names = [f"a system of a long name, number {number}" for number in range(6)]
+    page = write(folders, tmp_path / "wide.html", "--name", *names)
+    with Browser(tmp_path / "browser", width, 900, mobile=mobile) as browser:
+        browser.go(page)
+        assert browser.run("return [document.documentElement.scrollWidth, innerWidth]") == [width, width]
+        told = (
+            "return [...document.querySelectorAll('.scroll')].filter(e => e.offsetWidth).map(e => "
+            "[e.scrollWidth > e.clientWidth + 1, e.previousElementSibling.offsetHeight > 0])"
+        )
+        wait_until(lambda: all(wide == shown for wide, shown in browser.run(told)), "a hint is wrong")
+        browser.run("document.querySelector('#scores table').style.width = '3000px'")  # wider than any window here
+        wait_until(lambda: browser.run(told)[0] == [True, True], "no hint")
+        end = "const e = document.querySelector('#scores .scroll'); e.scrollLeft = 9999; return e.className"
+        browser.run(end)
+        wait_until(lambda: "wide end" in browser.run(end), "the end is not shown")
+        assert browser.console() == []
+
+
 @pytest.mark.parametrize(
     ("name", "width", "dark"), [("light", 1280, False), ("dark", 1280, True), ("phone", 360, False)]
 )

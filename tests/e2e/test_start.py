@@ -9,7 +9,7 @@ import soundfile
 from safetensors.numpy import load_file
 
 import audiocodec
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.audio.resampling import resample
 from audiocodec.config.load import load_config
 from audiocodec.metrics.stoi import stoi
@@ -21,7 +21,7 @@ SPEECH = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
 
 
 def test_it_is_a_model_of_its_configuration() -> None:
-    model = START / model_file.MODEL_FILE
+    model = START / model_places.MODEL_FILE
     ours = model_file.describe(model).config
     assert ours.model == load_config(CHECKOUT / "audiocodec" / "configs" / "speech_24k_voiced.yaml").model
     discriminators = discriminators_beside(model)
@@ -31,7 +31,7 @@ def test_it_is_a_model_of_its_configuration() -> None:
 
 def test_it_speaks() -> None:
     """A model with random weights reaches about 0.2."""
-    codec = audiocodec.load(START / model_file.MODEL_FILE)
+    codec = audiocodec.load(START / model_places.MODEL_FILE)
     wav, rate = soundfile.read(min(SPEECH.rglob("*.flac")), dtype="float32")
     wav = resample(wav, rate, codec.sample_rate)
     wav = wav * (10 ** (-24 / 20) / np.sqrt(np.mean(wav**2)))

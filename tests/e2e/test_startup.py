@@ -39,7 +39,7 @@ def test_import_audiocodec() -> None:
     assert loaded_by("import audiocodec, sys, json; print(json.dumps(list(sys.modules)), file=sys.stderr)") == set()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *[[verb, "--help"] for verb in VERBS]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["models"], *[[verb, "--help"] for verb in VERBS]])
 def test_help(arguments: list[str]) -> None:
     assert loaded_by(RUN, *arguments) == set()
 

@@ -288,5 +288,5 @@ def test_a_missing_package_is_named(audio: Path, tmp_path: Path, monkeypatch: py
         ("ray", library.ray, "ray"),
     ):
         monkeypatch.setitem(__import__("sys").modules, package, None)
-        with pytest.raises(CorpusError, match=rf'pip install "audiocodec\[{extra}\]"'):
+        with pytest.raises(CorpusError, match=rf'pip install .*\[{extra}\]"'):
             call()

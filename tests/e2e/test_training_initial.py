@@ -15,7 +15,8 @@ from support.training_run import config, stopping_at, tensors, trainer, without_
 from torch import Tensor
 
 from audiocodec.cli.main import main
-from audiocodec.model_file import load, resolve
+from audiocodec.model_file import load
+from audiocodec.model_places import resolve
 from audiocodec.training.batches.feeder import Feeder
 
 pytestmark = pytest.mark.usefixtures("fresh_process")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from audiocodec.cli.main import main
-from audiocodec.model_file import available, describe
+from audiocodec.model_file import describe
+from audiocodec.model_places import available
 from audiocodec.tokens.token_file import TokenFile
 
 HERE = Path(__file__).parent / "models"

@@ -67,7 +67,7 @@ def test_every_error_class_is_public() -> None:
 def test_what_needs_torch_says_so_without_it() -> None:
     code = "import sys; sys.modules['torch'] = None; import audiocodec; audiocodec.Codec"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert 'audiocodec.Codec needs torch, which is not installed; pip install "audiocodec[torch]"' in done.stderr
+    assert f'audiocodec.Codec needs torch, which is not installed; pip install -e "{CHECKOUT}[torch]"' in done.stderr
 
 
 # --- load

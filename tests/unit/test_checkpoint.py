@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from audiocodec.build import build_codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import AudioCodecError, CheckpointError
-from audiocodec.model_file import describe, load, load_state, resolve, save
+from audiocodec.model_file import describe, load, load_state, save
+from audiocodec.model_places import resolve
 
 WAV = np.random.default_rng(0).normal(0, 0.1, 5000).astype(np.float32)
 

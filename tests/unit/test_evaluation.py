@@ -28,8 +28,8 @@ from audiocodec.evaluation.run import Options, score_entries
 from audiocodec.evaluation.scoring import Scores, Task, score
 from audiocodec.evaluation.summary import bootstrap_interval, describe_measure, summarize
 from audiocodec.evaluation.summary_file import MeasureSummary, Summary, read_summary
-from audiocodec.evaluation.workers import Lost, run_all
 from audiocodec.tokens.token_file import TokenFile
+from audiocodec.workers import Lost, run_all
 
 RATE = 16_000
 AUDIO = Path(__file__).parents[2] / "egs/mini/codec/local/audio"
@@ -442,7 +442,7 @@ def test_a_worker_that_dies_is_a_counted_row(tmp_path: Path, monkeypatch: pytest
     assert [row.values.get("stoi") for row in rows] == [0.5, None, None, 0.5]
     assert [row.failures.get("stoi") for row in rows] == [
         None,
-        "the process scoring it died (signal SIGSEGV)",
+        "the process working on it died (signal SIGSEGV)",
         "ZeroDivisionError: a bug",
         None,
     ]
@@ -479,9 +479,9 @@ def leave(status: int) -> int:
 def test_more_processes_than_items_and_all_of_them_dying() -> None:
     results = dict(run_all(leave, [3, 0, 4], jobs=8))
     assert results == {
-        0: Lost("the process scoring it died (status 3)"),
+        0: Lost("the process working on it died (status 3)"),
         1: 0,
-        2: Lost("the process scoring it died (status 4)"),
+        2: Lost("the process working on it died (status 4)"),
     }
     assert list(run_all(leave, [], jobs=2)) == []
 

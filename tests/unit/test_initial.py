@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.build import build_codec, build_discriminators
 from audiocodec.codec.torch import Codec
 from audiocodec.config.load import config_from_text
@@ -75,7 +75,7 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def test_a_float16_model_codes_as_before_in_a_codec_with_weight_normalisation(
     model: str, tmp_path: Path, tiny_model_path: Path
 ) -> None:
-    path = model_file.resolve(model if model == "speech_24k" else tiny_model_path)
+    path = model_places.resolve(model if model == "speech_24k" else tiny_model_path)
     source = model_file.load(path)
     made = config_from_text(model_file.describe(path).config_text, "test")
     if model == "tiny":

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.build import build_codec, build_discriminators
 from audiocodec.config.load import config_from_text
 from audiocodec.config.schema import Config
@@ -54,7 +54,7 @@ def write(folder: Path, number: int) -> None:
 
 def pair(folder: Path) -> tuple[int, int]:
     """The numbers of model and discriminators."""
-    model = model_file.resolve(folder)
+    model = model_places.resolve(folder)
     model_file.load(model)  # whole
     found = discriminators_beside(model)
     assert found is not None
@@ -66,7 +66,7 @@ def test_it_is_an_ordinary_model_and_half_as_large(tmp_path: Path) -> None:
     codec = build_codec(config())
     lean.save(tmp_path / "lean", config(), codec, discriminators(0.1), {"step": 3, "quantizer_started": True})
     model_file.save(codec, config(), tmp_path / "whole.safetensors")
-    model = model_file.resolve(tmp_path / "lean")
+    model = model_places.resolve(tmp_path / "lean")
     ours, whole = model_file.load(model).state_dict(), model_file.load(tmp_path / "whole.safetensors").state_dict()
     assert ours.keys() == whole.keys()
     for name, tensor in whole.items():
@@ -88,7 +88,7 @@ def test_discriminators_of_a_lean_state_are_taken(tmp_path: Path) -> None:
     target = DiscriminatorBundle(build_discriminators(config()))
     wav = 0.1 * torch.randn(2, 1, 800)
     before, wanted = ([s.detach() for judged, _ in b(wav, wav) for s, _ in judged] for b in (target, source))
-    taken = take_discriminators(target, model_file.resolve(tmp_path))
+    taken = take_discriminators(target, model_places.resolve(tmp_path))
     assert taken is not None and taken.loaded and not taken.fresh + taken.resized + taken.unused
     found = [s.detach() for judged, _ in target(wav, wav) for s, _ in judged]
     for a, b, c in zip(found, wanted, before, strict=True):
@@ -98,7 +98,7 @@ def test_discriminators_of_a_lean_state_are_taken(tmp_path: Path) -> None:
 def test_a_run_without_discriminators_has_a_model_alone(tmp_path: Path) -> None:
     lean.save(tmp_path, config(), build_codec(config()), None, {"step": 1, "quantizer_started": True})
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
-    assert discriminators_beside(model_file.resolve(tmp_path)) is None
+    assert discriminators_beside(model_places.resolve(tmp_path)) is None
 
 
 def test_halves_of_two_states_are_refused(tmp_path: Path) -> None:

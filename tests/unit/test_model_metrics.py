@@ -213,7 +213,7 @@ def test_their_libraries_are_all_here_and_a_lacking_one_is_named() -> None:
     assert missing_libraries(select(WORDS)) == []
     absent = Metric("m", (), pitch, ("no_such_library",))
     assert missing_libraries([absent]) == [
-        "m needs no_such_library (No module named 'no_such_library'); install audiocodec[metrics]"
+        f"m needs no_such_library (No module named 'no_such_library'); pip install -e \"{Path(__file__).parents[2]}[metrics]\""
     ]
 
 

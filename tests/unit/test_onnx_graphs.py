@@ -11,7 +11,7 @@ import pytest
 from support.tiny_models import NETWORKS, config, save
 
 import audiocodec
-from audiocodec import model_file
+from audiocodec import model_places
 from audiocodec.cli.main import main
 
 
@@ -22,7 +22,7 @@ def test_the_graphs_of_every_network_are_valid(network: str, causal: bool, tmp_p
     _check(path, tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", model_file.available())
+@pytest.mark.parametrize("name", model_places.available())
 def test_the_graphs_of_the_packaged_models_are_valid(name: str, tmp_path: Path) -> None:
     _check(Path(name), tmp_path / "out")
 

@@ -10,13 +10,18 @@ from pathlib import Path
 from audiocodec.cli import arguments
 from audiocodec.errors import UsageError
 from audiocodec.files import replacing, write_text
+from audiocodec.installing import advice
+
+EXAMPLE = "audiocodec card exp/first -o CARD.md --evaluation clean=scores"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("experiment", metavar="EXP", help="experiment folder that audiocodec train wrote")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the card, .md")
-    parser.add_argument("-m", "--model", help="the file it is about (default: the newest checkpoint of EXP)")
+    parser.add_argument(
+        "-m", "--model", action=arguments.Once, help="the file it is about (default: the newest checkpoint of EXP)"
+    )
     parser.add_argument("--title", help="its first line (default: the name of the configuration)")
     parser.add_argument(
         "--evaluation",
@@ -50,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.picture}: the picture is a PNG; give it a name that ends in .png")
     for module in ("matplotlib", "tensorboard") if args.picture else ():
         if importlib.util.find_spec(module) is None:
-            raise UsageError(f"--picture needs {module}; install audiocodec[train], or leave it out")
+            raise UsageError(f"--picture needs {module}; {advice('train')}, or leave it out")
     from audiocodec.model_file import describe
     from audiocodec.reporting import card
     from audiocodec.reporting.plots import training as training_picture

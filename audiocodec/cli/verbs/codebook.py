@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli import arguments
+from audiocodec.cli.align import align
 from audiocodec.cli.console import show
-from audiocodec.cli.tables import align
 from audiocodec.errors import UsageError
+from audiocodec.installing import advice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
 PERCENTILES = (0, 10, 50, 90, 100)
 
 
+EXAMPLE = "audiocodec codebook speech_24k --tokens tokens"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", metavar="MODEL", help="shipped model, .safetensors file or experiment folder")
+    parser.add_argument("model", metavar="MODEL", help=arguments.models_text())
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--tokens", metavar="DIR", help="count the codes of the token files below this folder")
     source.add_argument("--audio", metavar="PATH", help="count those of this folder of audio, data folder or wav.scp")
@@ -40,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure every codebook; one input that cannot be used ends it, since a share of the codes would be missing."""
     _check_usage(args)
-    from audiocodec import model_file
+    from audiocodec import model_file, model_places
     from audiocodec.analysis.codebook_shape import codebook_shape
     from audiocodec.quantization.base import Stage
 
@@ -52,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         from audiocodec.analysis.codebook_picture import draw
 
         draw(shapes, Path(args.output))
-    model = str(model_file.resolve(args.model))
+    model = str(model_places.resolve(args.model))
     if args.json:
         print(json.dumps({"model": model, "codebooks": [_described(shape) for shape in shapes]}))
     else:
@@ -73,7 +77,7 @@ def _check_usage(args: argparse.Namespace) -> None:
     if not os.path.isdir(os.path.dirname(args.output) or os.curdir):
         raise UsageError(f"{args.output}: its folder does not exist")
     if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("-o needs matplotlib; install audiocodec[train], or leave -o out for text")
+        raise UsageError(f"-o needs matplotlib; {advice('train')}, or leave -o out for text")
 
 
 def _counts(args: argparse.Namespace, codec: Codec) -> list[np.ndarray]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
+from audiocodec.cli.console import say
 from audiocodec.data.repair import combine
 from audiocodec.errors import UsageError
+
+EXAMPLE = "audiocodec combine-data data/all data/english data/italian"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.out} is an input as well as the output")
     utterances, left_out = combine(args.folders, args.out, args.allow_pipes)
     for name in left_out:
-        print(f"audiocodec: {args.out}: without {name}, which not all of the folders have", file=sys.stderr)
+        say(f"audiocodec: {args.out}: without {name}, which not all of the folders have")
     speakers = len({u.speaker for u in utterances})
-    print(f"audiocodec: {args.out}: {len(utterances)} utterances, {speakers} speakers", file=sys.stderr)
+    say(f"audiocodec: {args.out}: {len(utterances)} utterances, {speakers} speakers")
     return 0

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 ENCODEC = "encodec"
 
 
+EXAMPLE = "audiocodec compare --reference recordings -d compared -m speech_24k --against speech_24k"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(

@@ -8,21 +8,32 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
+from functools import cached_property
 
 from audiocodec.audio import io
 from audiocodec.cli import arguments, batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
+from audiocodec.cli.outcomes import Report
 from audiocodec.codec.files import Progress, decode_file, decoded_length
 from audiocodec.codec.finished import finished_audio
-from audiocodec.codec.inputs import check_tokens
 from audiocodec.codec.interface import BlockCodec
+from audiocodec.decoding import Models
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
+EXAMPLE = "audiocodec decode tokens -d decoded"
 SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.add_argument(
+        "-m",
+        "--model",
+        action="append",
+        default=[],
+        help="a model to look for the one that made the tokens, before those of `audiocodec models`; repeatable",
+    )
     batch.add_arguments(parser, "token file, folder of token files, list (.scp) of them, or - for stdin")
     runtime.add_arguments(parser)
     parser.add_argument(
@@ -39,12 +50,28 @@ def run(args: argparse.Namespace) -> int:
     """Decode all inputs; returns the exit status."""
     plan = make_plan(args.inputs, args.output, args.output_dir, (EXTENSION,), ".wav", args.allow_pipes)
     batch.check_outputs(plan, args)
-    model = batch.model_of(args)
+    batch.share_processors(plan, args)
+    Models(args.model, **batch.model_options(args))  # a name that is none is refused before any work
+    return batch.run_plan(plan, args, _Decoding(args))
 
-    def work(job: Job, progress: Progress) -> batch.Report | None:
+
+@dataclass
+class _Decoding:
+    """Decodes a token file; each process has its own, with its own models."""
+
+    args: argparse.Namespace
+
+    @cached_property
+    def models(self) -> Models:
+        """Its models."""
+        return Models(self.args.model, **batch.model_options(self.args))
+
+    def __call__(self, job: Job, progress: Progress) -> Report | None:
+        """Decode; None: the output was finished before."""
+        args = self.args
         with local_file(job.source, args.allow_pipes) as path:
             tokens = TokenFile.read(path)
-        check_tokens(tokens, model)
+        model = self.models.of(tokens)
         if args.num_codebooks is not None:
             tokens = tokens.truncate(args.num_codebooks)
         rate = args.sample_rate or tokens.original_sample_rate
@@ -58,8 +85,6 @@ def run(args: argparse.Namespace) -> int:
         described = tokens.describe()
         report = {key: described[key] for key in ("seconds", "num_codebooks", "kbps_payload", "kbps_file")}
         return {**report, "sample_rate": rate, "num_samples": length, "clipped": clipped, "wall_seconds": wall}
-
-    return batch.run_plan(plan, args, work)
 
 
 def _decode(

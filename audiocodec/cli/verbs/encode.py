@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from audiocodec.audio import io
-from audiocodec.cli import arguments, batch, runtime
-from audiocodec.cli.console import say
+from audiocodec.cli import arguments, batch, batched, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
+from audiocodec.cli.outcomes import Outcome, Report
 from audiocodec.codec.files import FAST, Progress, encode_file
 from audiocodec.codec.finished import is_stale, valid_tokens
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError, UsageError
+from audiocodec.loading import choose_runtime
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 if TYPE_CHECKING:
@@ -24,8 +27,12 @@ LOSSY_PEAK = 2.0  # decoders of loud music give a little more than full scale
 VERIFY_CHUNK_SECONDS = 3.7  # not a divisor of the usual chunk: no edge but the first falls on an edge
 
 
+EXAMPLE = "audiocodec encode recordings -d tokens -m speech_24k_residual --num-codebooks 4 --jobs 2"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    arguments.add_model(parser, "the model that encodes")
     batch.add_arguments(parser, "audio file, folder of audio (searched recursively), wav.scp, or - for stdin")
     runtime.add_arguments(parser)
     parser.add_argument(
@@ -45,46 +52,91 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not decide near-ties in float64: faster, but chunks, threads or the runtime can then change a few frames in "
         "ten thousand; the token file records it",
     )
+    parser.add_argument(
+        "--batch-size",
+        type=arguments.positive,
+        default=1,
+        metavar="N",
+        help="on a GPU: up to N clips of like length at once; the tokens stay the same (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Encode all inputs; returns the exit status."""
     if args.fast and args.verify:
         raise UsageError("--verify checks what --fast leaves out; give one of them")
+    if args.batch_size > 1:
+        _check_batches(args)
     plan = make_plan(args.inputs, args.output, args.output_dir, AUDIO_EXTENSIONS, EXTENSION, args.allow_pipes)
     batch.check_outputs(plan, args)
-    model = batch.model_of(args)
-    mixed: list[str] = []
+    batch.share_processors(plan, args)
+    batch.model_of(args)  # a name that is none is refused before any work
+    encoding = _Encoding(args)
+    if args.batch_size == 1:
+        return batch.run_plan(plan, args, encoding)
+    if any(STREAM in (job.source, job.target) for job in plan.jobs):
+        raise UsageError("--batch-size is for files; leave it out with - for stdin or stdout")
+    early = {n: found for n, job in enumerate(plan.jobs) if (found := encoding.before(job)) is not None}
+    coded = batched.outcomes(plan.jobs, early, lambda: encoding.model.codec, args, encoding.finish)
+    return batch.run_plan(plan, args, encoding, coded)
 
-    def work(job: Job, progress: Progress) -> batch.Report | None:
-        if args.resume and _is_finished(job, model, args):
+
+def _check_batches(args: argparse.Namespace) -> None:
+    """Raise UsageError for what a batch cannot do."""
+    others = (("--verify", args.verify), ("--fast", args.fast), ("--jobs", args.jobs > 1), ("--channel", args.channel))
+    for option, given in others:
+        if given:
+            raise UsageError(f"--batch-size codes many clips at once, in one process; leave {option} out")
+    if choose_runtime(args.runtime, args.model) != "torch":
+        raise UsageError("--batch-size needs torch, which is not installed or not chosen; leave it out")
+
+
+@dataclass
+class _Encoding:
+    """Encodes a file; each process has its own, with its own model."""
+
+    args: argparse.Namespace
+
+    @cached_property
+    def model(self) -> Model:
+        """Its model."""
+        return batch.model_of(self.args)
+
+    def __call__(self, job: Job, progress: Progress) -> Report | None:
+        """Encode; None: the output was finished before."""
+        args = self.args
+        if args.resume and _is_finished(job, self.model, args):
             return None
         with local_file(job.source, args.allow_pipes) as path, io.AudioFile(path, args.channel) as file:
-            channels = io.info(file).channels  # bad files are refused before the weights are loaded
-            codec, started = model.coder, time.perf_counter()
+            io.info(file)  # bad files are refused before the weights are loaded
+            codec, started = self.model.coder, time.perf_counter()
             tokens = encode_file(codec, file, args.num_codebooks, progress=progress, exact=not args.fast)
             if args.verify:
                 _verify(codec, file, tokens, job.source)
-        if channels > 1 and args.channel is None:
-            mixed.append(job.source)
+        report = self.finish(job, tokens)
+        if args.verify:
+            report["verified"] = True
+        if warning := _beyond_full_scale(file):
+            report["warning"] = warning
+        return {**report, "wall_seconds": time.perf_counter() - started}
+
+    def before(self, job: Job) -> Outcome | None:
+        """What is known of a job before any work; None: it is to be done."""
+        try:
+            return Outcome() if self.args.resume and _is_finished(job, self.model, self.args) else None
+        except AudioError as error:
+            return Outcome(error=error)
+
+    def finish(self, job: Job, tokens: TokenFile) -> Report:
+        """Write the tokens."""
         if job.target != STREAM:
             batch.make_folder_of(job.target)
         tokens.write(job.target)
         described = tokens.describe()
         report = {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload", "kbps_file")}
-        if args.verify:
-            report["verified"] = True
-            if not args.quiet:
-                say(f"audiocodec: {job.source}: verified, {report['frames']} frames twice the same")
-        if warning := _beyond_full_scale(file):
-            report["warning"] = warning
-        return {**report, "wall_seconds": time.perf_counter() - started}
-
-    status = batch.run_plan(plan, args, work)
-    if mixed and not args.quiet:
-        which = mixed[0] if len(mixed) == 1 else f"{len(mixed)} files"
-        say(f"audiocodec: {which}: several channels were mixed to one; --channel N encodes one of them")
-    return status
+        if tokens.original_channels > 1 and self.args.channel is None:
+            report["mixed"] = True
+        return report
 
 
 def _beyond_full_scale(file: io.AudioFile) -> str:

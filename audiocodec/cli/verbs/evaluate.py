@@ -9,13 +9,15 @@ from audiocodec.cli import arguments, scoring, tables
 from audiocodec.cli.console import say, show
 from audiocodec.errors import UsageError
 
+EXAMPLE = "audiocodec evaluate --reference recordings -m speech_24k -d scores"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--reference", metavar="PATH", help="originals: folder of audio, data folder or wav.scp")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--estimate", metavar="PATH", help="reconstructions, named as the references but for extensions")
-    what.add_argument("-m", "--model", help="encode to OUT/tokens and decode to OUT/wav with this model, then score")
+    arguments.add_model(what, "encode to OUT/tokens and decode to OUT/wav with this model, then score", None)
     what.add_argument("--results-md", metavar="FILE", help="write a results page about finished EVAL_DIRs instead")
     parser.add_argument("-d", "--output-dir", metavar="OUT", help="folder for rows.jsonl and summary.json")
     parser.add_argument("--tokens", metavar="DIR", help="token files of the estimates: bitrate and codebook use")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MEASURED_FILES = 300
 
 
+EXAMPLE = "audiocodec export exp/first -o my_codec.safetensors"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", metavar="MODEL", help="experiment folder (its newest checkpoint), checkpoint or model")

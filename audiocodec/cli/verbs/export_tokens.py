@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from pathlib import Path
 from typing import BinaryIO
 
 from audiocodec.cli import arguments, batch, token_sets
 from audiocodec.cli.jobs import STREAM, Job, Plan, local_file, make_plan, refuse_overwritten_inputs
+from audiocodec.cli.outcomes import Report
 from audiocodec.codec.files import Progress
 from audiocodec.errors import TokenFileError, UsageError
 from audiocodec.tokens.export import write_jsonl, write_kaldi_text, write_npy
 from audiocodec.tokens.streams import open_target
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
+
+EXAMPLE = "audiocodec export-tokens tokens --format jsonl -o tokens.jsonl"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands found in a list")
-    parser.set_defaults(json=False)  # which reports in JSON would be asked for with: stdout is for the tokens
+    parser.set_defaults(json=False, jobs=1, threads=None)  # stdout is for the tokens, not for reports in JSON
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,13 +55,12 @@ def _arrays(args: argparse.Namespace) -> int:
     _check_targets([job.target for job in plan.jobs], args.force)
     refuse_overwritten_inputs(plan.jobs)
 
-    def work(job: Job, progress: Progress) -> batch.Report:
-        started = time.perf_counter()
+    def work(job: Job, progress: Progress) -> Report:
         tokens = _read(job, args)
         if job.target != STREAM:
             batch.make_folder_of(job.target)
         write_npy(tokens, job.target)
-        return _report(tokens, started)
+        return _report(tokens)
 
     return batch.run_plan(plan, args, work)
 
@@ -71,11 +72,10 @@ def _data_set(args: argparse.Namespace) -> int:
     _check_targets([args.output], args.force)
     refuse_overwritten_inputs([Job(job.source, args.output) for job in plan.jobs])
 
-    def work(job: Job, progress: Progress) -> batch.Report:
-        started = time.perf_counter()
+    def work(job: Job, progress: Progress) -> Report:
         tokens = _read(job, args)
         token_set.add(job.target, tokens)
-        return _report(tokens, started)
+        return _report(tokens)
 
     with token_sets.TokenSet(args.format, Path(args.output)) as token_set:
         status = batch.run_plan(plan, args, work)
@@ -101,12 +101,11 @@ def _write_archive(plan: Plan, args: argparse.Namespace, stream: BinaryIO) -> in
     write = write_jsonl if args.format == "jsonl" else write_kaldi_text
     written = 0
 
-    def work(job: Job, progress: Progress) -> batch.Report:
+    def work(job: Job, progress: Progress) -> Report:
         nonlocal written
-        started = time.perf_counter()
         tokens = _read(job, args)
         written += write([(job.target, tokens)], stream)
-        return _report(tokens, started)
+        return _report(tokens)
 
     status = batch.run_plan(plan, args, work)
     if not written:
@@ -133,10 +132,9 @@ def _read(job: Job, args: argparse.Namespace) -> TokenFile:
     return tokens if args.num_codebooks is None else tokens.truncate(args.num_codebooks)
 
 
-def _report(tokens: TokenFile, started: float) -> batch.Report:
+def _report(tokens: TokenFile) -> Report:
     described = tokens.describe()
-    report = {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload", "kbps_file")}
-    return {**report, "wall_seconds": time.perf_counter() - started}
+    return {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload", "kbps_file")}
 
 
 def _check_targets(targets: list[str], force: bool) -> None:

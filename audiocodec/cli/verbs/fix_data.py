@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
+from audiocodec.cli.console import say
 from audiocodec.data.repair import BACKUP, fix
+
+EXAMPLE = "audiocodec fix-data data/train"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     for folder in args.folders:
         done = fix(folder, check_audio=args.skip_bad or args.deep, deep=args.deep, allow_pipes=args.allow_pipes)
         for problem in done.dropped:
-            print(f"audiocodec: {folder}: dropped: {problem}", file=sys.stderr)
+            say(f"audiocodec: {folder}: dropped: {problem}")
         changed = f"wrote {', '.join(done.changed)}" if done.changed else "nothing to change"
-        print(f"audiocodec: {folder}: {done.utterances} utterances; {changed}", file=sys.stderr)
+        say(f"audiocodec: {folder}: {done.utterances} utterances; {changed}")
     return 0

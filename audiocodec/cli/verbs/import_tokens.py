@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from audiocodec.cli import batch, token_model
+from audiocodec import models
+from audiocodec.cli import arguments, batch, token_model
 from audiocodec.cli.console import say
 from audiocodec.errors import AudioCodecError, FingerprintMismatch, TokenFileError, UsageError
 from audiocodec.tokenize import reading
@@ -16,13 +17,15 @@ from audiocodec.tokenize.plan import ModelFacts
 from audiocodec.tokenize.rows import tokens_of
 from audiocodec.tokens.token_file import EXTENSION
 
+EXAMPLE = "audiocodec import-tokens generated.jsonl -d tokens"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     what = "Parquet or .tar of tokens, .jsonl with id and codes, .npy [K, T] or [T], Kaldi text archive (.ark, .txt)"
     parser.add_argument("inputs", nargs="+", metavar="IN", help=what)
     parser.add_argument("-d", "--output-dir", required=True, metavar="DIR", help="folder for token files, named by id")
-    parser.add_argument("-m", "--model", help="the model that is to decode them (default: shipped)")
+    arguments.add_model(parser, "the model that is to decode them", "the one that the data set names, else speech_24k")
     parser.add_argument("--force", action="store_true", help="overwrite existing token files")
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
     parser.set_defaults(num_codebooks=None)
@@ -30,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import all inputs; returns the exit status."""
+    made = {name: _made_by(name) for name in args.inputs}
+    if args.model is None:
+        args.model = next((models.find(bytes.fromhex(one)) for one in made.values() if one is not None), None)
     model = token_model.facts(args)
-    for name in args.inputs:
-        if not os.path.isfile(name):
-            raise UsageError(f"{name}: no such file")
-        made_by = reading.fingerprint_of(Path(name))
+    for name, made_by in made.items():
         if made_by not in (None, model.fingerprint):
             raise FingerprintMismatch(
                 f"{name}: was made by model {made_by}, this is {model.fingerprint}; give the right one with -m"
@@ -53,6 +56,13 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         say(f"audiocodec: {done} token files in {args.output_dir}, {failed} failed")
     return 1 if failed else 0
+
+
+def _made_by(name: str) -> str | None:
+    """Fingerprint of the model that a data set says made it, hexadecimal."""
+    if not os.path.isfile(name):
+        raise UsageError(f"{name}: no such file")
+    return reading.fingerprint_of(Path(name))
 
 
 def _rows(names: list[str]) -> Iterator[tuple[str, dict[str, Any] | AudioCodecError]]:

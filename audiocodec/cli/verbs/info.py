@@ -6,11 +6,13 @@ import argparse
 import json
 from typing import Any
 
-from audiocodec import model_file
+from audiocodec import model_places
 from audiocodec.cli.console import say, show
 from audiocodec.cli.jobs import STREAM, local_file
 from audiocodec.contents import recognise
 from audiocodec.errors import AudioCodecError
+
+EXAMPLE = "audiocodec info tokens/a.act"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Describe every path; returns 1 when one cannot be read."""
     failed = 0
-    for path in args.paths or model_file.available():
+    for path in args.paths or model_places.available():
         try:
             found = _describe(path)
         except (AudioCodecError, OSError) as error:
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps(found))
         else:
             show(_text(found))
-    if not args.paths and not model_file.available():
+    if not args.paths and not model_places.available():
         say("audiocodec: this installation holds no models")
     return 1 if failed else 0
 
@@ -52,9 +54,10 @@ def _describe(path: str) -> dict[str, Any]:
 
 
 def _text(found: dict[str, Any]) -> str:
-    lines = [f"{found['path']}: {found['kind']}"]
+    title = found.get("name") or found["path"]
+    lines = [f"{title}: {found['kind']}"]
     for key, value in found.items():
-        if key not in ("path", "kind") and value not in ({}, [], None):
+        if key not in ("name", "kind") and value not in (title, {}, [], None):
             shown = f"{value:.6g}" if isinstance(value, float) else str(value).replace("\n", "\\n")
             lines.append(f"  {key.replace('_', ' '):22} {shown}")
     return "\n".join(lines)

@@ -11,6 +11,8 @@ from audiocodec.data.corpus import TooShort, make_folder, split
 from audiocodec.data.manifest import Utterance, write_folder
 from audiocodec.errors import ManifestError
 
+EXAMPLE = "audiocodec make-data recordings data/all"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli import arguments
-from audiocodec.cli.tables import align
+from audiocodec.cli.align import align
 from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 STEPS = 300
 
 
+EXAMPLE = "audiocodec probe speech_24k --audio recordings"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", metavar="MODEL", help="shipped model, .safetensors file or experiment folder")
+    parser.add_argument("model", metavar="MODEL", help=arguments.models_text())
     audio = "folder of audio, data folder or wav.scp: tokens that change with a shift, a gain, noise"
     parser.add_argument("--audio", metavar="PATH", help=audio)
     parser.add_argument("--train-tokens", metavar="DIR", help="token files that an n-gram and a transformer learn from")
@@ -44,11 +47,11 @@ def run(args: argparse.Namespace) -> int:
     _check_usage(args)
     import torch
 
-    from audiocodec import model_file
+    from audiocodec import model_file, model_places
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    found: dict[str, Any] = {"model": str(model_file.resolve(args.model))}
+    found: dict[str, Any] = {"model": str(model_places.resolve(args.model))}
     texts = [found["model"]]
     codec = model_file.load(args.model)
     if args.audio is not None:

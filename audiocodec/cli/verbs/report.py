@@ -9,11 +9,16 @@ from audiocodec.cli import arguments
 from audiocodec.cli.console import say
 from audiocodec.errors import ReportError, UsageError
 
+EXAMPLE = "audiocodec report compared -o report.html"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "eval_dirs", nargs="+", metavar="EVAL_DIR", help="folders that `evaluate` wrote, one per system"
+        "eval_dirs",
+        nargs="+",
+        metavar="EVAL_DIR",
+        help="folders that `evaluate` wrote, one per system, or the folder that `compare` wrote",
     )
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the page, report.html for instance")
     parser.add_argument("--name", nargs="+", default=[], metavar="LABEL", help="what to call the systems, one for each")
@@ -24,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--utterances", type=_ids, default=[], metavar="ID,...", help="instead, exactly these")
     parser.add_argument("--ratings", nargs="+", default=[], metavar="FILE", help="downloads of the page's blind tests")
     parser.add_argument(
-        "--against", metavar="LABEL", help="differences are from this system (default: the first codec)"
+        "--against",
+        metavar="LABEL",
+        help="differences are from this system (default: that of `compare --against`, else the first codec)",
     )
     parser.add_argument("--title", default="Codec evaluation", help="of the page (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="overwrite FILE")

@@ -23,11 +23,12 @@ FORMATS = {"s16le": ("<i2", 2**15), "f32le": ("<f4", 1)}  # type, full scale
 FILES = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", MAGIC)  # how files begin, not samples
 
 
+EXAMPLE = "audiocodec stream --encode < speech.raw > codes.txt"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "-m", "--model", help="shipped model, .safetensors file or experiment folder (default: shipped)"
-    )
+    arguments.add_model(parser, "the model that codes")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--encode", action="store_true", help="PCM to codes: a line of text per frame, first stage first")
     what.add_argument("--decode", action="store_true", help="such lines to PCM")
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--threads", type=arguments.positive, metavar="N", help="CPU threads (default: torch's choice)")
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
+    parser.set_defaults(jobs=1)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,12 +7,11 @@ import math
 import os
 from pathlib import Path
 
-from audiocodec import model_file
+from audiocodec import model_places
 from audiocodec.cli import arguments, batch, runtime, token_model
 from audiocodec.cli.console import say
 from audiocodec.errors import CorpusError, UsageError
 from audiocodec.loading import choose_runtime
-from audiocodec.machine import cpus
 from audiocodec.tokenize import finishing, planning
 from audiocodec.tokenize.engines import array
 from audiocodec.tokenize.engines.scheduling import Lost
@@ -20,8 +19,12 @@ from audiocodec.tokenize.engines.scheduling import run as schedule
 from audiocodec.tokenize.plan import FAILURES, Plan
 from audiocodec.tokenize.sources.detect import source_of
 from audiocodec.tokenize.worker import Done, Job
+from audiocodec.workers import threads_of
 
 _SHOWN = 10  # failures named at the end
+
+
+EXAMPLE = "audiocodec tokenize recordings -d corpus --jobs 4"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = "folder of audio or with wav.scp, .jsonl manifest, or tars or Parquet files (globs, {000..099}, s3://...)"
     parser.add_argument("source", nargs="+", metavar="SOURCE", help=what)
     parser.add_argument("-d", "--output-dir", required=True, metavar="OUT", help="folder of the data set")
-    parser.add_argument("-m", "--model", help="shipped model, .safetensors file or folder (default: shipped)")
+    arguments.add_model(parser, "the model that encodes")
     parser.add_argument("--num-codebooks", type=arguments.positive, metavar="N", help="use only the first N codebooks")
     parser.add_argument("--format", choices=("parquet", "webdataset"), default="parquet", help="default: %(default)s")
     parser.add_argument("--licence", metavar="NOTE", default=planning.Request.licence, help="of the data, for its card")
@@ -107,13 +110,13 @@ def _plan(args: argparse.Namespace) -> Plan:
 
 def _job(args: argparse.Namespace) -> Job:
     found = Path(batch.model_of(args).header.path).resolve()
-    shipped = model_file.PRETRAINED.resolve() in found.parents
+    shipped = model_places.PRETRAINED.resolve() in found.parents
     device = args.device
     if args.engine == "torchrun" and device in ("auto", "cuda") and _has_cuda():
         device = f"cuda:{array.rank_share()[2]}"
     threads = args.threads
     if threads is None and (args.jobs or 1) > 1:
-        threads = max(1, cpus() // args.jobs)
+        threads = threads_of(args.jobs)
     if threads is not None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))  # of workers, which inherit it
     return Job(

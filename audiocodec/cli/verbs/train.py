@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from audiocodec.training.run import TrainingResult, Watch
 
 
+EXAMPLE = "audiocodec train --config simvq_24k --exp exp/first --set data.train=data/train"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(

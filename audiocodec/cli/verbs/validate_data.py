@@ -8,6 +8,8 @@ import json
 from audiocodec.cli.console import say
 from audiocodec.data.validation import BadAudio, validate
 
+EXAMPLE = "audiocodec validate-data data/all"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from audiocodec import models
 from audiocodec.cli import arguments, runtime
 from audiocodec.cli.console import say
 from audiocodec.errors import CorpusError, UsageError
@@ -12,11 +13,13 @@ from audiocodec.loading import choose_runtime
 from audiocodec.tokenize import plan, verify
 from audiocodec.tokenize.worker import Job
 
+EXAMPLE = "audiocodec verify-tokens corpus"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("folder", metavar="OUT", help="folder that audiocodec tokenize made")
-    parser.add_argument("-m", "--model", help="the model it was made with (default: shipped)")
+    arguments.add_model(parser, "the model it was made with", "the one at hand with its fingerprint")
     parser.add_argument("--sample", type=int, default=16, metavar="N", help="encode up to N rows again (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of rows (%(default)s)")
     parser.add_argument("--device", type=arguments.device, default="auto", metavar="DEVICE", help=arguments.DEVICES)
@@ -29,15 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check; returns 1 when something is wrong."""
     try:
-        plan.read(args.folder)
+        planned = plan.read(args.folder)
     except CorpusError as error:
         raise UsageError(str(error)) from None
     report = verify.check(args.folder)
     if args.sample > 0 and report.rows:
+        model = args.model or models.find(bytes.fromhex(planned.model.fingerprint))
         job = Job(
             folder=args.folder,
-            model=args.model,
-            runtime=choose_runtime(args.runtime, args.model),
+            model=model,
+            runtime=choose_runtime(args.runtime, model),
             device=args.device,
             threads=args.threads,
             allow_pipes=args.allow_pipes,

@@ -21,6 +21,7 @@ import numpy as np
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.evaluation.systems.baseline import Coded, fit
+from audiocodec.installing import advice
 from audiocodec.metrics.pairs import FloatArray
 
 _SHOWN = 3  # names in a message about weights that do not fit
@@ -53,7 +54,7 @@ class EnCodec24k:
         try:
             _model(self.weights)
         except ImportError as error:
-            return [f"{self.name} needs the package encodec ({error}); install audiocodec[baselines]"]
+            return [f"{self.name} needs the package encodec ({error}); {advice('baselines')}"]
         except AudioCodecError as error:
             return [str(error)]
         return []

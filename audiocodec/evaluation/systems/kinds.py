@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -87,6 +87,7 @@ class ModelSystem:
     label: str
     model: Model
     num_codebooks: int | None = None
+    settings: Settings = field(default_factory=Settings)
 
     @classmethod
     def of(cls, text: str, settings: Settings, announce: Callable[[str], None]) -> ModelSystem:
@@ -108,7 +109,7 @@ class ModelSystem:
         label = label or Path(place).name.removesuffix(".safetensors") + (f"-{num_codebooks}" if num_codebooks else "")
         if not is_label(label):
             raise UsageError(f"-m {name}: {label!r} cannot name a folder; say -m LABEL={name}")
-        return cls(label, model, num_codebooks)
+        return cls(label, model, num_codebooks, settings)
 
     def prepare(
         self, originals: Originals, folder: Path, options: Options, advance: Advance
@@ -122,6 +123,7 @@ class ModelSystem:
             options.resume,
             options.allow_pipes,
             advance,
+            own.Processes.of(self.model, self.settings),
         )
         timings = (str(folder / own.TIMINGS),)
         return entries, replace(options, bitrate=True, timings=timings, model=ModelFacts.of(self.model))

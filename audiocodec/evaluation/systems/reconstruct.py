@@ -28,9 +28,9 @@ from audiocodec.evaluation.pairing import Entry
 from audiocodec.evaluation.rows import read_lines
 from audiocodec.evaluation.systems.baseline import Baseline
 from audiocodec.evaluation.systems.outputs import planned
-from audiocodec.evaluation.workers import Lost, run_all
 from audiocodec.files import replacing
 from audiocodec.records import from_json, parse
+from audiocodec.workers import Lost, run_all
 
 CODED, SIZES = "coded", "sizes.jsonl"
 

@@ -11,6 +11,7 @@ from audiocodec.reporting.systems import System
 
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 48, 428, 26, 276
 _LABEL_HEIGHT, _LETTER, _WIDEST = 15, 8.5, 436
+_AIR = 0.2  # of the range of the codecs, above and below: what is near enough is drawn where it is
 
 _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -51,7 +52,9 @@ def scatter(systems: Sequence[System], measure: Measure) -> str:
     if not rates:
         return ""
     x = axes.Scale(min(rates) / 1.5, max(rates) * 2, _LEFT, _RIGHT, log=True)
-    y = axes.Scale(*axes.padded(bound for p in points for bound in (p.mean, *p.interval)), _BOTTOM, _TOP)
+    coded = [bound for p in points if p.rate is not None for bound in (p.mean, *p.interval)]
+    y = axes.Scale(*axes.padded(coded, _AIR), _BOTTOM, _TOP)  # of the codecs: a line far from them would squeeze them
+    points = [_inside(point, y, measure) for point in points]
     parts = axes.frame(x, y, axes.log_ticks(x.low, x.high), axes.ticks(y.low, y.high))
     title = ", ".join(filter(None, (measure.heading, measure.direction)))
     parts.append(axes.text(_LEFT - 40, 14, title, "axis"))
@@ -60,6 +63,15 @@ def scatter(systems: Sequence[System], measure: Measure) -> str:
     for point in points:
         parts += _marks(point, x, y)
     return axes.svg(_HEIGHT, f"{measure.heading} against bitrate", parts)
+
+
+def _inside(point: _Point, y: axes.Scale, measure: Measure) -> _Point:
+    """A line that lies outside of the axis, at its edge and with its number."""
+    if point.rate is not None or y.low <= point.mean <= y.high:
+        return point
+    edge, where = (y.high, "above") if point.mean > y.high else (y.low, "below")
+    label = f"{point.label}: {point.mean:.{measure.decimals}f}, {where}"
+    return replace(point, label=label, mean=edge, interval=(edge, edge))
 
 
 def _point(index: int, system: System, measure: Measure) -> _Point | None:

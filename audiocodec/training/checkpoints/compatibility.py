@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 
@@ -34,7 +34,7 @@ def refuse_other(folder: Path, config: Config) -> None:
     Raises:
         CheckpointError: naming every key that must not differ and does, or that the checkpoint has no configuration.
     """
-    path = folder / model_file.MODEL_FILE
+    path = folder / model_places.MODEL_FILE
     then = dict(_flat(asdict(model_file.describe(path).config)))
     now = dict(_flat(asdict(config)))
     different = [f"{key} was {then[key]}, is {now[key]}" for key in now if _must_stay(key) and then[key] != now[key]]

@@ -1,6 +1,6 @@
 """Starting a run with the weights of another: what has the same name and shape is taken, what overlaps is cut out.
 
-The source is a model (see `model_file.resolve`): any shipped one, a file, or an experiment, whose newest checkpoint and
+The source is a model (see `model_places.resolve`): any shipped one, a file, or an experiment, whose newest checkpoint and
 lean state also hold its discriminators. Both are read whole and checked, with weight normalisation folded. Optimizers, step count and
 the average's history start anew.
 """
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.build import build_discriminators
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
@@ -63,7 +63,7 @@ def begin_with(parts: Parts, config: Config, source: str) -> tuple[str, bool]:
     Args:
         parts: of the run.
         config: of the run.
-        source: what `model_file.resolve` takes.
+        source: what `model_places.resolve` takes.
 
     Returns:
         Name and fingerprint of the model; whether the quantizer goes on.
@@ -71,7 +71,7 @@ def begin_with(parts: Parts, config: Config, source: str) -> tuple[str, bool]:
     Raises:
         CheckpointError: as of `take_codec` and `take_discriminators`.
     """
-    path = Path(parts.gather(str(model_file.resolve(source)))[0])  # an experiment that runs may move on
+    path = Path(parts.gather(str(model_places.resolve(source)))[0])  # an experiment that runs may move on
     taken, goes_on = take_codec(parts.raw_codec, config, path)
     parts.ema.average.load_state_dict(parts.raw_codec.state_dict())
     log.info("begins with the weights of %s", path)

@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
@@ -44,7 +44,7 @@ def save(
         NotFinite: a weight is NaN or infinite, or too large for float16; the old pair is there as it was.
         CheckpointError: it cannot be written (a full disk, say); the old pair is there as it was.
     """
-    model, coming = folder / model_file.MODEL_FILE, folder / COMING
+    model, coming = folder / model_places.MODEL_FILE, folder / COMING
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _tidy(folder)
@@ -84,7 +84,7 @@ def discriminators_beside(model: Path) -> Path | None:
 
 def _tidy(folder: Path) -> None:
     """Put waiting discriminators in their place, if their model is in its own; delete what a killed process had begun."""
-    model, coming = folder / model_file.MODEL_FILE, folder / COMING
+    model, coming = folder / model_places.MODEL_FILE, folder / COMING
     if coming.is_file() and model.is_file() and _owner(coming) == _digest(model):
         os.replace(coming, folder / DISCRIMINATORS_FILE)
     for left in folder.glob(".*.tmp"):

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from audiocodec import model_file
+from audiocodec import model_file, model_places
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError, NotFinite
@@ -59,7 +59,7 @@ def save(
     try:
         with new_folder(folder) as temporary:
             notes = {name: values[name] for name in ("step", "quantizer_started")}
-            model_file.save(average, config, temporary / model_file.MODEL_FILE, notes=notes)
+            model_file.save(average, config, temporary / model_places.MODEL_FILE, notes=notes)
             for name, module in modules.items():
                 model_file.write_tensors(temporary / f"{name}.safetensors", _contiguous(module.state_dict()))
             tensors = {

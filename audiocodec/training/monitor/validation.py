@@ -19,6 +19,7 @@ from audiocodec.config.schema import Config
 from audiocodec.data.manifest import Utterance
 from audiocodec.data.pipes import audio_file
 from audiocodec.errors import AudioError, ConfigError, MetricUndefined
+from audiocodec.installing import advice
 from audiocodec.losses.spectral import SpectralLoss
 from audiocodec.metrics.level import level
 from audiocodec.metrics.pesq import pesq
@@ -86,7 +87,7 @@ def need_libraries(scores: Sequence[str]) -> None:
         try:
             import_module(library)
         except ImportError as error:
-            message = f"train.valid_scores: {name} needs {library} ({error}); install audiocodec[eval]"
+            message = f"train.valid_scores: {name} needs {library} ({error}); {advice('eval')}"
             raise ConfigError(message) from error
 
 

@@ -61,7 +61,7 @@ def make_start(source: str, config: Config, folder: Path) -> None:
     """The weights to begin with as 16 bits, and discriminators that come with them; says what of them fits.
 
     Args:
-        source: what `model_file.resolve` takes.
+        source: what `model_places.resolve` takes.
         config: of the run.
         folder: made here.
 
@@ -70,12 +70,12 @@ def make_start(source: str, config: Config, folder: Path) -> None:
     """
     from safetensors.torch import load_file, save_file
 
-    from audiocodec import model_file
+    from audiocodec import model_file, model_places
     from audiocodec.build import build_codec
     from audiocodec.training.checkpoints.initial import take_codec
     from audiocodec.training.checkpoints.lean import discriminators_beside
 
-    path = model_file.resolve(source)
+    path = model_places.resolve(source)
     taken, _ = take_codec(build_codec(config), config, path)
     print(f"{path}: {'; '.join(taken.lines())}", file=sys.stderr)
     folder.mkdir()

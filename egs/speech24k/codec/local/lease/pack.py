@@ -22,7 +22,7 @@ from contents import get_wheels, make_start, refuse_scores
 from streams import Splitter
 from tree import heavy, travelling
 
-from audiocodec import model_file
+from audiocodec import model_places
 from audiocodec.config.load import dump_config, load_config
 from audiocodec.config.schema import Config
 from audiocodec.data import pitch
@@ -45,7 +45,7 @@ def make(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.set)
     refuse_scores(config)
     if args.init_from:
-        model_file.resolve(args.init_from)
+        model_places.resolve(args.init_from)
     folders = {"train": Path(args.train), "valid": Path(args.valid)}
     sets = {name: read_folder(folder) for name, folder in folders.items()}
     room, out = _room(Path(args.tree), args.leave_out.split(), args.call_mib), Path(args.out)
