@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import operator
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.errors import CorruptFile, TokenFileError
-from audiocodec.tokens import layout, streams
+from audiocodec.errors import CorruptFile, PriorError, TokenFileError
+from audiocodec.tokens import compressed, layout, streams
 from audiocodec.tokens.bitpack import pack_frames, unpack_frames
+from audiocodec.tokens.prior import Prior
+from audiocodec.tokens.priors import find
 
 EXTENSION = ".act"
 
@@ -91,16 +93,32 @@ class TokenFile:
 
     # --- bytes
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, prior: Prior | None = None) -> bytes:
         """The whole file; equal token files give equal bytes.
 
+        Args:
+            prior: of the codec: compress with it; None: codes as they are. What was compressed is decoded again before it is
+                returned; codes stay as they are where compression does not make the file smaller.
+
         Returns:
-            Header, notes, packed codes, CRC32.
+            Header, notes, codes, CRC32.
+
+        Raises:
+            PriorError: the prior is of another codec, or the package constriction is missing.
         """
         notes = _notes_text(self.notes).encode() if self.notes else b""
         header = self._header()
         body = header.to_bytes() + notes + pack_frames(self.codes, header.widths)
-        return body + layout.CHECKSUM.pack(zlib.crc32(body))
+        raw = body + layout.CHECKSUM.pack(zlib.crc32(body))
+        if prior is None:
+            return raw
+        if prior.config.codec != self.fingerprint.hex():
+            raise PriorError(f"the prior is of codec {prior.config.codec}, the tokens of {self.fingerprint.hex()}")
+        data = compressed.write(header.to_bytes(layout.COMPRESSED) + notes, self.codes, header.widths, prior)
+        if len(data) >= len(raw):
+            return raw
+        again, lost = compressed.read_codes(data, header, compressed.parse_table(data, header, "<bytes>"), prior)
+        return data if not lost and np.array_equal(again, self.codes) else raw
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str = "<bytes>") -> TokenFile:
@@ -115,19 +133,53 @@ class TokenFile:
 
         Raises:
             NotATokenFile, UnsupportedVersion, TruncatedFile, CorruptFile: as they say.
+            PriorError: it is compressed, and its prior is not at hand.
         """
-        data = bytes(data)
         header = layout.parse_header(data, source)
-        layout.check_size(header, len(data), source)
+        table = None if data[4] == layout.RAW else compressed.parse_table(data, header, source)
+        layout.check_size(header.file_bytes if table is None else table.file_bytes, len(data), source)
         end = len(data) - layout.CHECKSUM.size
-        if zlib.crc32(memoryview(data)[:end]) != layout.CHECKSUM.unpack_from(data, end)[0]:
+        intact = zlib.crc32(memoryview(data)[:end]) == layout.CHECKSUM.unpack_from(data, end)[0]
+        if table is None and not intact:
             raise CorruptFile(f"{source}: damaged: the checksum does not match")
+        if table is None:
+            return cls._made(header, data, lambda at: unpack_frames(data[at:end], header.widths, header.frames), source)
+        codes, lost = compressed.read_codes(data, header, table, find(table.prior, source), source)
+        compressed.refuse(lost, header, source)
+        if not intact:
+            raise CorruptFile(f"{source}: damaged: the checksum does not match")
+        return cls._made(header, data, lambda at: codes, source)
+
+    @classmethod
+    def salvage(cls, source: Path | str | BinaryIO) -> tuple[TokenFile, list[compressed.Damage]]:
+        """Read what can be read of a compressed file; any other is read as `read` does.
+
+        Args:
+            source: as for `read`.
+
+        Returns:
+            (the token file, with code 0 in frames that are lost; what is lost).
+
+        Raises:
+            TokenFileError: as for `read`; of a compressed file the header and the table must be whole.
+        """
+        data, name = streams.read_source(source, whole=False)
+        header = layout.parse_header(data, name)
+        if data[4] == layout.RAW:
+            return cls.from_bytes(data, name), []
+        table = compressed.parse_table(data, header, name)
+        codes, lost = compressed.read_codes(data, header, table, find(table.prior, name), name)
+        return cls._made(header, data, lambda at: codes, name), lost
+
+    @classmethod
+    def _made(
+        cls, header: layout.Header, data: bytes, codes: Callable[[int], npt.NDArray[np.integer]], source: str
+    ) -> TokenFile:
+        """A token file of checked bytes; `codes` is asked for what begins behind the notes."""
         codes_at = header.header_bytes + header.notes_bytes
         values = {name: getattr(header, name) for name in (*_INTEGERS, "codebook_sizes", "gain", "fingerprint")}
         try:
-            notes = _parse_notes(data[header.header_bytes : codes_at])
-            codes = unpack_frames(data[codes_at:end], header.widths, header.frames)
-            return cls(codes=codes, notes=notes, **values)
+            return cls(codes=codes(codes_at), notes=_parse_notes(data[header.header_bytes : codes_at]), **values)
         except TokenFileError as error:
             raise CorruptFile(f"{source}: {error}") from None
 
@@ -146,16 +198,17 @@ class TokenFile:
         """
         return cls.from_bytes(*streams.read_source(source))
 
-    def write(self, target: Path | str | BinaryIO) -> None:
+    def write(self, target: Path | str | BinaryIO, prior: Prior | None = None) -> None:
         """Write the file, under a temporary name first; an existing one is replaced.
 
         Args:
             target: a path, `-` for stdout, or a binary file object.
+            prior: as for `to_bytes`.
 
         Raises:
             TokenFileError: it cannot be written; the message names file and cause.
         """
-        data = self.to_bytes()
+        data = self.to_bytes(prior)
         with streams.open_target(target) as stream:
             stream.write(data)
 
@@ -192,7 +245,7 @@ class TokenFile:
         seconds = self.num_samples / self.sample_rate
         header = self._header()
         return {
-            "version": layout.VERSION,
+            "version": layout.RAW,
             "seconds": seconds,
             "frames": header.frames,
             "frame_rate": self.sample_rate / self.hop_length,
