@@ -115,7 +115,9 @@ class _Stage(nn.Module):
                 state = state + given(digits[..., i])
             sums = layer(rescale(state.relu(), 0), digits[..., j - 1] if j else None)
             logits = rounded(sums * 2.0**-LOGIT_BITS) / NATS
-            total = total + F.cross_entropy(logits.flatten(0, 1), digits[..., j].flatten(), reduction="none").view_as(total)
+            total = total + F.cross_entropy(logits.flatten(0, 1), digits[..., j].flatten(), reduction="none").view_as(
+                total
+            )
         return total
 
 

@@ -72,13 +72,19 @@ class Score:
         return sum(self.bits) / self.raw_bits
 
 
-def train_prior(model: str | Path | None, tokens: Path, settings: PriorSettings) -> Prior:
+def train_prior(
+    model: str | Path | None, tokens: Path, settings: PriorSettings, valid: Path | None = None
+) -> tuple[Prior, Score | None]:
     """Train a prior.
 
     Args:
         model: the codec, as for `audiocodec.load`.
         tokens: data set that `audiocodec tokenize` made of audio with that codec.
         settings: how.
+        valid: data set to score the trained prior on; None: none.
+
+    Returns:
+        (the prior, its score).
 
     Raises:
         CorpusError, FingerprintMismatch, CheckpointError: see `read_codes` and `model_file.load`.
@@ -98,8 +104,9 @@ def train_prior(model: str | Path | None, tokens: Path, settings: PriorSettings)
     )
     torch.manual_seed(settings.seed)
     network = PriorNetwork(config, tables).to(settings.device)
+    held_out = None if valid is None else read_codes(valid, codec.fingerprint.hex(), len(tables))
     _fit(network, codes, settings)
-    return network.export()
+    return network.export(), None if held_out is None else score_prior(network, held_out)
 
 
 def score_prior(network: PriorNetwork, codes: Codes) -> Score:

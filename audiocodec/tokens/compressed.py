@@ -124,7 +124,9 @@ def read_codes(
         PriorError: the prior is of another codec.
     """
     if bytes.fromhex(prior.config.codec) != header.fingerprint:
-        raise PriorError(f"{source}: its prior is of codec {prior.config.codec}, its codes of {header.fingerprint.hex()}")
+        raise PriorError(
+            f"{source}: its prior is of codec {prior.config.codec}, its codes of {header.fingerprint.hex()}"
+        )
     if header.codebook_sizes != prior.config.codebook_sizes[: len(header.codebook_sizes)]:
         raise CorruptFile(f"{source}: its codebooks are not those of its prior")
     lengths = range_coding.segment_lengths(header.frames, table.segment_frames)

@@ -110,7 +110,9 @@ def count_codebooks(start: bytes, source: str) -> int:
         raise NotATokenFile(f"{source}: not a token file: starts with {start[:4].hex(' ')}, not {MAGIC.hex(' ')}")
     if len(start) > 4 and start[4] not in (RAW, COMPRESSED):
         hint = "a newer audiocodec may read it" if start[4] > COMPRESSED else "there is no such version"
-        raise UnsupportedVersion(f"{source}: token file of version {start[4]}, this reads {RAW} and {COMPRESSED}; {hint}")
+        raise UnsupportedVersion(
+            f"{source}: token file of version {start[4]}, this reads {RAW} and {COMPRESSED}; {hint}"
+        )
     if len(start) < FIXED_BYTES:
         raise TruncatedFile(f"{source}: ends after {len(start)} bytes, within its header of {FIXED_BYTES}")
     if not start[5]:

@@ -112,7 +112,7 @@ class Prior:
                 if metadata.get("format") != FORMAT:
                     raise PriorError(f"not a prior: its format is {metadata.get('format')!r}, not {FORMAT!r}")
                 config = parse(PriorConfig, json.loads(metadata["config"]))
-                prior = cls(config, {name: file.get_tensor(name) for name in file.keys()})
+                prior = cls(config, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - it cannot be iterated
                 if metadata.get("fingerprint") != prior.fingerprint.hex():
                     raise PriorError("damaged: its fingerprint is another")
                 return prior
@@ -219,7 +219,11 @@ class Predictor:
 def _check(config: PriorConfig, tensors: Mapping[str, IntArray]) -> None:
     if min(config.segment_frames, config.channels, config.hidden, config.vector_dim, *config.dilations, 1) < 1:
         raise PriorError("sizes must be 1 or more")
-    if not config.dilations or not config.codebook_sizes or not all(2 <= size <= 1 << 16 for size in config.codebook_sizes):
+    if (
+        not config.dilations
+        or not config.codebook_sizes
+        or not all(2 <= size <= 1 << 16 for size in config.codebook_sizes)
+    ):
         raise PriorError("needs dilations, and codebooks of 2 to 65,536 entries")
     shapes = config.shapes()
     if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
@@ -231,7 +235,10 @@ def _check(config: PriorConfig, tensors: Mapping[str, IntArray]) -> None:
         if name.endswith(".weight") and not check_sums(tensor, tensors[name.removesuffix("weight") + "bias"]):
             raise PriorError(f"{name}: sums could be too large to be exact")
     for k, size in enumerate(config.codebook_sizes):
-        if len(np.unique(tensors[f"stages.{k}.address"])) != size or tensors[f"stages.{k}.address"].max() >> (size - 1).bit_length():
+        if (
+            len(np.unique(tensors[f"stages.{k}.address"])) != size
+            or tensors[f"stages.{k}.address"].max() >> (size - 1).bit_length()
+        ):
             raise PriorError(f"codebook {k}: two codes have one address, or an address is too large")
 
 

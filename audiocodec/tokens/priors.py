@@ -45,7 +45,9 @@ def of_codec(fingerprint: bytes) -> Prior:
         prior = _loaded(str(path))
         if prior.config.codec == fingerprint.hex():
             return prior
-    raise PriorError(f"no prior of model {fingerprint.hex()} is at hand; audiocodec prior trains one, {ENVIRONMENT} names its file")
+    raise PriorError(
+        f"no prior of model {fingerprint.hex()} is at hand; audiocodec prior trains one, {ENVIRONMENT} names its file"
+    )
 
 
 def _places() -> Iterator[Path]:

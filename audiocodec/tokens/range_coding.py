@@ -38,11 +38,15 @@ def encode(codes: IntArray, prior: Prior) -> list[bytes]:
     Returns:
         Bytes of each segment, whole words of 4.
     """
-    segments = np.split(np.asarray(codes, np.int64), range(prior.config.segment_frames, codes.shape[1], prior.config.segment_frames), 1)
+    segments = np.split(
+        np.asarray(codes, np.int64), range(prior.config.segment_frames, codes.shape[1], prior.config.segment_frames), 1
+    )
     return [data for group in _groups(segments) for data in _encode_together(group, prior)]
 
 
-def decode(segments: Sequence[bytes], lengths: Sequence[int], num_codebooks: int, prior: Prior) -> list[npt.NDArray[np.int64]]:
+def decode(
+    segments: Sequence[bytes], lengths: Sequence[int], num_codebooks: int, prior: Prior
+) -> list[npt.NDArray[np.int64]]:
     """The inverse of `encode`.
 
     Args:
@@ -76,7 +80,9 @@ def _encode_together(segments: Sequence[npt.NDArray[np.int64]], prior: Prior) ->
     return [coder.get_compressed().astype(_WORD).tobytes() for coder in coders]
 
 
-def _decode_together(segments: Sequence[tuple[bytes, int]], num_codebooks: int, prior: Prior) -> list[npt.NDArray[np.int64]]:
+def _decode_together(
+    segments: Sequence[tuple[bytes, int]], num_codebooks: int, prior: Prior
+) -> list[npt.NDArray[np.int64]]:
     model, queue = _constriction()
     words = (np.frombuffer(data + bytes(-len(data) % _WORD.itemsize), _WORD) for data, _ in segments)
     coders = [queue.RangeDecoder(part.astype(np.uint32)) for part in words]
@@ -110,5 +116,7 @@ def _constriction() -> tuple[Any, Any]:
     try:
         import constriction
     except ImportError as error:
-        raise PriorError(f"compressed token files need the package constriction ({error}); pip install constriction") from None
+        raise PriorError(
+            f"compressed token files need the package constriction ({error}); pip install constriction"
+        ) from None
     return constriction.stream.model.Categorical, constriction.stream.queue

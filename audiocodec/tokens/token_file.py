@@ -198,12 +198,15 @@ class TokenFile:
         """
         return cls.from_bytes(*streams.read_source(source))
 
-    def write(self, target: Path | str | BinaryIO, prior: Prior | None = None) -> None:
+    def write(self, target: Path | str | BinaryIO, prior: Prior | None = None) -> int:
         """Write the file, under a temporary name first; an existing one is replaced.
 
         Args:
             target: a path, `-` for stdout, or a binary file object.
             prior: as for `to_bytes`.
+
+        Returns:
+            Bytes written.
 
         Raises:
             TokenFileError: it cannot be written; the message names file and cause.
@@ -211,6 +214,7 @@ class TokenFile:
         data = self.to_bytes(prior)
         with streams.open_target(target) as stream:
             stream.write(data)
+        return len(data)
 
     # --- views
 

@@ -44,10 +44,15 @@ def test_codes_that_share_the_leading_digit_are_near() -> None:
     table = np.random.default_rng(2).normal(size=(1024, 8))
     leading = digits_of(addresses_of(table), digit_sizes(1024))[:, 0]
     within = np.mean([np.var(table[leading == digit], axis=0).sum() for digit in range(32)])
-    assert within < 0.55 * np.var(table, axis=0).sum()  # 5 halvings of 8 equal variances leave 0.50 (1 - 0.637 for each of 5)
+    assert (
+        within < 0.55 * np.var(table, axis=0).sum()
+    )  # 5 halvings of 8 equal variances leave 0.50 (1 - 0.637 for each of 5)
 
 
-@pytest.mark.parametrize("size, sizes", [(65_536, (256, 256)), (1024, (32, 32)), (1000, (32, 32)), (256, (256,)), (3, (4,)), (1 << 17, (32, 64, 64))])
+@pytest.mark.parametrize(
+    "size, sizes",
+    [(65_536, (256, 256)), (1024, (32, 32)), (1000, (32, 32)), (256, (256,)), (3, (4,)), (1 << 17, (32, 64, 64))],
+)
 def test_digits(size: int, sizes: tuple[int, ...]) -> None:
     assert digit_sizes(size) == sizes
     addresses = np.random.default_rng(0).integers(0, size, (3, 7))

@@ -96,7 +96,11 @@ def test_codes_take_what_the_prior_says(prior: Prior) -> None:
 def test_any_codes_come_back(frames: int, kind: str, seed: int, used: int) -> None:
     prior = random_network(SIZES).export()
     random = np.random.default_rng(seed)
-    rows = {"uniform": lambda v: random.integers(0, v, frames), "lowest": lambda v: np.zeros(frames, int), "highest": lambda v: np.full(frames, v - 1)}
+    rows = {
+        "uniform": lambda v: random.integers(0, v, frames),
+        "lowest": lambda v: np.zeros(frames, int),
+        "highest": lambda v: np.full(frames, v - 1),
+    }
     codes = np.stack([rows[kind](size) for size in SIZES[:used]])
     lengths = range_coding.segment_lengths(frames, 40)
     segments = range_coding.encode(codes, prior)
@@ -156,13 +160,17 @@ def test_a_damaged_segment_is_named_and_loses_itself_only(known: Prior, tmp_path
     assert [one.first for one in TokenFile.salvage(path)[1]] == [80]
 
 
-def test_a_prior_of_another_codec_or_none_is_refused(known: Prior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prior_of_another_codec_or_none_is_refused(
+    known: Prior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens = tokens_of(likely(known, 100))
     with pytest.raises(PriorError, match=f"the prior is of codec {CODEC}, the tokens of ff"):
         tokens_of(tokens.codes, fingerprint=b"\xff" * 8).to_bytes(known)
     tokens.write(tmp_path / "a.act", known)
     monkeypatch.delenv(priors.ENVIRONMENT)
-    with pytest.raises(PriorError, match=rf"a\.act: is compressed by prior {known.fingerprint.hex()}, which is not at hand"):
+    with pytest.raises(
+        PriorError, match=rf"a\.act: is compressed by prior {known.fingerprint.hex()}, which is not at hand"
+    ):
         TokenFile.read(tmp_path / "a.act")
 
 
@@ -193,7 +201,9 @@ def test_a_probability_one_unit_off_ruins_floating_point_coding_and_not_ours(pri
     for name, weight in shaken.weights.items():  # sums in another order, the way another BLAS adds them
         shaken.weights[name] = np.asfortranarray(weight)
     lengths = range_coding.segment_lengths(80, 40)
-    assert np.array_equal(np.concatenate(range_coding.decode(range_coding.encode(codes, prior), lengths, 2, shaken), 1), codes)
+    assert np.array_equal(
+        np.concatenate(range_coding.decode(range_coding.encode(codes, prior), lengths, 2, shaken), 1), codes
+    )
 
 
 def test_layout(known: Prior) -> None:

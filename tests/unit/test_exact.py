@@ -28,14 +28,19 @@ def test_products_are_exact_everywhere(width: int) -> None:
         torch.set_num_threads(threads)
         assert np.array_equal((torch.from_numpy(floats[0]) @ torch.from_numpy(floats[1])).numpy(), expected)
         torch.set_num_threads(before)
-    halves = [torch.from_numpy(part).bfloat16().float().numpy() for part in floats]  # what bfloat16 and TF32 keep of the inputs
+    halves = [
+        torch.from_numpy(part).bfloat16().float().numpy() for part in floats
+    ]  # what bfloat16 and TF32 keep of the inputs
     assert np.array_equal(halves[0] @ halves[1], expected)
     assert np.array_equal(_by_onnxruntime(*floats), expected)
 
 
 def _by_onnxruntime(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
-    values = [onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", x.shape), ("w", weight.shape), ("y", (len(x), weight.shape[1])))]
+    values = [
+        onnx.helper.make_tensor_value_info(name, 1, shape)
+        for name, shape in (("x", x.shape), ("w", weight.shape), ("y", (len(x), weight.shape[1])))
+    ]
     graph = onnx.helper.make_graph([node], "g", values[:2], values[2:])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -33,7 +33,7 @@ def test_numpy_computes_what_torch_trains(sizes: tuple[int, ...]) -> None:
 
     for t in range(17):
 
-        def choose(k: int, j: int, counts: FloatArray) -> np.ndarray:
+        def choose(k: int, j: int, counts: FloatArray, t: int = t) -> np.ndarray:
             digit = prior.digits[k][codes[k, t], j]
             nats[t, k] -= math.log(counts[0, digit] / counts[0].sum())
             return np.array([digit])

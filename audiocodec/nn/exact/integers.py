@@ -54,7 +54,9 @@ def check_sums(weight: npt.NDArray[np.integer], bias: npt.NDArray[np.integer]) -
         weight: `[I, O]`.
         bias: `[O]`, or `[N, O]` of which one row is added.
     """
-    largest = LIMIT * np.abs(weight.astype(np.int64)).sum(0) + np.abs(bias.astype(np.int64)).reshape(-1, weight.shape[1]).max(0)
+    largest = LIMIT * np.abs(weight.astype(np.int64)).sum(0) + np.abs(bias.astype(np.int64)).reshape(
+        -1, weight.shape[1]
+    ).max(0)
     return bool((largest < MAX_SUM).all())
 
 
