@@ -75,6 +75,10 @@ class TrainingError(AudioCodecError):
     """Training that cannot start or cannot go on."""
 
 
+class LanguageModelError(AudioCodecError):
+    """A language model that cannot be read, or cannot do what is asked: another codec, no room for the prompt."""
+
+
 class ReportError(AudioCodecError):
     """Evaluations that cannot be compared, or stand on one page, as asked."""
 

@@ -36,6 +36,7 @@ VERBS = {
     "report": "one HTML page about evaluations: scores, plots, clips to compare, blind tests",
     "card": "a model card: codec, training, scores, from a training run and its evaluations",
     "probe": "how stable a model's tokens are under small changes of the audio, and how predictable",
+    "lm": "language models over tokens: train, score, continue a recording, export as a plain Llama",
     "prior": "train what recode --compress predicts codes with, from a data set of tokens",
     "export": "a model file to give away, from a training run or another model file",
     "codebook": "how a model's codebooks lie and are used: dead codes, distances, directions",

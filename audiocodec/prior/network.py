@@ -40,7 +40,7 @@ class PriorNetwork(nn.Module):
         used = codes.shape[-1]
         vectors = codes.new_zeros((*codes.shape[:2], self.enter.weight.shape[0]), dtype=torch.float32)
         d = self.config.vector_dim
-        stages = [stage for _, stage in zip(range(used), self.stages)]
+        stages = [stage for stage in self.stages if isinstance(stage, _Stage)][:used]
         for k, stage in enumerate(stages):
             vectors[..., k * d : (k + 1) * d] = stage.vectors[codes[..., k]]
         hidden = rescale(self.enter(_later(vectors, 1)), WEIGHT_BITS)

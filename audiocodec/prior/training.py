@@ -122,8 +122,8 @@ def score_prior(network: PriorNetwork, codes: Codes) -> Score:
 
 
 def _fit(network: PriorNetwork, codes: Codes, settings: PriorSettings) -> None:
-    random, shared = np.random.default_rng(settings.seed), {"lr": settings.learning_rate, "betas": (0.9, 0.98)}
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.0, **shared)
+    random = np.random.default_rng(settings.seed)
+    optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, (0.9, 0.98))
     raw = sum((size - 1).bit_length() for size in network.config.codebook_sizes)
     begun, logged, step, done = time.monotonic(), -math.inf, 0, 0.0
     while done < 1:

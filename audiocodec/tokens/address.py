@@ -28,7 +28,7 @@ def addresses_of(table: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     points = np.asarray(table, np.float64)
     found = np.zeros(len(points), np.int64)
     bits = (len(points) - 1).bit_length()
-    parts = [np.arange(len(points))]
+    parts: list[IntArray] = [np.arange(len(points))]
     for bit in range(bits - 1, -1, -1):
         halves = []
         for part in parts:

@@ -87,11 +87,12 @@ def bytes_needed(data: bytes, header: Header) -> int:
     start = header.header_bytes + header.notes_bytes + _FIXED.size
     if len(data) < start:
         return start
-    step = _FIXED.unpack_from(data, start - _FIXED.size)[1]
+    step: int = _FIXED.unpack_from(data, start - _FIXED.size)[1]
     end = start + _ENTRY.size * -(-header.frames // max(step, 1))
     if len(data) < end + CHECKSUM.size:
         return end + CHECKSUM.size
-    return end + CHECKSUM.size + sum(size for size, _ in _ENTRY.iter_unpack(data[start:end])) + CHECKSUM.size
+    sizes: list[int] = [size for size, _ in _ENTRY.iter_unpack(data[start:end])]
+    return end + CHECKSUM.size + sum(sizes) + CHECKSUM.size
 
 
 def parse_table(data: bytes, header: Header, source: str) -> Table:

@@ -71,7 +71,7 @@ def _encode_together(segments: Sequence[npt.NDArray[np.int64]], prior: Prior) ->
         frame = np.stack([segment[:, min(t, segment.shape[1] - 1)] for segment in segments])
 
         def choose(k: int, j: int, counts: FloatArray) -> IntArray:
-            digits = prior.digits[k][frame[:, k], j]  # noqa: B023 - called in this turn of the loop only
+            digits: IntArray = prior.digits[k][frame[:, k], j]  # noqa: B023 - called in this turn of the loop only
             for i in alive:  # noqa: B023
                 coders[i].encode(int(digits[i]), model(counts[i], perfect=False))
             return digits

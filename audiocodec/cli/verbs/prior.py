@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from audiocodec.cli import arguments
 from audiocodec.errors import UsageError
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     prior, score = train_prior(args.model, Path(args.tokens), settings, valid)
     output.parent.mkdir(parents=True, exist_ok=True)
     prior.save(output)
-    report = {"prior": str(output), "fingerprint": prior.fingerprint.hex(), "codec": prior.config.codec}
+    report: dict[str, Any] = {"prior": str(output), "fingerprint": prior.fingerprint.hex(), "codec": prior.config.codec}
     if score is not None:
         report |= {**dataclasses.asdict(score), "share": score.share}
     print(json.dumps(report))

@@ -30,7 +30,8 @@ def product(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
 
 def rescale(total: FloatArray, shift: int) -> FloatArray:
     """Sums divided by `2**shift`, rounded (halves up) and clipped to +-127."""
-    return np.clip(np.floor(total * np.float32(2.0**-shift) + np.float32(0.5)), -LIMIT, LIMIT)
+    result: FloatArray = np.clip(np.floor(total * np.float32(2.0**-shift) + np.float32(0.5)), -LIMIT, LIMIT)
+    return result
 
 
 def gate(total: FloatArray, shift: int) -> FloatArray:
@@ -44,7 +45,8 @@ def counts(total: FloatArray, shift: int) -> FloatArray:
     """What each symbol counts, from sums that are logits: 1 to 65,535 `[N, V]`, the most probable symbol having 65,535."""
     logits = np.floor(total * np.float32(2.0**-shift) + np.float32(0.5))
     below = logits.max(1, keepdims=True) - logits
-    return EXP[np.minimum(below, len(EXP) - 1).astype(np.intp)]
+    result: FloatArray = EXP[np.minimum(below, len(EXP) - 1).astype(np.intp)]
+    return result
 
 
 def check_sums(weight: npt.NDArray[np.integer], bias: npt.NDArray[np.integer]) -> bool:
