@@ -129,7 +129,7 @@ def _step(
     nats = model(ids)
     counted = ids[..., 1:] != network.config.vocabulary.pad
     loss = (nats * counted).sum() / counted.sum()
-    value = float(loss)
+    value = float(loss.detach())
     if not math.isfinite(value):
         raise TrainingError(f"the language model's loss is {value}")
     optimizer.zero_grad()

@@ -179,7 +179,11 @@ class TokenFile:
         codes_at = header.header_bytes + header.notes_bytes
         values = {name: getattr(header, name) for name in (*_INTEGERS, "codebook_sizes", "gain", "fingerprint")}
         try:
-            return cls(codes=codes(codes_at).astype(np.int32), notes=_parse_notes(data[header.header_bytes : codes_at]), **values)
+            return cls(
+                codes=codes(codes_at).astype(np.int32),
+                notes=_parse_notes(data[header.header_bytes : codes_at]),
+                **values,
+            )
         except TokenFileError as error:
             raise CorruptFile(f"{source}: {error}") from None
 

@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="shipped model, .safetensors file or experiment folder")
     audio = "folder of audio, data folder or wav.scp: tokens that change with a shift, a gain, noise"
     parser.add_argument("--audio", metavar="PATH", help=audio)
-    parser.add_argument("--train-tokens", metavar="DIR", help="token files that an n-gram and a small language model learn from")
+    parser.add_argument(
+        "--train-tokens", metavar="DIR", help="token files that an n-gram and a small language model learn from"
+    )
     parser.add_argument("--test-tokens", metavar="DIR", help="other token files, whose bits per token are counted")
     parser.add_argument(
         "--steps",
