@@ -97,6 +97,8 @@ class TokenLM(nn.Module):
                 intermediate_size=config.dim * 8 // 3 // 16 * 16,
                 max_position_embeddings=config.positions * config.context,
                 pad_token_id=None,
+                bos_token_id=None,
+                eos_token_id=None,
             )
         )
         self._reserve(config.reserved)
