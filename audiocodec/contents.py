@@ -9,7 +9,7 @@ from audiocodec import model_places, models
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.tokens.layout import MAGIC
-from audiocodec.tokens.token_file import EXTENSION, TokenFile
+from audiocodec.tokens.token_file import EXTENSION, describe_file
 
 
 def recognise(path: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def recognise(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         head = file.read(16)
     if head.startswith(MAGIC) or path.endswith(EXTENSION):
-        return {"path": path, "kind": "tokens", **TokenFile.read(path).describe()}
+        return {"path": path, "kind": "tokens", **describe_file(path)}
     if head[8:9] == b"{" or path.endswith(".safetensors"):
         return _of_model(path)
     found = io.info(path)

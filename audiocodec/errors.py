@@ -37,6 +37,10 @@ class UnsupportedVersion(TokenFileError):
     """A token file of a layout this version does not know."""
 
 
+class PriorError(TokenFileError):
+    """A prior that cannot be read, or of another codec; or a compressed token file whose prior is not at hand."""
+
+
 class TruncatedFile(TokenFileError):
     """A token file that ends before its header says it does."""
 
@@ -73,6 +77,10 @@ class MetricUndefined(AudioCodecError):
 
 class TrainingError(AudioCodecError):
     """Training that cannot start or cannot go on."""
+
+
+class LanguageModelError(AudioCodecError):
+    """A language model that cannot be read, or cannot do what is asked: another codec, no room for the prompt."""
 
 
 class ReportError(AudioCodecError):

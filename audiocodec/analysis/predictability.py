@@ -1,4 +1,4 @@
-"""Bits per token of a set of token files under models trained on another: n-grams, and a small transformer."""
+"""Bits per token of a set of token files under models trained on another: n-grams, and a small language model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from audiocodec.errors import MetricUndefined
 ORDER = 3
 
 Codes = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,7 @@ class Predictability:
         train_frames: that the models learned from.
         test_frames: that were guessed.
         ngram: at order 1, 2, 3 of each codebook, from its own past `[K][3]`.
-        transformer: of each codebook, from the past of all `[K]`; None: left out.
-        transformer_left_out: why.
+        transformer: of each codebook, from the past of all and the codebooks before it `[K]`; None: not asked for.
     """
 
     codebook_size: int
@@ -35,16 +35,17 @@ class Predictability:
     test_frames: int
     ngram: list[list[float]]
     transformer: list[float] | None
-    transformer_left_out: str
 
 
-def predictability(train: Sequence[Codes], test: Sequence[Codes], codebook_size: int, steps: int) -> Predictability:
+def predictability(
+    train: Sequence[Codes], test: Sequence[Codes], tables: Sequence[Floats], steps: int
+) -> Predictability:
     """Measure.
 
     Args:
         train: codes `[K, T]` of each file.
         test: the same, of other files.
-        codebook_size: entries V.
+        tables: code vectors `[V, D]` of each codebook of the codec, K or more.
         steps: of the transformer's training; 0 leaves it out.
 
     Raises:
@@ -53,15 +54,10 @@ def predictability(train: Sequence[Codes], test: Sequence[Codes], codebook_size:
     counts = sorted({len(codes) for codes in (*train, *test)})
     if len(counts) != 1:
         raise MetricUndefined(f"bits per token: files of {counts} codebooks; they must have the same number")
-    ngram = [_ngram(train, test, k, codebook_size) for k in range(counts[0])]
-    transformer, reason = None, "not asked for"
-    if steps:
-        try:
-            transformer, reason = transformer_bits(train, test, codebook_size, steps), ""
-        except MetricUndefined as error:
-            reason = str(error)
+    ngram = [_ngram(train, test, k, len(tables[k])) for k in range(counts[0])]
+    transformer = transformer_bits(tables[: counts[0]], train, test, steps) if steps else None
     frames = [sum(codes.shape[1] for codes in part) for part in (train, test)]
-    return Predictability(codebook_size, frames[0], frames[1], ngram, transformer, reason)
+    return Predictability(len(tables[0]), frames[0], frames[1], ngram, transformer)
 
 
 def _ngram(train: Sequence[Codes], test: Sequence[Codes], codebook: int, size: int) -> list[float]:

@@ -93,6 +93,7 @@ def decode_file(
     sample_rate: int | None = None,
     progress: Progress | None = None,
     subtype: str | None = None,
+    silent: Sequence[tuple[int, int]] = (),
 ) -> int:
     """Decode to a mono audio file of exactly the original length and level; the file appears only when complete.
 
@@ -102,6 +103,7 @@ def decode_file(
         progress: called with seconds of audio done, of how many.
         subtype: of the samples: `PCM_16`, `PCM_24` or `FLOAT`; None: 16 bits, or what a lossy format has. Only `FLOAT`,
             in a .wav file, keeps what passes full scale.
+        silent: frames, first and below last, to be silent: what `TokenFile.salvage` found lost.
 
     Returns:
         How many samples passed full scale and were clipped.
@@ -120,7 +122,7 @@ def decode_file(
         _enough_memory(path, tokens.num_samples / tokens.sample_rate),
         io.Writer(path, rate, subtype=subtype) as writer,
     ):
-        for block in _decoded(codec, tokens, rate, progress):
+        for block in _decoded(codec, tokens, rate, progress, silent):
             writer.write(block[: length - writer.num_samples])
     return writer.clipped
 
@@ -219,12 +221,32 @@ def _token_file(
     )
 
 
-def _decoded(codec: BlockCodec, tokens: TokenFile, sample_rate: int, progress: Progress | None) -> Iterator[np.ndarray]:
+def _decoded(
+    codec: BlockCodec,
+    tokens: TokenFile,
+    sample_rate: int,
+    progress: Progress | None,
+    silent: Sequence[tuple[int, int]] = (),
+) -> Iterator[np.ndarray]:
     """Audio of the original's level in blocks, at `sample_rate`; the last one may be longer than the original."""
     blocks = codec.decode_blocks(tokens.codes, tokens.num_samples)
+    blocks = _silenced(blocks, [(first * tokens.hop_length, last * tokens.hop_length) for first, last in silent])
     watched = _watched(blocks, tokens.num_samples, codec.sample_rate, progress)
     scaled = (_divided(block, tokens.gain) for block in watched)
     return io.resample_blocks(scaled, codec.sample_rate, sample_rate)
+
+
+def _silenced(blocks: Iterable[np.ndarray], spans: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+    """Blocks with zeros in spans of samples."""
+    at = 0
+    for block in blocks:
+        inside = [(first - at, last - at) for first, last in spans if first < at + len(block) and last > at]
+        if inside:
+            block = block.copy()
+            for first, last in inside:
+                block[max(0, first) : last] = 0
+        at += len(block)
+        yield block
 
 
 @contextlib.contextmanager

@@ -192,10 +192,14 @@ def read_tables(folder: Path, allow_pipes: bool) -> tuple[list[Utterance], list[
         if tables[name].is_file():
             problems += [Problem(str(tables[name]), f"no entry for {key}") for key in paths if key not in table]
             problems += [Problem(str(tables[name]), f"{key} is not in {listed}") for key in table if key not in paths]
-    lengths = _positive(values.get("utt2num_samples", {}), str.isdecimal, tables["utt2num_samples"], problems)
+    lengths = _positive(values.get("utt2num_samples", {}), _is_length, tables["utt2num_samples"], problems)
     _positive(values.get("utt2dur", {}), is_number, tables["utt2dur"], problems)
     speakers = values["utt2spk"]
     return [Utterance(u, path, speakers.get(u, u), int(lengths.get(u, "0"))) for u, path in paths.items()], problems
+
+
+def _is_length(text: str) -> bool:
+    return text.isdecimal() and len(text) < 19
 
 
 def is_number(text: str) -> bool:

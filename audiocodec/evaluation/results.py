@@ -121,12 +121,12 @@ def _origin(summaries: Sequence[Summary]) -> list[str]:
     """Commit, codec and machine, each only once."""
     versions = [summary.versions for summary in summaries]
     facts = {
-        "commit": _unique(found["commit"] for found in versions if "commit" in found),
+        "commit": _unique(found.get("commit", "unknown") for found in versions if "commit" in found),
         "configuration": _unique(_configuration(model) for s in summaries if (model := s.model) is not None),
         "codec": _unique(codec for summary in summaries for codec in summary.codecs),
-        "audiocodec": _unique(found["audiocodec"] for found in versions),
-        "torch": _unique(found["torch"] for found in versions),
-        "machine": _unique(found["machine"] for found in versions),
+        "audiocodec": _unique(found.get("audiocodec", "unknown") for found in versions),
+        "torch": _unique(found.get("torch", "unknown") for found in versions),
+        "machine": _unique(found.get("machine", "unknown") for found in versions),
         "warning": _unique(model.warning for s in summaries if (model := s.model) is not None and model.warning),
     }
     return [f"- {name}: {', '.join(values)}" for name, values in facts.items() if values]

@@ -13,7 +13,7 @@ from audiocodec.errors import CorruptFile, NotATokenFile, TokenFileError, Trunca
 from audiocodec.tokens.bitpack import packed_bytes
 
 MAGIC = b"\x89ACT"
-VERSION = 1
+RAW, COMPRESSED = 1, 2  # versions
 FINGERPRINT_BYTES = 8
 MAX_CODEBOOKS = 255
 MAX_CODEBOOK_SIZE = 1 << 24
@@ -59,12 +59,12 @@ class Header(NamedTuple):
 
     @property
     def payload_bytes(self) -> int:
-        """Bytes of the packed codes."""
+        """Bytes of the packed codes in version 1."""
         return packed_bytes(sum(self.widths), self.frames)
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of the whole file."""
+        """Bytes of the whole file in version 1."""
         return self.header_bytes + self.notes_bytes + self.payload_bytes + CHECKSUM.size
 
     def check(self) -> None:
@@ -87,10 +87,10 @@ class Header(NamedTuple):
         if len(self.fingerprint) != FINGERPRINT_BYTES:
             raise TokenFileError(f"fingerprint has {len(self.fingerprint)} bytes, must have {FINGERPRINT_BYTES}")
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, version: int = RAW) -> bytes:
         """The header as it stands in the file."""
         *fields, sizes = self
-        return _FIXED.pack(MAGIC, VERSION, len(sizes), *fields) + struct.pack(f"<{len(sizes)}I", *sizes)
+        return _FIXED.pack(MAGIC, version, len(sizes), *fields) + struct.pack(f"<{len(sizes)}I", *sizes)
 
 
 def count_codebooks(start: bytes, source: str) -> int:
@@ -108,9 +108,11 @@ def count_codebooks(start: bytes, source: str) -> int:
     """
     if start[: len(MAGIC)] != MAGIC[: len(start)]:
         raise NotATokenFile(f"{source}: not a token file: starts with {start[:4].hex(' ')}, not {MAGIC.hex(' ')}")
-    if len(start) > 4 and start[4] != VERSION:
-        hint = "a newer audiocodec may read it" if start[4] > VERSION else "there is no such version"
-        raise UnsupportedVersion(f"{source}: token file of version {start[4]}, this reads {VERSION}; {hint}")
+    if len(start) > 4 and start[4] not in (RAW, COMPRESSED):
+        hint = "a newer audiocodec may read it" if start[4] > COMPRESSED else "there is no such version"
+        raise UnsupportedVersion(
+            f"{source}: token file of version {start[4]}, this reads {RAW} and {COMPRESSED}; {hint}"
+        )
     if len(start) < FIXED_BYTES:
         raise TruncatedFile(f"{source}: ends after {len(start)} bytes, within its header of {FIXED_BYTES}")
     if not start[5]:
@@ -144,18 +146,18 @@ def parse_header(start: bytes, source: str) -> Header:
     return header
 
 
-def check_size(header: Header, size: int, source: str) -> None:
+def check_size(expected: int, size: int, source: str) -> None:
     """Compare a file's size with what its header says.
 
     Args:
-        header: its header.
+        expected: what it says.
         size: its bytes.
         source: its name, for messages.
 
     Raises:
         TruncatedFile, CorruptFile: too few bytes, or too many.
     """
-    if size < header.file_bytes:
-        raise TruncatedFile(f"{source}: has {size} bytes, its header says {header.file_bytes}")
-    if size > header.file_bytes:
-        raise CorruptFile(f"{source}: goes on after the {header.file_bytes} bytes its header says")
+    if size < expected:
+        raise TruncatedFile(f"{source}: has {size} bytes, its header says {expected}")
+    if size > expected:
+        raise CorruptFile(f"{source}: goes on after the {expected} bytes its header says")

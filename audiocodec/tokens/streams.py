@@ -16,15 +16,17 @@ import numpy as np
 from audiocodec.errors import TokenFileError
 from audiocodec.files import replacing
 from audiocodec.tokens import layout
+from audiocodec.tokens.compressed import bytes_needed
 
 _CHUNK_BYTES = 1 << 20
 
 
-def read_source(source: Path | str | BinaryIO) -> tuple[bytes, str]:
+def read_source(source: Path | str | BinaryIO, whole: bool = True) -> tuple[bytes, str]:
     """Read one token file, no further than its header says and one byte more.
 
     Args:
         source: a path, `-` for stdin, or a binary file object.
+        whole: refuse a file that is shorter than its header says before its codes are read.
 
     Returns:
         The bytes and the source's name for messages.
@@ -33,12 +35,12 @@ def read_source(source: Path | str | BinaryIO) -> tuple[bytes, str]:
         TokenFileError: it cannot be read, or its header is wrong (the subclasses say how).
     """
     if not isinstance(source, (str, Path)):
-        return _read_named(source, str(getattr(source, "name", "<stream>")))
+        return _read_named(source, str(getattr(source, "name", "<stream>")), whole)
     if str(source) == "-":
-        return _read_named(sys.stdin.buffer, "<stdin>")
+        return _read_named(sys.stdin.buffer, "<stdin>", whole)
     try:
         with open(source, "rb") as stream:
-            return _read_named(stream, str(source))
+            return _read_named(stream, str(source), whole)
     except (OSError, ValueError) as error:
         raise TokenFileError(f"{source}: cannot be read: {_cause(error)}") from error
 
@@ -50,14 +52,19 @@ def npy_bytes(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _read_named(stream: BinaryIO, name: str) -> tuple[bytes, str]:
+def _read_named(stream: BinaryIO, name: str, whole: bool) -> tuple[bytes, str]:
     data = _read(stream, layout.FIXED_BYTES)
     data += _read(stream, 4 * layout.count_codebooks(data, name))
     header = layout.parse_header(data, name)
-    size = _regular_size(stream)
-    if size is not None and size < header.file_bytes:
-        layout.check_size(header, size, name)
-    return data + _read(stream, header.file_bytes + 1 - len(data)), name
+    size = _regular_size(stream) if whole else None
+    while len(data) < (needed := bytes_needed(data, header)):
+        if size is not None and size < needed:
+            layout.check_size(needed, size, name)
+        more = _read(stream, needed - len(data))
+        data += more
+        if not more:
+            break
+    return data + _read(stream, 1), name
 
 
 def _read(stream: BinaryIO, count: int) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import operator
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.errors import CorruptFile, TokenFileError
-from audiocodec.tokens import layout, streams
+from audiocodec.errors import CorruptFile, PriorError, TokenFileError
+from audiocodec.tokens import compressed, layout, streams
 from audiocodec.tokens.bitpack import pack_frames, unpack_frames
+from audiocodec.tokens.prior import Prior
+from audiocodec.tokens.priors import find
 
 EXTENSION = ".act"
 
@@ -57,7 +59,7 @@ class TokenFile:
     fingerprint: bytes
     notes: Mapping[str, Any] = field(default_factory=dict)
     # Of the file that it was read from, whose notes may hold white space that we would not write.
-    _file_bytes: int | None = field(default=None, init=False, repr=False)
+    _stored: tuple[int, int] | None = field(default=None, init=False, repr=False)  # version and bytes of the file
 
     def __post_init__(self) -> None:
         try:
@@ -93,16 +95,32 @@ class TokenFile:
 
     # --- bytes
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, prior: Prior | None = None) -> bytes:
         """The whole file; equal token files give equal bytes.
 
+        Args:
+            prior: of the codec: compress with it; None: codes as they are. What was compressed is decoded again before it is
+                returned; codes stay as they are where compression does not make the file smaller.
+
         Returns:
-            Header, notes, packed codes, CRC32.
+            Header, notes, codes, CRC32.
+
+        Raises:
+            PriorError: the prior is of another codec, or the package constriction is missing.
         """
         notes = _notes_text(self.notes).encode() if self.notes else b""
         header = self._header()
         body = header.to_bytes() + notes + pack_frames(self.codes, header.widths)
-        return body + layout.CHECKSUM.pack(zlib.crc32(body))
+        raw = body + layout.CHECKSUM.pack(zlib.crc32(body))
+        if prior is None:
+            return raw
+        if prior.config.codec != self.fingerprint.hex():
+            raise PriorError(f"the prior is of codec {prior.config.codec}, the tokens of {self.fingerprint.hex()}")
+        data = compressed.write(header.to_bytes(layout.COMPRESSED) + notes, self.codes, header.widths, prior)
+        if len(data) >= len(raw):
+            return raw
+        again, lost = compressed.read_codes(data, header, compressed.parse_table(data, header, "<bytes>"), prior)
+        return data if not lost and np.array_equal(again, self.codes) else raw
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str = "<bytes>") -> TokenFile:
@@ -117,22 +135,57 @@ class TokenFile:
 
         Raises:
             NotATokenFile, UnsupportedVersion, TruncatedFile, CorruptFile: as they say.
+            PriorError: it is compressed, and its prior is not at hand.
         """
-        data = bytes(data)
         header = layout.parse_header(data, source)
-        layout.check_size(header, len(data), source)
+        table = None if data[4] == layout.RAW else compressed.parse_table(data, header, source)
+        layout.check_size(header.file_bytes if table is None else table.file_bytes, len(data), source)
         end = len(data) - layout.CHECKSUM.size
-        if zlib.crc32(memoryview(data)[:end]) != layout.CHECKSUM.unpack_from(data, end)[0]:
+        intact = zlib.crc32(memoryview(data)[:end]) == layout.CHECKSUM.unpack_from(data, end)[0]
+        if table is None and not intact:
             raise CorruptFile(f"{source}: damaged: the checksum does not match")
+        if table is None:
+            return cls._made(header, data, lambda at: unpack_frames(data[at:end], header.widths, header.frames), source)
+        codes, lost = compressed.read_codes(data, header, table, find(table.prior, source), source)
+        compressed.refuse(lost, header, source)
+        if not intact:
+            raise CorruptFile(f"{source}: damaged: the checksum does not match")
+        return cls._made(header, data, lambda at: codes, source)
+
+    @classmethod
+    def salvage(cls, source: Path | str | BinaryIO) -> tuple[TokenFile, list[compressed.Damage]]:
+        """Read what can be read of a compressed file; any other is read as `read` does.
+
+        Args:
+            source: as for `read`.
+
+        Returns:
+            (the token file, with code 0 in frames that are lost; what is lost).
+
+        Raises:
+            TokenFileError: as for `read`; of a compressed file the header and the table must be whole.
+        """
+        data, name = streams.read_source(source, whole=False)
+        header = layout.parse_header(data, name)
+        if data[4] == layout.RAW:
+            return cls.from_bytes(data, name), []
+        table = compressed.parse_table(data, header, name)
+        codes, lost = compressed.read_codes(data, header, table, find(table.prior, name), name)
+        return cls._made(header, data, lambda at: codes, name), lost
+
+    @classmethod
+    def _made(
+        cls, header: layout.Header, data: bytes, codes: Callable[[int], npt.NDArray[np.integer]], source: str
+    ) -> TokenFile:
+        """A token file of checked bytes; `codes` is asked for what begins behind the notes."""
         codes_at = header.header_bytes + header.notes_bytes
         values = {name: getattr(header, name) for name in (*_INTEGERS, "codebook_sizes", "gain", "fingerprint")}
         try:
             notes = _parse_notes(data[header.header_bytes : codes_at])
-            codes = unpack_frames(data[codes_at:end], header.widths, header.frames)
-            made = cls(codes=codes, notes=notes, **values)
+            made = cls(codes=codes(codes_at).astype(np.int32), notes=notes, **values)
         except TokenFileError as error:
             raise CorruptFile(f"{source}: {error}") from None
-        object.__setattr__(made, "_file_bytes", len(data))
+        object.__setattr__(made, "_stored", (data[4], len(data)))
         return made
 
     @classmethod
@@ -150,18 +203,23 @@ class TokenFile:
         """
         return cls.from_bytes(*streams.read_source(source))
 
-    def write(self, target: Path | str | BinaryIO) -> None:
+    def write(self, target: Path | str | BinaryIO, prior: Prior | None = None) -> int:
         """Write the file, under a temporary name first; an existing one is replaced.
 
         Args:
             target: a path, `-` for stdout, or a binary file object.
+            prior: as for `to_bytes`.
+
+        Returns:
+            Bytes written.
 
         Raises:
             TokenFileError: it cannot be written; the message names file and cause.
         """
-        data = self.to_bytes()
+        data = self.to_bytes(prior)
         with streams.open_target(target) as stream:
             stream.write(data)
+        return len(data)
 
     # --- views
 
@@ -193,30 +251,53 @@ class TokenFile:
         Returns:
             Field name -> value, `seconds` at the codec's rate.
         """
-        seconds = self.num_samples / self.sample_rate
         header = self._header()
-        file_bytes = self._file_bytes or header.file_bytes
-        return {
-            "version": layout.VERSION,
-            "seconds": seconds,
-            "frames": header.frames,
-            "frame_rate": self.sample_rate / self.hop_length,
-            "num_codebooks": len(self.codebook_sizes),
-            "codebook_sizes": list(self.codebook_sizes),
-            "bits_per_frame": sum(header.widths),
-            "payload_bits": self.payload_bits,
-            "file_bytes": file_bytes,
-            "kbps_payload": self.payload_bits / seconds / 1000,
-            "kbps_file": 8 * file_bytes / seconds / 1000,
-            **{name: getattr(self, name) for name in (*_INTEGERS, "gain")},
-            "fingerprint": self.fingerprint.hex(),
-            "notes": dict(self.notes),
-        }
+        return _described(header, self.notes, *(self._stored or (layout.RAW, header.file_bytes)))
 
     def _header(self) -> layout.Header:
         values = {name: getattr(self, name) for name in (*_INTEGERS, "codebook_sizes", "gain", "fingerprint")}
         notes_bytes = len(_notes_text(self.notes).encode()) if self.notes else 0
         return layout.Header(frames=int(self.codes.shape[1]), notes_bytes=notes_bytes, **values)
+
+
+def describe_file(source: Path | str | BinaryIO) -> dict[str, Any]:
+    """What is in a file, as `TokenFile.describe` has it; the codes of a compressed one are not decoded, which needs no prior.
+
+    Raises:
+        TokenFileError: as for `TokenFile.read`.
+    """
+    data, name = streams.read_source(source)
+    header = layout.parse_header(data, name)
+    if data[4] == layout.RAW:
+        return TokenFile.from_bytes(data, name).describe()
+    table = compressed.parse_table(data, header, name)
+    layout.check_size(table.file_bytes, len(data), name)
+    end = len(data) - layout.CHECKSUM.size
+    if zlib.crc32(data[:end]) != layout.CHECKSUM.unpack_from(data, end)[0]:
+        raise CorruptFile(f"{name}: damaged: the checksum does not match")
+    notes = _parse_notes(data[header.header_bytes : header.header_bytes + header.notes_bytes])
+    return {**_described(header, notes, data[4], len(data)), "prior": table.prior.hex()}
+
+
+def _described(header: layout.Header, notes: Mapping[str, Any], version: int, file_bytes: int) -> dict[str, Any]:
+    seconds, bits = header.num_samples / header.sample_rate, sum(header.widths)
+    return {
+        "version": version,
+        "coding": "raw" if version == layout.RAW else "range",
+        "seconds": seconds,
+        "frames": header.frames,
+        "frame_rate": header.sample_rate / header.hop_length,
+        "num_codebooks": len(header.codebook_sizes),
+        "codebook_sizes": list(header.codebook_sizes),
+        "bits_per_frame": bits,
+        "payload_bits": bits * header.frames,
+        "file_bytes": file_bytes,
+        "kbps_payload": bits * header.frames / seconds / 1000,
+        "kbps_file": 8 * file_bytes / seconds / 1000,
+        **{name: getattr(header, name) for name in (*_INTEGERS, "gain")},
+        "fingerprint": header.fingerprint.hex(),
+        "notes": dict(notes),
+    }
 
 
 _INTEGERS = (

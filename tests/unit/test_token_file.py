@@ -148,10 +148,12 @@ def test_other_files_are_not_token_files(data):
 
 
 def test_newer_version_is_refused_even_if_its_layout_is_unknown():
-    with pytest.raises(UnsupportedVersion, match="x.act: token file of version 2, this reads 1; a newer audiocodec"):
-        TokenFile.from_bytes(patched(4, b"\x02"), "x.act")
-    with pytest.raises(UnsupportedVersion, match="version 2"):
-        TokenFile.from_bytes(b"\x89ACT\x02")
+    with pytest.raises(
+        UnsupportedVersion, match="x.act: token file of version 3, this reads 1 and 2; a newer audiocodec"
+    ):
+        TokenFile.from_bytes(patched(4, b"\x03"), "x.act")
+    with pytest.raises(UnsupportedVersion, match="version 3"):
+        TokenFile.from_bytes(b"\x89ACT\x03")
     with pytest.raises(UnsupportedVersion, match="version 0.*no such version"):
         TokenFile.from_bytes(patched(4, b"\x00"))
 

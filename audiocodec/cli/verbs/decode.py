@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample-rate", type=arguments.positive, metavar="HZ", help="of the audio (default: the original's)"
     )
     parser.add_argument(
+        "--salvage", action="store_true", help="put silence in place of damaged segments of compressed token files"
+    )
+    parser.add_argument(
         "--subtype",
         choices=SUBTYPES,
         help="of the samples (default: pcm16); float, in .wav files, keeps what passes full scale",
@@ -70,7 +74,7 @@ class _Decoding:
         """Decode; None: the output was finished before."""
         args = self.args
         with local_file(job.source, args.allow_pipes) as path:
-            tokens = TokenFile.read(path)
+            tokens, lost = TokenFile.salvage(path) if args.salvage else (TokenFile.read(path), [])
         model = self.models.of(tokens)
         if args.num_codebooks is not None:
             tokens = tokens.truncate(args.num_codebooks)
@@ -80,22 +84,30 @@ class _Decoding:
         if args.resume and finished_audio(job.target, job.source, io.AudioInfo(rate, 1, length), subtype):
             return None
         codec, started = model.coder, time.perf_counter()
-        clipped = _decode(codec, tokens, job.target, rate, progress, subtype)
+        clipped = _decode(codec, tokens, job.target, rate, progress, subtype, [(one.first, one.last) for one in lost])
         wall = time.perf_counter() - started
         described = tokens.describe()
         report = {key: described[key] for key in ("seconds", "num_codebooks", "kbps_payload", "kbps_file")}
+        if lost:
+            report["warning"] = f"silence in place of {', '.join(one.reason for one in lost)}"
         return {**report, "sample_rate": rate, "num_samples": length, "clipped": clipped, "wall_seconds": wall}
 
 
 def _decode(
-    codec: BlockCodec, tokens: TokenFile, target: str, rate: int, progress: Progress, subtype: str | None
+    codec: BlockCodec,
+    tokens: TokenFile,
+    target: str,
+    rate: int,
+    progress: Progress,
+    subtype: str | None,
+    silent: Sequence[tuple[int, int]],
 ) -> int:
     if target != STREAM:
         batch.make_folder_of(target)
-        return decode_file(codec, tokens, target, rate, progress, subtype)
+        return decode_file(codec, tokens, target, rate, progress, subtype, silent)
     with tempfile.TemporaryDirectory(prefix="audiocodec-") as folder:  # a WAV header needs the length first
         path = os.path.join(folder, "stdout.wav")
-        clipped = decode_file(codec, tokens, path, rate, progress, subtype)
+        clipped = decode_file(codec, tokens, path, rate, progress, subtype, silent)
         with open(path, "rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()

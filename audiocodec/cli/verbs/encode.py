@@ -17,6 +17,7 @@ from audiocodec.codec.finished import is_stale, valid_tokens
 from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioError, UsageError
 from audiocodec.loading import choose_runtime
+from audiocodec.tokens import priors
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ten thousand; the token file records it",
     )
     parser.add_argument(
+        "--compress",
+        action="store_true",
+        help="store the codes near their entropy, by a prior of the model (slower; see audiocodec recode)",
+    )
+    parser.add_argument(
         "--batch-size",
         type=arguments.positive,
         default=1,
@@ -70,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(args.inputs, args.output, args.output_dir, AUDIO_EXTENSIONS, EXTENSION, args.allow_pipes)
     batch.check_outputs(plan, args)
     batch.share_processors(plan, args)
-    batch.model_of(args)  # a name that is none is refused before any work
+    model = batch.model_of(args)  # a name that is none is refused before any work
+    if args.compress:
+        priors.of_codec(model.fingerprint)
     encoding = _Encoding(args)
     if args.batch_size == 1:
         return batch.run_plan(plan, args, encoding)
@@ -131,9 +139,10 @@ class _Encoding:
         """Write the tokens."""
         if job.target != STREAM:
             batch.make_folder_of(job.target)
-        tokens.write(job.target)
+        written = tokens.write(job.target, priors.of_codec(tokens.fingerprint) if self.args.compress else None)
         described = tokens.describe()
-        report = {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload", "kbps_file")}
+        report = {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload")}
+        report["kbps_file"] = 8 * written / described["seconds"] / 1000
         if tokens.original_channels > 1 and self.args.channel is None:
             report["mixed"] = True
         return report

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=arguments.models_text())
     audio = "folder of audio, data folder or wav.scp: tokens that change with a shift, a gain, noise"
     parser.add_argument("--audio", metavar="PATH", help=audio)
-    parser.add_argument("--train-tokens", metavar="DIR", help="token files that an n-gram and a transformer learn from")
+    parser.add_argument(
+        "--train-tokens", metavar="DIR", help="token files that an n-gram and a small language model learn from"
+    )
     parser.add_argument("--test-tokens", metavar="DIR", help="other token files, whose bits per token are counted")
     parser.add_argument(
         "--steps",
@@ -65,9 +67,10 @@ def run(args: argparse.Namespace) -> int:
         from audiocodec.analysis.predictability import predictability
         from audiocodec.analysis.token_source import codes_of_tokens
 
+        tables = [table.numpy(force=True) for table in codec.quantizer.tables()]
         folders = (args.train_tokens, args.test_tokens)
         train, test = (list(codes_of_tokens(f, codec)) for f in folders)
-        bits = predictability(train, test, codec.codebook_sizes[0], args.steps)
+        bits = predictability(train, test, tables, args.steps)
         found["predictability"] = asdict(bits)
         texts.append(_bits_text(bits))
     print(json.dumps(found) if args.json else "\n\n".join(texts))
@@ -103,5 +106,4 @@ def _bits_text(bits: Predictability) -> str:
         lines.append([f"codebook {k}", *(f"{value:.3f}" for value in values), last])
     facts = f"{bits.codebook_size:,} codes: {math.log2(bits.codebook_size):.3f} bits if nothing is known; "
     facts += f"learned from {bits.train_frames:,} frames, measured on {bits.test_frames:,}"
-    left_out = f"\nno transformer: {bits.transformer_left_out}" if bits.transformer is None else ""
-    return f"{align(lines, right=range(1, len(lines[0])))}\n{facts}{left_out}"
+    return f"{align(lines, right=range(1, len(lines[0])))}\n{facts}"

@@ -17,7 +17,6 @@ DONE, FAILED, LOG, COMMAND = "done", "failed", "log", "command"
 EVAL, USAGE, PROBE = "eval", "usage", "probe.json"
 AUTOENCODER = "autoencoder"
 METRICS = "pesq,stoi,mel"
-GUESSED_SIZE = 8_192  # above, the transformer's softmax takes longer than the training of a row
 PROGRAM = "audiocodec: "  # what its messages begin with
 
 
@@ -109,7 +108,6 @@ class Trainer:
             return [train, [*score, "--resume", "--quiet"], probe]
         code = ["audiocodec", "encode", str(self.data.usage / "wav.scp"), "--model", model, "-d", tokens]
         probe += ["--train-tokens", tokens, "--test-tokens", f"{scored}/tokens"]
-        probe += ["--steps", "0"] if run.size > GUESSED_SIZE else []
         return [train, [*score, "--resume", "--quiet"], [*code, "--resume", "--quiet"], probe]
 
     def _call(self, words: list[str], folder: Path) -> str:

@@ -1,0 +1,1 @@
+"""Language models over tokens: training, bits per second of audio, continuation, export. The body is Llama of `transformers`."""

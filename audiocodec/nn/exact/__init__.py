@@ -1,0 +1,1 @@
+"""Networks of small integers, which every processor computes alike: see `integers` and `layers`."""

@@ -1,0 +1,108 @@
+"""Continue the beginnings of utterances: audio beside the truth, and what no reference is needed for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+
+from audiocodec import model_file
+from audiocodec.audio import io
+from audiocodec.data.manifest import list_scp
+from audiocodec.errors import AudioCodecError
+from audiocodec.files import write_text
+from audiocodec.lm import files
+from audiocodec.lm.continuation import continue_file
+from audiocodec.prior.data import read_codes
+
+GRAM = 4  # frames that count as a repetition when they were there before
+
+
+def main() -> None:
+    """Continue, and write `continuations.json` last of all."""
+    args = _arguments()
+    done = args.output_dir / "continuations.json"
+    if done.is_file():
+        return
+    codec, model = model_file.load(args.model), files.load(args.lm)
+    seen = _grams(
+        codes[0] for codes in read_codes(args.tokens, codec.fingerprint.hex(), len(model.config.codebook_sizes))
+    )
+    rows = []
+    for name, paths in sorted(list_scp(args.data / "wav.scp").items()):
+        if len(rows) == args.prompts:
+            break
+        truth, target = args.truth / f"{name}.wav", args.output_dir / "wav" / f"{name}.wav"
+        if not _truth(paths[0], truth, args.prompt_seconds + args.seconds):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        settings = {"seconds": args.seconds, "prompt_seconds": args.prompt_seconds, "seed": len(rows)}
+        try:
+            report = continue_file(model, codec, str(truth), str(target), **settings)
+        except AudioCodecError as error:
+            raise SystemExit(f"{name}: {error}") from None
+        codes = np.array(report["codes"])[0]
+        grams = [tuple(codes[t : t + GRAM]) for t in range(len(codes) - GRAM + 1)]
+        rows.append(
+            {
+                "id": name,
+                "repeated": 1 - len(set(grams)) / max(1, len(grams)),
+                "copied": float(np.mean([gram in seen for gram in grams])) if grams else 0.0,
+                "speech": _speech_share(target, args.prompt_seconds),
+                "speech_truth": _speech_share(truth, args.prompt_seconds),
+            }
+        )
+    if not rows:
+        raise SystemExit(f"{args.data}: no utterance has {args.prompt_seconds + args.seconds} s")
+    write_text(done, json.dumps(rows, indent=1) + "\n")
+
+
+def _truth(source: str, target: Path, seconds: float) -> bool:
+    """Write the first seconds of an utterance; False if it is shorter."""
+    if target.is_file():
+        return True
+    channels, rate = io.read(source)
+    wav = channels.mean(0)
+    if len(wav) < seconds * rate:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    io.write(target, soxr.resample(wav, rate, 24_000)[: round(seconds * 24_000)].astype(np.float32), 24_000)
+    return True
+
+
+def _grams(utterances: Iterable[np.ndarray]) -> set[tuple[int, ...]]:
+    return {tuple(codes[t : t + GRAM]) for codes in utterances for t in range(len(codes) - GRAM + 1)}
+
+
+def _speech_share(path: Path, after: float) -> float:
+    """Share of the audio after so many seconds that a voice detector takes for speech."""
+    import silero_vad
+
+    channels, rate = io.read(path)
+    wav = soxr.resample(channels.mean(0), rate, 16_000)
+    model = silero_vad.load_silero_vad(onnx=True)
+    found = silero_vad.get_speech_timestamps(torch.from_numpy(wav.astype(np.float32)), model, sampling_rate=16_000)
+    first = round(after * 16_000)
+    speech = sum(max(0, part["end"] - max(first, part["start"])) for part in found)
+    return speech / max(1, len(wav) - first)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("lm", "data", "tokens", "truth"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("-d", "--output-dir", type=Path, required=True)
+    parser.add_argument("--prompts", type=int, required=True)
+    for name in ("prompt-seconds", "seconds"):
+        parser.add_argument(f"--{name}", type=float, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The table of the study: reconstruction, stability, predictability, continuation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from audiocodec.evaluation.summary_file import read_summary
+from audiocodec.files import write_text
+from audiocodec.markdown import table
+
+HEAD = [
+    "tokens of",
+    "bits per s, raw",
+    "PESQ",
+    "STOI",
+    "mel distance, dB",
+    "changed by a quarter hop, %",
+    "changed by noise at 30 dB, %",
+    "bits per s, language model",
+    "share of raw",
+    "DNSMOS",
+    "speaker similarity",
+    "speech, %",
+    "repeated, %",
+    "copied, %",
+]
+NOTES = """\
+Reconstruction: scores of decoded test utterances. Changed: codes that differ when the audio is shifted by a quarter of a hop, or
+gets white noise (stability). Bits per second of audio under the language model, teacher forced, on test speakers: the only
+number of predictability that compares codecs. Continuation: prompt and continuation against the recording itself; DNSMOS and
+speaker similarity of both together; share of the continuation that a voice detector takes for speech ({truth:.0f} % of the
+recordings' own); 4-grams of codes that repeat within a continuation; 4-grams that occur in training."""
+
+
+def main() -> None:
+    """Write `RESULTS.md`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--exp", type=Path, required=True)
+    parser.add_argument("--command", required=True)
+    parser.add_argument("names", nargs="+")
+    args = parser.parse_args()
+    rows = [_row(args.exp, name) for name in args.names]
+    first = json.loads((args.exp / args.names[0] / "continued" / "continuations.json").read_text(encoding="utf-8"))
+    truth = 100 * fmean(row["speech_truth"] for row in first)
+    text = ["# Language models on tokens of several quantizers", "", "```", args.command.strip(), "```", ""]
+    text += [NOTES.format(truth=truth), "", f"{len(first)} continuations each.", "", table(HEAD, rows)]
+    write_text(args.exp / "RESULTS.md", "\n".join(text) + "\n")
+
+
+def _row(exp: Path, name: str) -> list[str]:
+    folder = exp / name
+    score, probe, continued = (
+        json.loads((folder / path).read_text(encoding="utf-8"))
+        for path in ("score.json", "probe.json", "continued/continuations.json")
+    )
+    coded, heard = (read_summary(path).measures for path in (folder / "reconstruction", exp / "page" / name))
+    frame_rate = score["bits_per_second"] / sum(score["by_codebook"])
+    raw = score["raw_bits_per_token"] * len(score["by_codebook"]) * frame_rate
+    return [
+        name,
+        f"{raw:.0f}",
+        *(_mean(coded, measure, form) for measure, form in (("pesq", ".3f"), ("stoi", ".3f"), ("mel_distance", ".2f"))),
+        *(_changed(probe, change) for change in ("shift 0.25 hop", "noise at 30 dB")),
+        f"{score['bits_per_second']:.0f}",
+        f"{score['bits_per_second'] / raw:.3f}",
+        *(_mean(heard, measure, ".2f") for measure in ("dnsmos_ovrl", "speaker_similarity")),
+        *(f"{100 * fmean(row[key] for row in continued):.0f}" for key in ("speech", "repeated", "copied")),
+    ]
+
+
+def _mean(measures: Any, name: str, form: str) -> str:
+    found = measures.get(name)
+    return "-" if found is None or found.mean is None else format(found.mean, form)
+
+
+def _changed(probe: dict[str, Any], change: str) -> str:
+    row = next(row for row in probe["stability"] if row["name"] == change)
+    return f"{100 * fmean(row['changed']):.1f}"
+
+
+if __name__ == "__main__":
+    main()
