@@ -161,3 +161,35 @@ def test_prior_of_another_codec(tokens: Path, other_model_path: Path, tmp_path: 
     assert "was made by model" in capsys.readouterr().err
     assert main(["prior", str(tokens), "-o", str(tmp_path / "p.bin")]) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_encode_compressed_and_salvage(
+    prior: Path, audio: Path, tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    source, model = str(audio / "long1.wav"), str(tiny_model_path)
+    small, plain, info = tmp_path / "a.act", tmp_path / "b.act", ["info", "--json", str(tmp_path / "a.act")]
+    assert main(["encode", source, "-m", model, "-o", str(small), "--compress"]) == 1
+    capsys.readouterr()
+    monkeypatch.setenv(priors.ENVIRONMENT, str(prior))
+    monkeypatch.setattr(priors, "_loaded", priors._loaded.__wrapped__)
+    assert main(["encode", source, "-m", model, "-o", str(small), "--compress", "--quiet"]) == 0
+    assert main(["encode", source, "-m", model, "-o", str(plain), "--quiet"]) == 0
+    assert TokenFile.read(small) == TokenFile.read(plain)
+    monkeypatch.delenv(priors.ENVIRONMENT)
+    assert main(info) == 0  # needs no prior
+    described = json.loads(capsys.readouterr().out)
+    assert (described["version"], described["coding"]) == (2, "range")
+    assert described["kbps_file"] == pytest.approx(8 * small.stat().st_size / described["seconds"] / 1000)
+    assert described["kbps_file"] < described["kbps_payload"]
+    assert main(["decode", str(small), "-m", model, "-o", str(tmp_path / "x.wav")]) == 1
+    assert "which is not at hand" in capsys.readouterr().err
+    monkeypatch.setenv(priors.ENVIRONMENT, str(prior))
+    data = bytearray(small.read_bytes())
+    data[-12] ^= 0x55
+    small.write_bytes(data)
+    assert main(["decode", str(small), "-m", model, "-o", str(tmp_path / "x.wav")]) == 1
+    assert "segment 1 of 1" in capsys.readouterr().err
+    assert main(["decode", str(small), "-m", model, "-o", str(tmp_path / "x.wav"), "--salvage"]) == 0
+    assert "silence in place of segment 1 of 1" in capsys.readouterr().err
+    wav, _ = soundfile.read(tmp_path / "x.wav")
+    assert len(wav) == TokenFile.read(plain).original_num_samples and not wav.any()

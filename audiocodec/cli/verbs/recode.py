@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="only errors on stderr")
     parser.add_argument("--json", action="store_true", help="one line of JSON per file on stdout")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands found in a list")
-    parser.set_defaults(resume=False)
+    parser.set_defaults(resume=False, jobs=1, threads=1)
 
 
 def run(args: argparse.Namespace) -> int:
