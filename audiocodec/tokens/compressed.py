@@ -124,6 +124,8 @@ def read_codes(
     Raises:
         PriorError: the prior is of another codec.
     """
+    if prior.fingerprint != table.prior:
+        raise PriorError(f"{source}: is compressed by prior {table.prior.hex()}, this is {prior.fingerprint.hex()}")
     if bytes.fromhex(prior.config.codec) != header.fingerprint:
         raise PriorError(
             f"{source}: its prior is of codec {prior.config.codec}, its codes of {header.fingerprint.hex()}"

@@ -123,12 +123,13 @@ class TokenFile:
         return data if not lost and np.array_equal(again, self.codes) else raw
 
     @classmethod
-    def from_bytes(cls, data: bytes, source: str = "<bytes>") -> TokenFile:
+    def from_bytes(cls, data: bytes, source: str = "<bytes>", prior: Prior | None = None) -> TokenFile:
         """Read a whole file.
 
         Args:
             data: its bytes.
             source: what error messages call it.
+            prior: of a compressed file; None: it is looked for (`tokens.priors`).
 
         Returns:
             The token file.
@@ -146,7 +147,7 @@ class TokenFile:
             raise CorruptFile(f"{source}: damaged: the checksum does not match")
         if table is None:
             return cls._made(header, data, lambda at: unpack_frames(data[at:end], header.widths, header.frames), source)
-        codes, lost = compressed.read_codes(data, header, table, find(table.prior, source), source)
+        codes, lost = compressed.read_codes(data, header, table, prior or find(table.prior, source), source)
         compressed.refuse(lost, header, source)
         if not intact:
             raise CorruptFile(f"{source}: damaged: the checksum does not match")
