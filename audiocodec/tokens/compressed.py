@@ -1,7 +1,7 @@
 """Version 2 of the token file: codes near their entropy, in segments; `docs/reference/token_format.md` is the text of this module.
 
-What version 1 has as codes is here a table of segments and their bytes. The checksum of a segment is that of its codes: it
-finds damage, and a prior that was computed wrongly.
+The fields are those of version 1 in fewer bytes, then a table of the segments. The checksum of a segment is that of its codes:
+it finds damage, and a prior that was computed wrongly.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from io import BytesIO
+from itertools import pairwise
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.errors import CorruptFile, PriorError, TruncatedFile
+from audiocodec.errors import CorruptFile, PriorError, TokenFileError, TruncatedFile
 from audiocodec.tokens import range_coding
 from audiocodec.tokens.bitpack import pack_frames
-from audiocodec.tokens.layout import CHECKSUM, RAW, Header
+from audiocodec.tokens.layout import CHECKSUM, COMPRESSED, FINGERPRINT_BYTES, MAGIC, MAX_CODEBOOKS, Header
 from audiocodec.tokens.prior import Prior
 
 IntArray = npt.NDArray[np.integer]
 
-_FIXED = struct.Struct("<8sI")
-_ENTRY = struct.Struct("<II")
+_GAIN = struct.Struct("<d")
+_VARINT_BYTES = 10
 
 
 class Segment(NamedTuple):
@@ -34,15 +36,17 @@ class Segment(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What stands between the notes and the segments.
+    """What stands before the notes.
 
     Attributes:
+        header: fields as version 1 has them.
         prior: fingerprint of what predicts the codes.
         segment_frames: frames of each segment but the last.
         segments: one entry for each.
-        end: of the table, where the first segment begins.
+        end: of the table, where the notes begin.
     """
 
+    header: Header
     prior: bytes
     segment_frames: int
     segments: tuple[Segment, ...]
@@ -51,7 +55,7 @@ class Table(NamedTuple):
     @property
     def file_bytes(self) -> int:
         """Bytes of the whole file."""
-        return self.end + sum(segment.size for segment in self.segments) + CHECKSUM.size
+        return self.end + self.header.notes_bytes + sum(part.size for part in self.segments) + CHECKSUM.size
 
 
 class Damage(NamedTuple):
@@ -62,68 +66,96 @@ class Damage(NamedTuple):
     reason: str
 
 
-def write(head: bytes, codes: IntArray, widths: tuple[int, ...], prior: Prior) -> bytes:
+def write(header: Header, notes: bytes, codes: IntArray, prior: Prior) -> bytes:
     """A whole file.
 
     Args:
-        head: its header and notes.
+        header: its fields.
+        notes: as they stand in the file.
         codes: `[K, T]`.
-        widths: bits of a code of each codebook.
         prior: what predicts them.
     """
-    step = prior.config.segment_frames
+    step, sizes = prior.config.segment_frames, header.codebook_sizes
+    numbers = [len(sizes), sizes[0], *(0 if a == b else b for a, b in pairwise(sizes))]
+    numbers += [header.sample_rate, header.hop_length, header.num_samples, header.original_channels]
+    numbers += [_unless(header.original_sample_rate, header.sample_rate)]
+    numbers += [_unless(header.original_num_samples, header.num_samples), header.notes_bytes, step]
+    body = MAGIC + bytes([COMPRESSED]) + b"".join(map(_varint, numbers))
+    body += _GAIN.pack(header.gain) + header.fingerprint + prior.fingerprint
     coded = range_coding.encode(codes, prior)
-    body = head + _FIXED.pack(prior.fingerprint, step)
     for number, data in enumerate(coded):
-        body += _ENTRY.pack(len(data), _checksum(codes[:, number * step : (number + 1) * step], widths))
-    body += CHECKSUM.pack(zlib.crc32(body)) + b"".join(coded)
+        checksum = _checksum(codes[:, number * step : (number + 1) * step], header.widths)
+        body += _varint(len(data)) + CHECKSUM.pack(checksum)
+    body += notes + b"".join(coded)
     return body + CHECKSUM.pack(zlib.crc32(body))
 
 
-def bytes_needed(data: bytes, header: Header) -> int:
-    """How many bytes of a file are to be read at least, given its first ones: to the table, to its end, to the file's end."""
-    if data[4] == RAW:
-        return header.file_bytes
-    start = header.header_bytes + header.notes_bytes + _FIXED.size
-    if len(data) < start:
-        return start
-    step: int = _FIXED.unpack_from(data, start - _FIXED.size)[1]
-    end = start + _ENTRY.size * -(-header.frames // max(step, 1))
-    if len(data) < end + CHECKSUM.size:
-        return end + CHECKSUM.size
-    sizes: list[int] = [size for size, _ in _ENTRY.iter_unpack(data[start:end])]
-    return end + CHECKSUM.size + sum(sizes) + CHECKSUM.size
+def read_table(stream: BinaryIO, source: str, start: bytes = b"") -> tuple[Table, bytes]:
+    """Read the beginning of a file, and not a byte more.
 
+    Args:
+        stream: the file.
+        source: its name, for messages.
+        start: what was read of it before: magic and version, or nothing.
 
-def parse_table(data: bytes, header: Header, source: str) -> Table:
-    """Read and check the table of a file.
+    Returns:
+        (the table, the bytes that were read).
 
     Raises:
-        TruncatedFile: the file ends before it does.
-        CorruptFile: it is damaged.
+        TruncatedFile: the file ends before the table does.
+        CorruptFile: a field is out of its range.
     """
-    start = header.header_bytes + header.notes_bytes + _FIXED.size
-    needed = bytes_needed(data[:start], header)
-    if len(data) < needed:
-        raise TruncatedFile(f"{source}: ends after {len(data)} bytes, within its table of segments")
-    prior, step = _FIXED.unpack_from(data, start - _FIXED.size)
-    end = needed - CHECKSUM.size
-    if not step or zlib.crc32(data[:end]) != CHECKSUM.unpack_from(data, end)[0]:
-        raise CorruptFile(f"{source}: damaged: the checksum of its header and table does not match")
-    return Table(prior, step, tuple(Segment(*entry) for entry in _ENTRY.iter_unpack(data[start:end])), needed)
+    reader = _Reader(stream, source, start)
+    reader.take(len(MAGIC) + 1 - len(start))
+    count = reader.number()
+    if not 1 <= count <= MAX_CODEBOOKS:
+        raise CorruptFile(f"{source}: damaged header: {count} codebooks, must be 1 to {MAX_CODEBOOKS}")
+    sizes = [reader.number()]
+    for _ in range(count - 1):
+        sizes.append(reader.number() or sizes[-1])
+    rate, hop, samples, channels, original_rate, original_samples, notes, step = (reader.number() for _ in range(8))
+    header = Header(
+        original_channels=channels,
+        sample_rate=rate,
+        hop_length=hop,
+        original_sample_rate=original_rate or rate,
+        notes_bytes=notes,
+        frames=-(-samples // max(hop, 1)),
+        num_samples=samples,
+        original_num_samples=original_samples or samples,
+        gain=_GAIN.unpack(reader.take(_GAIN.size))[0],
+        fingerprint=reader.take(FINGERPRINT_BYTES),
+        codebook_sizes=tuple(sizes),
+    )
+    prior = reader.take(FINGERPRINT_BYTES)
+    try:
+        header.check()
+        if step < 1:
+            raise TokenFileError("segments of 0 frames")
+    except TokenFileError as error:
+        raise CorruptFile(f"{source}: damaged header: {error}") from None
+    segments = []
+    for _ in range(-(-header.frames // step)):
+        size = reader.number()
+        segments.append(Segment(size, CHECKSUM.unpack(reader.take(CHECKSUM.size))[0]))
+    return Table(header, prior, step, tuple(segments), len(reader.data)), bytes(reader.data)
 
 
-def read_codes(
-    data: bytes, header: Header, table: Table, prior: Prior, source: str = "<bytes>"
-) -> tuple[IntArray, list[Damage]]:
+def table_of(data: bytes, source: str) -> Table:
+    """The table of a whole file, as `read_table`."""
+    return read_table(BytesIO(data), source)[0]
+
+
+def read_codes(data: bytes, table: Table, prior: Prior, source: str = "<bytes>") -> tuple[IntArray, list[Damage]]:
     """Decode all segments.
 
     Returns:
         (codes `[K, T]`, 0 in frames that are lost; what is lost).
 
     Raises:
-        PriorError: the prior is of another codec.
+        PriorError: another prior, or one of another codec.
     """
+    header = table.header
     if prior.fingerprint != table.prior:
         raise PriorError(f"{source}: is compressed by prior {table.prior.hex()}, this is {prior.fingerprint.hex()}")
     if bytes.fromhex(prior.config.codec) != header.fingerprint:
@@ -133,7 +165,7 @@ def read_codes(
     if header.codebook_sizes != prior.config.codebook_sizes[: len(header.codebook_sizes)]:
         raise CorruptFile(f"{source}: its codebooks are not those of its prior")
     lengths = range_coding.segment_lengths(header.frames, table.segment_frames)
-    parts, at = [], table.end
+    parts, at = [], table.end + header.notes_bytes
     for segment in table.segments:
         parts.append(data[at : at + segment.size])
         at += segment.size
@@ -155,6 +187,45 @@ def refuse(lost: Sequence[Damage], header: Header, source: str) -> None:
     named = ", ".join(f"{one.reason} ({one.first * seconds:.1f} to {one.last * seconds:.1f} s)" for one in lost[:5])
     more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
     raise CorruptFile(f"{source}: damaged: {named}{more}; decode --salvage puts silence in their place")
+
+
+class _Reader:
+    """Takes bytes and numbers from a stream and keeps what it took."""
+
+    def __init__(self, stream: BinaryIO, source: str, start: bytes) -> None:
+        self._stream, self._source, self.data = stream, source, bytearray(start)
+
+    def take(self, count: int) -> bytes:
+        found = b""
+        while len(found) < count and (more := self._stream.read(count - len(found))):
+            found += more
+        self.data += found
+        if len(found) < count:
+            raise TruncatedFile(f"{self._source}: ends after {len(self.data)} bytes, within its header")
+        return found
+
+    def number(self) -> int:
+        value = 0
+        for place in range(_VARINT_BYTES):
+            byte = self.take(1)[0]
+            value |= (byte & 127) << 7 * place
+            if byte < 128:
+                return value
+        raise CorruptFile(f"{self._source}: damaged header: a number of more than {_VARINT_BYTES} bytes")
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first; all bytes but the last have their highest bit set (LEB128)."""
+    found = bytearray()
+    while number > 127:
+        found.append(128 | number & 127)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def _unless(value: int, usual: int) -> int:
+    """0 for the usual value."""
+    return 0 if value == usual else value
 
 
 def _checksum(codes: IntArray, widths: tuple[int, ...]) -> int:

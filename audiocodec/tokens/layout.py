@@ -87,14 +87,32 @@ class Header(NamedTuple):
         if len(self.fingerprint) != FINGERPRINT_BYTES:
             raise TokenFileError(f"fingerprint has {len(self.fingerprint)} bytes, must have {FINGERPRINT_BYTES}")
 
-    def to_bytes(self, version: int = RAW) -> bytes:
-        """The header as it stands in the file."""
+    def to_bytes(self) -> bytes:
+        """The header as it stands in a file of version 1."""
         *fields, sizes = self
-        return _FIXED.pack(MAGIC, version, len(sizes), *fields) + struct.pack(f"<{len(sizes)}I", *sizes)
+        return _FIXED.pack(MAGIC, RAW, len(sizes), *fields) + struct.pack(f"<{len(sizes)}I", *sizes)
+
+
+def version_of(start: bytes, source: str) -> int:
+    """The version of a file, by its first bytes.
+
+    Raises:
+        NotATokenFile, UnsupportedVersion, TruncatedFile: as they say.
+    """
+    if start[: len(MAGIC)] != MAGIC[: len(start)]:
+        raise NotATokenFile(f"{source}: not a token file: starts with {start[:4].hex(' ')}, not {MAGIC.hex(' ')}")
+    if len(start) > 4 and start[4] not in (RAW, COMPRESSED):
+        hint = "a newer audiocodec may read it" if start[4] > COMPRESSED else "there is no such version"
+        raise UnsupportedVersion(
+            f"{source}: token file of version {start[4]}, this reads {RAW} and {COMPRESSED}; {hint}"
+        )
+    if len(start) <= len(MAGIC):
+        raise TruncatedFile(f"{source}: ends after {len(start)} bytes, within its header of {FIXED_BYTES}")
+    return start[4]
 
 
 def count_codebooks(start: bytes, source: str) -> int:
-    """Check the fixed part of a header.
+    """Check the fixed part of a header of version 1.
 
     Args:
         start: the first bytes of the file, `FIXED_BYTES` or more; fewer only if the file has no more.
@@ -106,13 +124,7 @@ def count_codebooks(start: bytes, source: str) -> int:
     Raises:
         NotATokenFile, UnsupportedVersion, TruncatedFile, CorruptFile: as they say.
     """
-    if start[: len(MAGIC)] != MAGIC[: len(start)]:
-        raise NotATokenFile(f"{source}: not a token file: starts with {start[:4].hex(' ')}, not {MAGIC.hex(' ')}")
-    if len(start) > 4 and start[4] not in (RAW, COMPRESSED):
-        hint = "a newer audiocodec may read it" if start[4] > COMPRESSED else "there is no such version"
-        raise UnsupportedVersion(
-            f"{source}: token file of version {start[4]}, this reads {RAW} and {COMPRESSED}; {hint}"
-        )
+    version_of(start, source)
     if len(start) < FIXED_BYTES:
         raise TruncatedFile(f"{source}: ends after {len(start)} bytes, within its header of {FIXED_BYTES}")
     if not start[5]:

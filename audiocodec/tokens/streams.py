@@ -16,7 +16,7 @@ import numpy as np
 from audiocodec.errors import TokenFileError
 from audiocodec.files import replacing
 from audiocodec.tokens import layout
-from audiocodec.tokens.compressed import bytes_needed
+from audiocodec.tokens.compressed import read_table
 
 _CHUNK_BYTES = 1 << 20
 
@@ -53,18 +53,18 @@ def npy_bytes(array: np.ndarray) -> bytes:
 
 
 def _read_named(stream: BinaryIO, name: str, whole: bool) -> tuple[bytes, str]:
-    data = _read(stream, layout.FIXED_BYTES)
-    data += _read(stream, 4 * layout.count_codebooks(data, name))
-    header = layout.parse_header(data, name)
+    data = _read(stream, len(layout.MAGIC) + 1)
+    if layout.version_of(data, name) == layout.COMPRESSED:
+        table, data = read_table(stream, name, data)
+        needed = table.file_bytes
+    else:
+        data += _read(stream, layout.FIXED_BYTES - len(data))
+        data += _read(stream, 4 * layout.count_codebooks(data, name))
+        needed = layout.parse_header(data, name).file_bytes
     size = _regular_size(stream) if whole else None
-    while len(data) < (needed := bytes_needed(data, header)):
-        if size is not None and size < needed:
-            layout.check_size(needed, size, name)
-        more = _read(stream, needed - len(data))
-        data += more
-        if not more:
-            break
-    return data + _read(stream, 1), name
+    if size is not None and size < needed:
+        layout.check_size(needed, size, name)
+    return data + _read(stream, needed + 1 - len(data)), name
 
 
 def _read(stream: BinaryIO, count: int) -> bytes:

@@ -116,10 +116,10 @@ class TokenFile:
             return raw
         if prior.config.codec != self.fingerprint.hex():
             raise PriorError(f"the prior is of codec {prior.config.codec}, the tokens of {self.fingerprint.hex()}")
-        data = compressed.write(header.to_bytes(layout.COMPRESSED) + notes, self.codes, header.widths, prior)
+        data = compressed.write(header, notes, self.codes, prior)
         if len(data) >= len(raw):
             return raw
-        again, lost = compressed.read_codes(data, header, compressed.parse_table(data, header, "<bytes>"), prior)
+        again, lost = compressed.read_codes(data, compressed.table_of(data, "<bytes>"), prior)
         return data if not lost and np.array_equal(again, self.codes) else raw
 
     @classmethod
@@ -138,20 +138,28 @@ class TokenFile:
             NotATokenFile, UnsupportedVersion, TruncatedFile, CorruptFile: as they say.
             PriorError: it is compressed, and its prior is not at hand.
         """
-        header = layout.parse_header(data, source)
-        table = None if data[4] == layout.RAW else compressed.parse_table(data, header, source)
-        layout.check_size(header.file_bytes if table is None else table.file_bytes, len(data), source)
+        compressed_file = layout.version_of(data[: len(layout.MAGIC) + 1], source) == layout.COMPRESSED
+        table = compressed.table_of(data, source) if compressed_file else None
+        header = table.header if table else layout.parse_header(data, source)
+        layout.check_size(table.file_bytes if table else header.file_bytes, len(data), source)
         end = len(data) - layout.CHECKSUM.size
         intact = zlib.crc32(memoryview(data)[:end]) == layout.CHECKSUM.unpack_from(data, end)[0]
-        if table is None and not intact:
-            raise CorruptFile(f"{source}: damaged: the checksum does not match")
         if table is None:
-            return cls._made(header, data, lambda at: unpack_frames(data[at:end], header.widths, header.frames), source)
-        codes, lost = compressed.read_codes(data, header, table, prior or find(table.prior, source), source)
+            if not intact:
+                raise CorruptFile(f"{source}: damaged: the checksum does not match")
+            start = header.header_bytes + header.notes_bytes
+            return cls._made(
+                header,
+                data,
+                header.header_bytes,
+                lambda: unpack_frames(data[start:end], header.widths, header.frames),
+                source,
+            )
+        codes, lost = compressed.read_codes(data, table, prior or find(table.prior, source), source)
         compressed.refuse(lost, header, source)
         if not intact:
             raise CorruptFile(f"{source}: damaged: the checksum does not match")
-        return cls._made(header, data, lambda at: codes, source)
+        return cls._made(header, data, table.end, lambda: codes, source)
 
     @classmethod
     def salvage(cls, source: Path | str | BinaryIO) -> tuple[TokenFile, list[compressed.Damage]]:
@@ -167,23 +175,26 @@ class TokenFile:
             TokenFileError: as for `read`; of a compressed file the header and the table must be whole.
         """
         data, name = streams.read_source(source, whole=False)
-        header = layout.parse_header(data, name)
         if data[4] == layout.RAW:
             return cls.from_bytes(data, name), []
-        table = compressed.parse_table(data, header, name)
-        codes, lost = compressed.read_codes(data, header, table, find(table.prior, name), name)
-        return cls._made(header, data, lambda at: codes, name), lost
+        table = compressed.table_of(data, name)
+        codes, lost = compressed.read_codes(data, table, find(table.prior, name), name)
+        return cls._made(table.header, data, table.end, lambda: codes, name), lost
 
     @classmethod
     def _made(
-        cls, header: layout.Header, data: bytes, codes: Callable[[int], npt.NDArray[np.integer]], source: str
+        cls,
+        header: layout.Header,
+        data: bytes,
+        notes_at: int,
+        codes: Callable[[], npt.NDArray[np.integer]],
+        source: str,
     ) -> TokenFile:
-        """A token file of checked bytes; `codes` is asked for what begins behind the notes."""
-        codes_at = header.header_bytes + header.notes_bytes
+        """A token file of bytes; an error in its parts is one of the file."""
         values = {name: getattr(header, name) for name in (*_INTEGERS, "codebook_sizes", "gain", "fingerprint")}
         try:
-            notes = _parse_notes(data[header.header_bytes : codes_at])
-            made = cls(codes=codes(codes_at).astype(np.int32), notes=notes, **values)
+            notes = _parse_notes(data[notes_at : notes_at + header.notes_bytes])
+            made = cls(codes=codes().astype(np.int32), notes=notes, **values)
         except TokenFileError as error:
             raise CorruptFile(f"{source}: {error}") from None
         object.__setattr__(made, "_stored", (data[4], len(data)))
@@ -268,16 +279,15 @@ def describe_file(source: Path | str | BinaryIO) -> dict[str, Any]:
         TokenFileError: as for `TokenFile.read`.
     """
     data, name = streams.read_source(source)
-    header = layout.parse_header(data, name)
     if data[4] == layout.RAW:
         return TokenFile.from_bytes(data, name).describe()
-    table = compressed.parse_table(data, header, name)
+    table = compressed.table_of(data, name)
     layout.check_size(table.file_bytes, len(data), name)
     end = len(data) - layout.CHECKSUM.size
     if zlib.crc32(data[:end]) != layout.CHECKSUM.unpack_from(data, end)[0]:
         raise CorruptFile(f"{name}: damaged: the checksum does not match")
-    notes = _parse_notes(data[header.header_bytes : header.header_bytes + header.notes_bytes])
-    return {**_described(header, notes, data[4], len(data)), "prior": table.prior.hex()}
+    notes = _parse_notes(data[table.end : table.end + table.header.notes_bytes])
+    return {**_described(table.header, notes, data[4], len(data)), "prior": table.prior.hex()}
 
 
 def _described(header: layout.Header, notes: Mapping[str, Any], version: int, file_bytes: int) -> dict[str, Any]:

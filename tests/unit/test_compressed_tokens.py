@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from support.priors import CODEC, random_network
 from audiocodec.errors import CorruptFile, PriorError, TokenFileError, TruncatedFile
 from audiocodec.nn.exact.integers import FloatArray
 from audiocodec.tokens import priors, range_coding
+from audiocodec.tokens.bitpack import pack_frames
 from audiocodec.tokens.prior import Predictor, Prior
 from audiocodec.tokens.token_file import TokenFile
 
@@ -112,7 +114,8 @@ def test_any_codes_come_back(frames: int, kind: str, seed: int, used: int) -> No
 
 
 def test_what_compression_would_enlarge_stays_as_it_is(known: Prior) -> None:
-    tokens = tokens_of(np.array([[5], [3]]))
+    random = np.random.default_rng(0)  # of such codes, the prior expects few
+    tokens = tokens_of(np.stack([random.integers(0, size, 200) for size in SIZES]))
     assert tokens.to_bytes(known) == tokens.to_bytes()
 
 
@@ -207,13 +210,33 @@ def test_a_probability_one_unit_off_ruins_floating_point_coding_and_not_ours(pri
 
 
 def test_layout(known: Prior) -> None:
-    """The bytes of the table, read by hand."""
-    tokens = tokens_of(likely(known, 90))
-    data, raw = tokens.to_bytes(known), tokens.to_bytes()
-    start = 64 + 4 * 2 + len('{"id":"a"}')
-    assert data[:4] + data[5:start] == raw[:4] + raw[5:start]
-    assert data[start : start + 8] == known.fingerprint
-    words = np.frombuffer(data[start + 8 : start + 8 + 4 + 3 * 8 + 4], "<u4").tolist()
-    assert words[0] == 40
-    assert words[7] == zlib.crc32(data[: start + 8 + 4 + 24])
-    assert len(data) == start + 8 + 4 + 24 + 4 + sum(words[1:7:2]) + 4
+    """The bytes before the segments, written by hand."""
+    tokens = tokens_of(likely(known, 90), original_sample_rate=44_100, original_num_samples=52_920)
+    data = tokens.to_bytes(known)
+
+    def varint(number: int) -> bytes:
+        return bytes([number]) if number < 128 else bytes([number % 128 + 128]) + varint(number // 128)
+
+    numbers = [2, 300, 16, 24_000, 320, 28_800, 1, 44_100, 52_920, len('{"id":"a"}'), 40]
+    head = b"\x89ACT\x02" + b"".join(map(varint, numbers)) + struct.pack("<d", 1.5) + bytes.fromhex(CODEC)
+    assert data.startswith(head + known.fingerprint)
+    at, sizes = len(head) + 8, []
+    for first in (0, 40, 80):
+        assert data[at] < 128  # these segments are short
+        sizes.append(data[at])
+        packed = pack_frames(tokens.codes[:, first : first + 40], (9, 4))
+        assert struct.unpack_from("<I", data, at + 1)[0] == zlib.crc32(packed)
+        at += 5
+    assert data[at : at + 10] == b'{"id":"a"}'
+    assert len(data) == at + 10 + sum(sizes) + 4
+    assert struct.unpack("<I", data[-4:])[0] == zlib.crc32(data[:-4])
+
+
+def test_usual_fields_take_a_byte(known: Prior) -> None:
+    usual, unusual = (
+        tokens_of(likely(known, 90)),
+        tokens_of(likely(known, 90), original_sample_rate=16_000, original_num_samples=19_200),
+    )
+    more = len(unusual.to_bytes(known)) - len(usual.to_bytes(known))
+    assert more == 1 + 2  # numbers of two and three bytes, for which 0 stands
+    assert TokenFile.from_bytes(unusual.to_bytes(known)) == unusual
