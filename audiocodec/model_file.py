@@ -234,10 +234,20 @@ def save(
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file that others may read as the umask has it: the library's own are the user's alone."""
+    """Write a safetensors file, readable as the umask has it; equal tensors and metadata give equal bytes.
+
+    The library's own files are the user's alone, and their metadata come in any order.
+    """
     from safetensors.torch import save as to_bytes
 
-    path.write_bytes(to_bytes(tensors, metadata))
+    data = to_bytes(tensors, metadata)
+    (size,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + size])
+    if metadata:
+        header = {**header, "__metadata__": dict(sorted(metadata.items()))}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
 
 
 def load(model: str | Path | None = None, device: str = "cpu") -> Codec:

@@ -16,6 +16,9 @@ os.environ["AUDIOCODEC_MODELS"] = os.devnull  # no test finds what somebody keep
 
 # A shell's background jobs, such as a continuous integration's, inherit an ignored Ctrl-C, and so would every command run here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same of a closed terminal's signal, under nohup.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
