@@ -87,7 +87,7 @@ for i in "${!names[@]}"; do
         say "stage 3: scores of $name"
         [ -s "$out/score.json" ] || { audiocodec lm score "$out/lm" "$out/test" -m "$codec" >"$out/score.tmp" && mv "$out/score.tmp" "$out/score.json"; }
         [ -s "$out/probe.json" ] || { audiocodec probe "$codec" --audio "$test_data" --json >"$out/probe.tmp" && mv "$out/probe.tmp" "$out/probe.json"; }
-        audiocodec evaluate -m "$codec" --reference "$test_data" -d "$out/reconstruction" --metrics pesq,stoi,mel --resume --quiet ||
+        audiocodec evaluate -m "$codec" --reference "$test_data" -d "$out/reconstruction" --metrics pesq,stoi,mel --resume --quiet >/dev/null ||
             [ -e "$out/reconstruction/summary.json" ] || stop 1 "$out/reconstruction: could not be scored"
     fi
     if wanted 4; then
@@ -95,7 +95,7 @@ for i in "${!names[@]}"; do
         PYTHONPATH=local python -m continuations --lm "$out/lm" --model "$codec" --data "$test_data" --tokens "$out/train" \
             --prompts "$prompts" --prompt-seconds "$prompt_seconds" --seconds "$seconds" --truth "$exp/truth" -d "$out/continued"
         audiocodec evaluate --reference "$exp/truth" --estimate "$out/continued/wav" -d "$exp/page/$name" --metrics dnsmos,speaker,pitch \
-            --quiet --resume || [ -e "$exp/page/$name/summary.json" ] || stop 1 "$exp/page/$name: could not be scored"
+            --quiet --resume >/dev/null || [ -e "$exp/page/$name/summary.json" ] || stop 1 "$exp/page/$name: could not be scored"
     fi
 done
 if wanted 5; then
