@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
-
 from audiocodec.loading import Model
 from audiocodec.onnx.folder import FolderHeader
 from audiocodec.tokenize.plan import ModelFacts
 
 
-def facts(args: argparse.Namespace) -> ModelFacts:
-    """What is written about the model that `--model` and `--num-codebooks` name.
+def facts(name: str | None, num_codebooks: int | None = None) -> ModelFacts:
+    """What is written about a model.
+
+    Args:
+        name: what `-m` takes; None: the default.
+        num_codebooks: that are used; None: all.
 
     Raises:
         CheckpointError: there is no such model.
         UsageError: it has fewer codebooks.
     """
-    model = Model(args.model, num_codebooks=args.num_codebooks)
-    used = args.num_codebooks or model.config.quantizer.num_codebooks
+    model = Model(name, num_codebooks=num_codebooks)
+    used = num_codebooks or model.config.quantizer.num_codebooks
     return ModelFacts(
         name=model.config.name,
         fingerprint=model.fingerprint.hex(),

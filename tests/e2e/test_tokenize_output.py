@@ -290,3 +290,33 @@ def test_a_missing_package_is_named(audio: Path, tmp_path: Path, monkeypatch: py
         monkeypatch.setitem(__import__("sys").modules, package, None)
         with pytest.raises(CorpusError, match=rf'pip install .*\[{extra}\]"'):
             call()
+
+
+def test_decode_takes_codes_as_they_come(
+    audio: Path, expected: dict[str, TokenFile], tiny_model_path: Path, tmp_path: Path, capsys
+) -> None:
+    """Generated codes straight to sound: the same as by way of token files."""
+    tokens = next(iter(expected.values()))
+    rows = tmp_path / "generated.jsonl"
+    rows.write_text(json.dumps({"id": "a", "codes": tokens.codes.tolist()}) + "\n")
+    np.save(tmp_path / "b.npy", tokens.codes)
+    model = ["-m", str(tiny_model_path), "--quiet"]
+    assert main(["import-tokens", str(rows), "-d", str(tmp_path / "acts"), *model]) == 0
+    assert main(["decode", str(tmp_path / "acts" / "a.act"), "-o", str(tmp_path / "by.wav"), *model]) == 0
+    for source in (rows, tmp_path / "b.npy"):
+        out = tmp_path / f"{source.stem}.wav"
+        assert main(["decode", str(source), "-o", str(out), *model]) == 0
+        assert out.read_bytes() == (tmp_path / "by.wav").read_bytes()
+    rows.write_text(
+        rows.read_text()
+        + json.dumps({"id": "wrong", "codes": [[64], [0]]})
+        + "\n"
+        + json.dumps({"id": "c", "codes": tokens.codes.tolist()})
+        + "\n"
+    )
+    capsys.readouterr()
+    assert main(["decode", str(rows), "-d", str(tmp_path / "out"), *model]) == 1
+    assert "wrong: " in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav", "c.wav"]
+    assert main(["decode", str(rows), "-o", str(tmp_path / "x.wav"), *model]) == 2
+    assert "2 utterances; -d DIR takes them all" in capsys.readouterr().err

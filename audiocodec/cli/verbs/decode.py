@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
@@ -11,15 +12,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from audiocodec.audio import io
 from audiocodec.cli import arguments, batch, runtime
 from audiocodec.cli.jobs import STREAM, Job, local_file, make_plan
 from audiocodec.cli.outcomes import Report
+from audiocodec.cli.verbs.import_tokens import import_into
 from audiocodec.codec.files import Progress, decode_file, decoded_length
 from audiocodec.codec.finished import finished_audio
 from audiocodec.codec.interface import BlockCodec
 from audiocodec.decoding import Models
+from audiocodec.errors import TokenFileError, UsageError
+from audiocodec.tokenize import reading
 from audiocodec.tokens.token_file import EXTENSION, TokenFile
 
 EXAMPLE = "audiocodec decode tokens -d decoded"
@@ -35,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a model to look for the one that made the tokens, before those of `audiocodec models`; repeatable",
     )
-    batch.add_arguments(parser, "token file, folder of token files, list (.scp) of them, or - for stdin")
+    inputs = (
+        "token file, folder of token files, list (.scp) of them, or - for stdin; also codes as import-tokens takes them"
+    )
+    batch.add_arguments(parser, inputs)
     runtime.add_arguments(parser)
     parser.add_argument(
         "--sample-rate", type=arguments.positive, metavar="HZ", help="of the audio (default: the original's)"
@@ -52,11 +60,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decode all inputs; returns the exit status."""
-    plan = make_plan(args.inputs, args.output, args.output_dir, (EXTENSION,), ".wav", args.allow_pipes)
+    with contextlib.ExitStack() as stack:
+        inputs, failed = _with_imported(args, stack)
+        return max(_decode_all(args, inputs), 1 if failed else 0)
+
+
+def _decode_all(args: argparse.Namespace, inputs: list[str]) -> int:
+    plan = make_plan(inputs, args.output, args.output_dir, (EXTENSION,), ".wav", args.allow_pipes)
     batch.check_outputs(plan, args)
     batch.share_processors(plan, args)
     Models(args.model, **batch.model_options(args))  # a name that is none is refused before any work
     return batch.run_plan(plan, args, _Decoding(args))
+
+
+def _with_imported(args: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[list[str], int]:
+    """The inputs, with token files in place of files of codes, and how many of those could not be made."""
+    rows = [name for name in args.inputs if name.endswith(reading.EXTENSIONS) and os.path.isfile(name)]
+    if not rows:
+        return args.inputs, 0
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="audiocodec-codes-"))
+    done, failed = import_into(folder, rows, args.model[0] if args.model else None)
+    if not done:
+        raise TokenFileError(f"{', '.join(rows)}: no codes that can be decoded")
+    if args.output is not None:
+        found = sorted(str(path) for path in Path(folder).rglob(f"*{EXTENSION}"))
+        if len(found) > 1:
+            raise UsageError(f"{', '.join(rows)}: {len(found)} utterances; -d DIR takes them all")
+        return [*(name for name in args.inputs if name not in rows), *found], failed
+    if args.output_dir is None:
+        raise UsageError(f"{', '.join(rows)}: say where the audio goes: -d DIR, or -o OUT for one utterance")
+    return [*(name for name in args.inputs if name not in rows), folder], failed
 
 
 @dataclass

@@ -94,7 +94,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
-    request = planning.Request(token_model.facts(args), args.format, args.shard_seconds, args.licence)
+    request = planning.Request(
+        token_model.facts(args.model, args.num_codebooks), args.format, args.shard_seconds, args.licence
+    )
     plan = None
     if args.shard is not None or args.engine in ("slurm", "torchrun"):  # one of many: the source is listed once for all
         plan = planning.made(args.source, request, args.output_dir)
