@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from support import corpora
+from support.workspace import CHECKOUT
 
 from audiocodec.cli.main import main
 from audiocodec.tokens import priors
@@ -193,3 +194,15 @@ def test_encode_compressed_and_salvage(
     assert "silence in place of segment 1 of 1" in capsys.readouterr().err
     wav, _ = soundfile.read(tmp_path / "x.wav")
     assert len(wav) == TokenFile.read(plain).original_num_samples and not wav.any()
+
+
+def test_the_prior_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the packaged model: real speech takes at most 0.85 of the plain file."""
+    monkeypatch.delenv(priors.ENVIRONMENT, raising=False)
+    speech = sorted((CHECKOUT / "egs/mini/codec/local/audio/ru-nsh").glob("*.flac"))[0]
+    for name, words in (("small", ["--compress"]), ("plain", [])):
+        assert main(["encode", str(speech), "-o", str(tmp_path / f"{name}.act"), "--quiet", *words]) == 0
+    assert TokenFile.read(tmp_path / "small.act") == TokenFile.read(tmp_path / "plain.act")
+    sizes = [(tmp_path / f"{name}.act").stat().st_size for name in ("small", "plain")]
+    assert sizes[0] < 0.85 * sizes[1]
+    assert (CHECKOUT / "audiocodec/pretrained/speech_24k/prior.safetensors").stat().st_size < 4e6
