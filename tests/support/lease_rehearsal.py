@@ -71,7 +71,7 @@ class Rehearsal:
         names = (".gitignore", "audiocodec", "constraints.txt", "egs", "recipes")
         (folder / "checkout").mkdir(parents=True)
         self.folder, self.checkout = folder, copy_of(folder / "checkout", *names)
-        for model in self.checkout.glob("audiocodec/pretrained/*/model.safetensors"):
+        for model in self.checkout.glob("audiocodec/pretrained/*/*.safetensors"):
             model.unlink()
         shutil.rmtree(self.checkout / RECIPE / "start", ignore_errors=True)
         for words in (["init", "-q"], ["add", "-A"]):
