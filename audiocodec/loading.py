@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from audiocodec import model_file, models
 from audiocodec.errors import UsageError
 from audiocodec.installing import advice
-from audiocodec.model_file import ModelHeader
+from audiocodec.model_header import ModelHeader
 from audiocodec.onnx import folder
 from audiocodec.tokens.token_file import TokenFile
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +20,11 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from audiocodec.codec.latent_error import LatentError
-from audiocodec.config.plain import config_from_json, config_to_json
+from audiocodec.config.plain import config_to_json
 from audiocodec.errors import CheckpointError, NotFinite
 from audiocodec.files import replacing
+from audiocodec.model_header import FileHeader, Shapes, check_shapes
 from audiocodec.model_places import resolve
-from audiocodec.nn.matrices import codebooks, matrices
 from audiocodec.records import from_json, parse
 
 if TYPE_CHECKING:
@@ -38,103 +36,6 @@ if TYPE_CHECKING:
 FORMAT = "audiocodec-model-1"
 MAX_HEADER = 1 << 20  # characters of a configuration or notes
 _FINGERPRINT = re.compile("[0-9a-f]{16}")
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class ModelHeader:
-    """What is known of a model without its weights.
-
-    Attributes:
-        path: of the model.
-        fingerprint: of its weights and sizes, hexadecimal, as token files have it.
-        config_text: its configuration as it is stored.
-        notes: JSON object stored with it.
-        bytes: on disk.
-        latent_error_text: measured error of its float32 latents as it is stored.
-    """
-
-    path: str
-    fingerprint: str
-    config_text: str
-    notes: Mapping[str, Any]
-    bytes: int
-    latent_error_text: str
-
-    @cached_property
-    def config(self) -> Config:
-        """The configuration.
-
-        Raises:
-            ConfigError: it makes no sense to this version.
-            CheckpointError: the file is an early one, whose configuration is YAML, and PyYAML is not installed.
-        """
-        source = f"{self.path} (header)"
-        if self.config_text.startswith("{"):
-            return config_from_json(self.config_text, source)
-        try:
-            from audiocodec.config.load import config_from_text
-        except ModuleNotFoundError as error:
-            raise CheckpointError(
-                f"{self.path}: an early model file, which needs PyYAML; install it, or have the file written "
-                "anew by `audiocodec export`"
-            ) from error
-        return config_from_text(self.config_text, source)
-
-    @cached_property
-    def latent_error(self) -> LatentError:
-        """The measured error of its float32 latents.
-
-        Raises:
-            CheckpointError: it makes no sense to this version.
-        """
-        try:
-            return LatentError.from_json(self.latent_error_text)
-        except ValueError as error:
-            raise CheckpointError(f"{self.path}: latent_error in the header: {error}") from error
-
-    @property
-    def warning(self) -> str:
-        """What everybody should know who sees results of it; empty: nothing."""
-        if self.notes.get("quantizer_started") is not False:
-            return ""
-        return f"saved at step {self.notes.get('step')}, before quantization started: its tokens mean nothing yet"
-
-    @property
-    def config_fingerprint(self) -> str:
-        """Hash of the configuration as it is stored, hexadecimal."""
-        return hashlib.sha256(self.config_text.encode()).hexdigest()[:16]
-
-    def facts(self) -> dict[str, Any]:
-        """What only this kind of model tells, ready for JSON."""
-        return {}
-
-
-@dataclass(frozen=True)
-class FileHeader(ModelHeader):
-    """Header of a model file; `shapes` of all weights, by name."""
-
-    shapes: Shapes = field(repr=False, compare=False)
-
-    @property
-    def parameters(self) -> int:
-        """How many values all weights have."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
-
-    def facts(self) -> dict[str, Any]:
-        """What only model files tell, ready for JSON."""
-        return {"parameters": self.parameters}
-
-    def check_matrices(self) -> None:
-        """Refuse a configuration that the weights are not of, before anything is built.
-
-        Raises:
-            CheckpointError: matrices of encoder or decoder that lack, are left over or have another shape.
-        """
-        parts = ("encoder.", "decoder.")
-        own = {name: shape for name, shape in self.shapes.items() if name.startswith(parts) and len(shape) > 1}
-        own |= {name: shape for name, shape in self.shapes.items() if name.endswith(".codebook")}
-        _check_shapes(own, {**matrices(self.config), **codebooks(self.config)}, self.path)
 
 
 @dataclass(frozen=True)
@@ -196,9 +97,7 @@ def state_latent_error(path: str | Path, error: LatentError) -> None:
     metadata = header["__metadata__"]
     metadata["latent_error"] = error.to_json()
     metadata["digest"] = _digest(metadata)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # weights stay aligned
-    write_atomically(path, lambda to: to.write_bytes(struct.pack("<Q", len(text)) + text + data[end:]))
+    write_atomically(path, lambda to: to.write_bytes(_with_header(header, data[end:])))
 
 
 def save(
@@ -245,9 +144,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     header = json.loads(data[8 : 8 + size])
     if metadata:
         header = {**header, "__metadata__": dict(sorted(metadata.items()))}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
+    path.write_bytes(_with_header(header, data[8 + size :]))
 
 
 def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
@@ -323,7 +220,7 @@ def load_state(module: Any, state: dict[str, Tensor], source: str) -> None:
         CheckpointError: names missing or left over, shapes that differ, or values that are not finite.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    _check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, expected, source)
+    check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, expected, source)
     refuse_not_finite((name for name, tensor in state.items() if not bool(tensor.isfinite().all())), source)
     module.load_state_dict(state)
 
@@ -350,19 +247,6 @@ def refuse_not_finite(names: Iterable[str], source: str) -> None:
         )
 
 
-def _check_shapes(found: Shapes, expected: Shapes, source: str) -> None:
-    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    shapes = [
-        f"{name} is {list(found[name])}, need {list(expected[name])}"
-        for name in sorted(expected.keys() & found.keys())
-        if found[name] != expected[name]
-    ]
-    if missing or unknown or shapes:
-        said = [f"{len(missing)} missing ({', '.join(missing[:3])})"] if missing else []
-        said += [f"{len(unknown)} unknown ({', '.join(unknown[:3])})"] if unknown else []
-        raise CheckpointError(f"{source}: weights do not fit this configuration: {'; '.join(said + shapes[:5])}")
-
-
 def write_atomically(path: str | Path, write: Any) -> None:
     """Call `write(temporary path)` and move the result to `path`; on failure nothing is left.
 
@@ -374,6 +258,13 @@ def write_atomically(path: str | Path, write: Any) -> None:
             write(temporary)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot write: {error}") from error
+
+
+def _with_header(header: Mapping[str, Any], data: bytes) -> bytes:
+    """The bytes of a safetensors file."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8
+    return struct.pack("<Q", len(text)) + text + data
 
 
 def _frozen_copy(codec: Codec, config: Config) -> Codec:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audiocodec import model_file, model_places
 from audiocodec.errors import AudioCodecError, FingerprintMismatch
-from audiocodec.model_file import ModelHeader
+from audiocodec.model_header import ModelHeader
 from audiocodec.onnx import folder
 
 

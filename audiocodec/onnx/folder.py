@@ -24,7 +24,7 @@ from audiocodec.config.plain import config_to_json
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 from audiocodec.files import read_text
-from audiocodec.model_file import ModelHeader
+from audiocodec.model_header import ModelHeader
 from audiocodec.onnx.model import OnnxModel, fitting
 from audiocodec.onnx.networks import Network
 from audiocodec.onnx.quantizers import Quantizer

@@ -12,7 +12,7 @@ from audiocodec.evaluation.catalogue import MEASURES
 from audiocodec.evaluation.results import cell
 from audiocodec.evaluation.summary_file import CodebookSummary, Summary, read_summary
 from audiocodec.markdown import table
-from audiocodec.model_file import FileHeader
+from audiocodec.model_header import FileHeader
 from audiocodec.training.monitor import history
 
 SHOWN = ("kbps_payload", "pesq", "stoi", "estoi", "mel_distance", "dnsmos_ovrl", "visqol", "speaker_similarity")

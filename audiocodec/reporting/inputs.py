@@ -12,7 +12,7 @@ from audiocodec.errors import AudioCodecError, UsageError
 from audiocodec.evaluation.comparison_file import COMPARISON, RESULTS, read_against
 from audiocodec.evaluation.rows import FINISHED, GROWING, SUMMARY
 from audiocodec.evaluation.summary_file import Summary
-from audiocodec.model_file import ModelHeader
+from audiocodec.model_header import ModelHeader
 
 AnyPath = str | os.PathLike[str]
 

@@ -47,6 +47,7 @@ WITHOUT_TORCH = (
     "codec.measure",
     "codec.files",
     "model_file",
+    "model_header",
     "nn.plan",
     "nn.matrices",
     "onnx",

@@ -10,7 +10,7 @@ from typing import Any
 from audiocodec import model_places, models
 from audiocodec.cli.align import align
 from audiocodec.errors import AudioCodecError
-from audiocodec.model_file import ModelHeader
+from audiocodec.model_header import ModelHeader
 
 EXAMPLE = "audiocodec models"
 

@@ -21,7 +21,7 @@ from audiocodec import model_file
 from audiocodec.config.load import load_config
 from audiocodec.config.schema import Config
 from audiocodec.errors import AudioCodecError
-from audiocodec.model_file import ModelHeader
+from audiocodec.model_header import ModelHeader
 
 LOGS = "logs.tar.gz"
 
