@@ -90,5 +90,5 @@ def decompress(codec: BlockCodec | None, data: bytes, sample_rate: int | None = 
         FingerprintMismatch: the tokens are of another codec, or of none that is at hand.
         AudioError: a sample rate that cannot be.
     """
-    found = load(TokenFile.from_bytes(data)) if codec is None else codec
-    return files.decompress(found, data, sample_rate)
+    tokens = TokenFile.from_bytes(data)
+    return files.decode_tokens(load(tokens) if codec is None else codec, tokens, sample_rate)

@@ -159,23 +159,17 @@ def compress(
     return _token_file(codec, codes, len(signal.samples), info, signal.gain).to_bytes()
 
 
-def decompress(codec: BlockCodec, data: bytes, sample_rate: int | None = None) -> tuple[FloatArray, int]:
-    """Decode the bytes of a token file to audio of exactly the original length and level.
-
-    Args:
-        codec: the one that encoded it.
-        data: what `compress` or `audiocodec encode` made.
-        sample_rate: Hz of the audio; None: the original's.
+def decode_tokens(codec: BlockCodec, tokens: TokenFile, sample_rate: int | None = None) -> tuple[FloatArray, int]:
+    """Decode to audio of exactly the original length and level.
 
     Returns:
         (float32 samples `[S]`, their sample rate in Hz).
 
     Raises:
-        TokenFileError: not a valid token file.
+        TokenFileError: the lengths in the token file contradict each other.
         FingerprintMismatch: the tokens are of another codec.
         AudioError: a sample rate that cannot be.
     """
-    tokens = TokenFile.from_bytes(data)
     check_tokens(tokens, codec)
     rate = whole_hertz(tokens.original_sample_rate if sample_rate is None else sample_rate)
     length = decoded_length(tokens, rate)

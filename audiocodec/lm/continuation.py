@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from audiocodec.codec.files import decode_file, encode_file
+from audiocodec.audio import io
+from audiocodec.codec.files import decode_file, decode_tokens, encode_file
 from audiocodec.codec.torch import Codec
 from audiocodec.errors import LanguageModelError
 from audiocodec.lm.generation import Sampler, continue_codes
@@ -80,8 +81,5 @@ def continue_file(
 
 
 def _write_new(codec: Codec, tokens: TokenFile, first: int, output: str) -> None:
-    from audiocodec.audio import io
-    from audiocodec.codec.files import decompress
-
-    wav, rate = decompress(codec, tokens.to_bytes())
+    wav, rate = decode_tokens(codec, tokens)
     io.write(output, wav[first:], rate)

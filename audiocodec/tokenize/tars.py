@@ -1,4 +1,7 @@
-"""Tars that somebody else may have made, front to back: no member, and no header of one, takes more memory than it may."""
+"""Tars that somebody else may have made, front to back: no member, and no header of one, takes more memory than it may.
+
+`recipes/utils/unpack.py` has limits of its own: it unpacks corpora before anything is installed.
+"""
 
 from __future__ import annotations
 

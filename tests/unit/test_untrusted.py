@@ -24,9 +24,10 @@ import audiocodec
 from audiocodec import model_file
 from audiocodec.arrays import from_npy, from_npz
 from audiocodec.cli.main import main
-from audiocodec.codec.files import decode_file, decompress
+from audiocodec.codec.files import decode_file
 from audiocodec.config.load import load_config
 from audiocodec.config.plain import config_from_json
+from audiocodec.decoding import decompress
 from audiocodec.errors import AudioCodecError, CheckpointError, ConfigError, NotFinite, TokenFileError
 from audiocodec.files import read_text
 from audiocodec.onnx import folder
