@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
-from audiocodec import model_file
+from audiocodec import locks, model_file
 from audiocodec.errors import FingerprintMismatch, LanguageModelError, TrainingError
-from audiocodec.lm import files
+from audiocodec.lm import files, state
 from audiocodec.lm.network import LMConfig, TokenLM
 from audiocodec.lm_tokens.dataset import PackedTokens
 from audiocodec.tokenize import reading
 
 WARMUP = 0.03
-LOG_SECONDS, SAVE_SECONDS = 10.0, 300.0
+LOG_SECONDS, SAVE_SECONDS = 10.0, 60.0
 log = logging.getLogger("audiocodec.lm")
 
 
@@ -48,19 +51,25 @@ class LMSettings:
     seed: int = 0
 
 
-def train_lm(model: str | Path | None, tokens: Path, out: Path, settings: LMSettings) -> TokenLM:
-    """Train a language model and write it to a folder, every five minutes and at the end.
+def train_lm(model: str | Path | None, tokens: Path, out: Path, settings: LMSettings, resume: bool = False) -> TokenLM:
+    """Train a language model and write it to a folder at the end; where it stands is kept there every minute.
 
     Args:
         model: the codec, as for `audiocodec.load`.
         tokens: data set that `audiocodec tokenize` made with that codec.
         out: folder of the language model.
         settings: how.
+        resume: go on where a killed training stood, if it left a state; a finished one stays as it is.
 
     Raises:
+        LanguageModelError: the state in `out` is damaged, or of another training.
+        UsageError: another process trains there.
         CorpusError, FingerprintMismatch, CheckpointError: the data set or the codec cannot be used.
         TrainingError: the loss is not finite.
     """
+    if resume and not (out / state.STATE).exists() and (out / files.CONFIG).exists():
+        log.info("%s: is finished", out)
+        return files.load(out)
     accelerator = Accelerator(log_with=None)
     codec = model_file.load(model)
     tables = [table.numpy(force=True) for table in codec.quantizer.tables()]
@@ -72,9 +81,13 @@ def train_lm(model: str | Path | None, tokens: Path, out: Path, settings: LMSett
     config = LMConfig(codec.fingerprint.hex(), sizes, settings.dim, settings.layers, settings.heads, settings.context)
     torch.manual_seed(settings.seed)
     network = TokenLM(config, tables[: len(sizes)])
-    _fit(network, data, out, settings, accelerator)
-    if accelerator.is_main_process:
-        files.save(network, out)
+    main = accelerator.is_main_process
+    with locks.alone(out, "trained") if main else contextlib.nullcontext():
+        _fit(network, data, out, settings, accelerator, resume)
+        accelerator.wait_for_everyone()
+        if main:
+            files.save(network, out)
+            (out / state.STATE).unlink()
     return network.eval()
 
 
@@ -90,33 +103,50 @@ def check_tokens(tokens: Path, fingerprint: str) -> None:
             raise FingerprintMismatch(f"{path}: was made by model {made_by}, this is {fingerprint}")
 
 
-def _fit(network: TokenLM, data: PackedTokens, out: Path, settings: LMSettings, accelerator: Accelerator) -> None:
-    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
-    model, optimizer = accelerator.prepare(network, optimizer)
-    begun, epoch, step = time.monotonic(), 0, 0
-    logged, saved = begun - LOG_SECONDS, begun
+def _fit(
+    network: TokenLM, data: PackedTokens, out: Path, settings: LMSettings, accelerator: Accelerator, resume: bool
+) -> None:
+    optimizer = torch.optim.AdamW(_groups(network, settings), lr=settings.learning_rate, betas=(0.9, 0.98))
+    at = state.Progress(network.config, dataclasses.asdict(settings), len(data))
+    if resume:
+        at = state.load(out, at, network, optimizer)
+        log.info("step %d, epoch %d: goes on after %.1f minutes", at.step, at.epoch, at.seconds / 60)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        state.save(out, at, network, optimizer)
+    model, prepared = accelerator.prepare(network, optimizer)
+    begun = time.monotonic() - at.seconds
+    logged, saved = begun - LOG_SECONDS, time.monotonic()
     while True:
-        data.set_epoch(epoch)
-        for ids in DataLoader(data, settings.batch, shuffle=False, drop_last=len(data) > settings.batch):
-            done = (time.monotonic() - begun) / (60 * settings.minutes)
+        data.set_epoch(at.epoch)
+        rest = Subset(data, range(at.position, len(data)))
+        for ids in DataLoader(rest, settings.batch, drop_last=len(data) > settings.batch):
+            seconds = time.monotonic() - begun
+            done = seconds / (60 * settings.minutes)
             if done >= 1:
                 return
-            for group in optimizer.param_groups:
-                group["lr"] = (
-                    settings.learning_rate * min(1.0, done / WARMUP + 0.01) * 0.5 * (1 + math.cos(math.pi * done))
-                )
-            bits = _step(model, ids.to(accelerator.device), network, optimizer, accelerator)
-            step += 1
+            for group in prepared.param_groups:
+                group["lr"] = settings.learning_rate * _share(done)
+            bits = _step(model, ids.to(accelerator.device), network, prepared, accelerator)
+            at = replace(at, step=at.step + 1, position=at.position + len(ids), seconds=seconds)
             if time.monotonic() - logged > LOG_SECONDS and accelerator.is_main_process:
                 logged = time.monotonic()
-                log.info("step %d, epoch %d, %.0f %%: %.2f bits per token", step, epoch, 100 * done, bits)
+                log.info("step %d, epoch %d, %.0f %%: %.2f bits per token", at.step, at.epoch, 100 * done, bits)
             if time.monotonic() - saved > SAVE_SECONDS and accelerator.is_main_process:
                 saved = time.monotonic()
-                files.save(network, out)
-        epoch += 1
+                state.save(out, at, network, optimizer)
+        at = replace(at, epoch=at.epoch + 1, position=0)
+
+
+def _groups(network: TokenLM, settings: LMSettings) -> list[dict[str, Any]]:
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
+    return [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _share(done: float) -> float:
+    """Of the largest learning rate, when so much of the time has gone: a short rise, then half a cosine."""
+    return min(1.0, done / WARMUP + 0.01) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _step(

@@ -77,11 +77,10 @@ for i in "${!names[@]}"; do
         audiocodec tokenize "$train_data" -d "$out/train" -m "$codec" --quiet
         audiocodec tokenize "$test_data" -d "$out/test" -m "$codec" --quiet
     fi
-    if wanted 2 && [ ! -e "$out/lm/done" ]; then
+    if wanted 2; then
         say "stage 2: language model of $name, $minutes minutes"
-        audiocodec lm train "$out/train" -m "$codec" -d "$out/lm" --minutes "$minutes" --force "${shape[@]}" 2>"$out/lm.log" ||
+        audiocodec lm train "$out/train" -m "$codec" -d "$out/lm" --minutes "$minutes" --resume "${shape[@]}" 2>>"$out/lm.log" ||
             { tail -n 5 "$out/lm.log" >&2; exit 1; }
-        touch "$out/lm/done"
     fi
     if wanted 3; then
         say "stage 3: scores of $name"

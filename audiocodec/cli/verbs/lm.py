@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, default in (("dim", 256), ("layers", 6), ("heads", 4), ("context", 256), ("batch", 8)):
         train.add_argument(f"--{name}", type=arguments.positive, default=default, help="default: %(default)s")
     train.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")
-    train.add_argument("--force", action="store_true", help="replace a language model that is there")
+    there = train.add_mutually_exclusive_group()
+    there.add_argument("--resume", action="store_true", help="go on with a training that was killed")
+    there.add_argument("--force", action="store_true", help="replace a language model that is there")
     score = actions.add_parser("score", help="bits per token and per second of audio")
     score.add_argument("lm", metavar="LM", help="folder of a language model")
     score.add_argument("tokens", metavar="TOKENS", help="folder that audiocodec tokenize made of other audio")
@@ -72,14 +74,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> None:
-    out = _new_folder(args)
+    out = Path(args.output_dir) if args.resume else _new_folder(args)
     _folder(args.tokens)
     from audiocodec.lm.training import LMSettings, train_lm
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     names = [field.name for field in dataclasses.fields(LMSettings)]
     settings = LMSettings(**{name: getattr(args, name) for name in names if hasattr(args, name)})
-    train_lm(args.model, Path(args.tokens), out, settings)
+    train_lm(args.model, Path(args.tokens), out, settings, args.resume)
 
 
 def _score(args: argparse.Namespace) -> None:
