@@ -28,3 +28,8 @@ def phases(bins: int) -> npt.NDArray[np.float32]:
         x = x ^ (x >> np.uint64(31))
     unit = (x >> np.uint64(40)).astype(np.float64) / 2**24
     return (2 * np.pi * unit).astype(np.float32).reshape(ROWS, bins)
+
+
+def turns() -> npt.NDArray[np.float32]:
+    """A random angle for each frame `[ROWS]`, in radians, of the same hash."""
+    return phases(1)[:, 0]

@@ -4,6 +4,8 @@ The network says a pitch and a voicing for each frame. All harmonics of that pit
 their short-time spectrum is multiplied by what the network says: a gain and a phase for each frequency. Noise of a gain of
 its own and a spectrum that is free, as in the inverse-STFT decoder, are added; the sum goes through the inverse STFT.
 In voiced frames the free spectrum ends at `free_hz`: above, it would be bars of buzz again, and the harmonics unused.
+In unvoiced frames it is turned by a random angle: a spectrum that stays the same would come again with each frame, and hum
+at the frame rate.
 While training the true pitch drives the source, and the predicted one learns from it.
 
 Source and filter: neural source-filter models (Wang, Takaki, Yamagishi, arXiv 1904.12088); a harmonic source with an
@@ -35,6 +37,7 @@ class VoicedHead(Head):
     fade: Tensor
     noise_cos: Tensor
     noise_sin: Tensor
+    turns: Tensor
 
     def __init__(self, dim: int, hop_length: int, overlap: int, sample_rate: int, free_hz: float) -> None:
         """Build the head.
@@ -56,6 +59,7 @@ class VoicedHead(Head):
         random = torch.from_numpy(noise.phases(self.bins)).double()
         self.register_buffer("noise_cos", random.cos().float(), persistent=False)
         self.register_buffer("noise_sin", random.sin().float(), persistent=False)
+        self.register_buffer("turns", torch.from_numpy(noise.turns()), persistent=False)
 
     def start_quietly(self) -> None:
         """Set the biases."""
@@ -72,9 +76,9 @@ class VoicedHead(Head):
         """
         with torch.autocast(features.device.type, enabled=False):
             filters, said = self.parameters_of(features.float())
-            driving = given or said
-            filters = self.limited(filters, driving.voicing > 0)
-            wav = self.sum(self.frames(filters, self.spectra(self.source(driving)), self._noise(features)))
+            driving, rows = given or said, self._rows(features)
+            filters = self.with_free_part(filters, driving.voicing > 0, rows)
+            wav = self.sum(self.frames(filters, self.spectra(self.source(driving)), rows))
             return wav, said
 
     def stream(self) -> Stream:
@@ -87,9 +91,17 @@ class VoicedHead(Head):
         parts = out[..., :-2].unflatten(-1, (len(Filters._fields), self.bins)).unbind(-2)
         return Filters(*parts), Pitch(out[..., -2], out[..., -1])
 
-    def limited(self, filters: Filters, voiced: Tensor) -> Filters:
-        """The filters without what is above `free_hz` of the free spectrum of the frames that are `voiced [B, T]`."""
-        return filters._replace(magnitude=filters.magnitude - voiced[..., None] * self.fade)
+    def with_free_part(self, filters: Filters, voiced: Tensor, rows: Tensor) -> Filters:
+        """The filters with the free spectrum as it is used: up to `free_hz` in voiced frames, turned in the others.
+
+        Args:
+            filters: as the network says them.
+            voiced: `[B, T]`, which frames are.
+            rows: `[B, T]`, their rows of the tables of noise.
+        """
+        voiced = voiced[..., None]
+        magnitude = filters.magnitude - voiced * self.fade
+        return filters._replace(magnitude=magnitude, angle=filters.angle + ~voiced * self.turns[rows][..., None])
 
     def whole(self, pitch: Pitch) -> tuple[Tensor, Tensor]:
         """Whole frequencies `[B, T]` and which frames are voiced `[B, T]`."""
@@ -124,7 +136,7 @@ class VoicedHead(Head):
         Args:
             filters: of the frames.
             source: complex spectra `[B, T, bins]` of the harmonics.
-            rows: `[B, T]` rows of the table of noise.
+            rows: `[B, T]` rows of the tables of noise.
         """
         scale = math.sqrt(self.n_fft)
         gain = filters.gain.clamp(max=MAX_LOG_MAGNITUDE).exp()
@@ -138,8 +150,8 @@ class VoicedHead(Head):
         pieces: Tensor = torch.fft.irfft(torch.complex(real, imag), self.n_fft) * self.sum.window
         return pieces
 
-    def _noise(self, features: Tensor) -> Tensor:
-        """Rows of the table for a whole signal; while training each item begins at a random one."""
+    def _rows(self, features: Tensor) -> Tensor:
+        """Rows of the tables of noise for a whole signal; while training each item begins at a random one."""
         rows = torch.arange(features.shape[1], device=features.device)[None].expand(len(features), -1)
         if self.training:
             rows = rows + torch.randint(noise.ROWS, (len(features), 1)).to(features.device)

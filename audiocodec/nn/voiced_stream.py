@@ -50,7 +50,8 @@ class VoicedHeadStream(Stream):
         self._voiced = self._frequency.bool()
         self._samples = window.new_zeros(1, head.sum.trim_left)  # of the source, as far as coming spectra look back
         self._filters: Filters | None = None  # of the frames that wait for their source
-        self._row = 0  # of the first of them
+        self._rows = self._before[:, :0]  # theirs of the tables of noise
+        self._next = 0  # row of the next frame
 
     def step(self, x: Tensor, last: bool) -> Tensor:
         head = self._head
@@ -63,8 +64,7 @@ class VoicedHeadStream(Stream):
             return x.new_zeros(1, 0, head.n_fft)
         now = self._samples[:, : head.n_fft + (ready - 1) * head.hop_length]
         self._samples = self._samples[:, ready * head.hop_length :]
-        rows = (self._row + torch.arange(ready, device=x.device))[None] % ROWS
-        self._row = (self._row + ready) % ROWS
+        rows, self._rows = self._rows[:, :ready], self._rows[:, ready:]
         filters = Filters(*(part[:, :ready] for part in self._filters))
         self._filters = Filters(*(part[:, ready:] for part in self._filters))
         return head.frames(filters, head.spectra_of_padded(now), rows)
@@ -77,7 +77,10 @@ class VoicedHeadStream(Stream):
         frequency, voiced = self._head.whole(pitch)
         self._frequency = torch.cat([self._frequency, frequency], 1)
         self._voiced = torch.cat([self._voiced, voiced], 1)
-        filters = self._head.limited(filters, voiced)
+        rows = (self._next + torch.arange(x.shape[1], device=x.device))[None] % ROWS
+        self._next = (self._next + x.shape[1]) % ROWS
+        self._rows = torch.cat([self._rows, rows], 1)
+        filters = self._head.with_free_part(filters, voiced, rows)
         held = self._filters
         self._filters = filters if held is None else Filters(*(torch.cat(p, 1) for p in zip(held, filters)))
 

@@ -44,8 +44,10 @@ def voice(graph: Layers, features: str, sizes: Sizes, sample_rate: int, free_hz:
     phases = _phases(graph, start, end, voiced, places, sizes.hop_length)
     source = _harmonics(graph, start, end, voiced, phases, sizes.hop_length)
     sung = _product(graph, graph.polar(graph.exponential(gain), phase), spectra(graph, source, sizes))
-    free = graph.polar(graph.exponential(_limited(graph, magnitude, voiced, sizes, sample_rate, free_hz)), angle)
-    hiss = _noise(graph, places, graph.exponential(noise_gain), sizes.bins)
+    rows = graph.op("Mod", graph.op("Add", places, FRAME), graph.ints(noise.ROWS))
+    magnitude = _limited(graph, magnitude, voiced, sizes, sample_rate, free_hz)
+    free = graph.polar(graph.exponential(magnitude), _turned(graph, angle, voiced, rows))
+    hiss = _noise(graph, rows, graph.exponential(noise_gain), sizes.bins)
     real, imaginary = (graph.op("Sum", *parts) for parts in zip(sung, free, hiss))
     return Voice(real, imaginary, graph.op("Reshape", phases, graph.ints(-1)))
 
@@ -68,16 +70,22 @@ def _product(graph: Layers, a: tuple[str, str], b: tuple[str, str]) -> tuple[str
 
 
 def _limited(graph: Layers, magnitude: str, voiced: str, sizes: Sizes, sample_rate: int, free_hz: float) -> str:
-    """`nn.voiced_decoder.VoicedHead.limited`."""
+    """The free spectrum up to `free_hz` in voiced frames, as `nn.voiced_decoder.VoicedHead.with_free_part`."""
     hertz = np.arange(sizes.bins, dtype=np.float32) * np.float32(sample_rate / sizes.n_fft)
     fade = graph.constant(np.float32(FADE) * np.maximum(hertz - np.float32(free_hz), 0))
     return graph.op("Sub", magnitude, graph.op("Mul", _real(graph, voiced), fade))
 
 
-def _noise(graph: Layers, places: str, gain: str, bins: int) -> tuple[str, str]:
-    """Noise of a gain: the rows of the table from that of the first frame on."""
+def _turned(graph: Layers, angle: str, voiced: str, rows: str) -> str:
+    """The angles of the free spectrum, turned in unvoiced frames."""
+    turns = graph.op("Gather", graph.constant(noise.turns()[:, None]), rows, axis=0)
+    unvoiced = _real(graph, graph.op("Sub", graph.ints(1), voiced))
+    return graph.op("Add", angle, graph.op("Mul", unvoiced, turns))
+
+
+def _noise(graph: Layers, rows: str, gain: str, bins: int) -> tuple[str, str]:
+    """Noise of a gain, of these rows of the table."""
     random = noise.phases(bins).astype(np.float64)
-    rows = graph.op("Mod", graph.op("Add", places, FRAME), graph.ints(noise.ROWS))
     tables = (graph.constant(table.astype(np.float32)) for table in (np.cos(random), np.sin(random)))
     real, imaginary = (graph.op("Mul", gain, graph.op("Gather", table, rows, axis=0)) for table in tables)
     return real, imaginary

@@ -43,6 +43,14 @@ def saying(values: dict[str, float], overlap: int = 4) -> VoicedDecoder:
     return made
 
 
+def clicking(voicing: float) -> VoicedDecoder:
+    """A decoder whose free spectrum is a click in the middle of each frame's window."""
+    made = saying({"magnitude": 0.0, "voicing": voicing})
+    bins = made.head.bins
+    made.head.linear.bias[bins : 2 * bins] = math.pi * torch.arange(bins)
+    return made
+
+
 def latents(frames: int, batch: int = 1, seed: int = 0) -> Tensor:
     return torch.randn(batch, DIM, frames, generator=torch.Generator().manual_seed(seed))
 
@@ -93,13 +101,29 @@ def test_where_no_frame_is_voiced_the_free_spectrum_is_that_of_an_inverse_stft_h
     weights |= {"head.linear.weight": head.linear.weight[: 2 * bins], "head.linear.bias": head.linear.bias[: 2 * bins]}
     plain.load_state_dict(weights)
     x = latents(40)
+    head.turns.zero_()
     np.testing.assert_allclose(made(x), plain(x), rtol=0, atol=1e-6)
+    head.turns.fill_(math.pi)  # half a turn of everything
+    np.testing.assert_allclose(made(x), -plain(x), rtol=0, atol=1e-6)
+
+
+def test_a_free_spectrum_that_stays_the_same_does_not_hum_at_the_frame_rate() -> None:
+    """How much of the sound comes again after a frame: all of it if frames are not turned."""
+
+    def repeated(made: VoicedDecoder) -> float:
+        wav = made(latents(240))[0, 0, 10 * HOP : 230 * HOP]
+        return float((wav[:-HOP] * wav[HOP:]).mean() / wav.square().mean())
+
+    made = clicking(voicing=-1.0)
+    assert abs(repeated(made)) < 0.2
+    made.head.turns.zero_()
+    assert repeated(made) > 0.99
 
 
 def test_voiced_frames_have_a_free_spectrum_up_to_a_frequency_only() -> None:
     share = []
     for voicing in (1.0, -1.0):
-        wav = saying({"magnitude": 0.0, "voicing": voicing})(latents(100))[0, 0].double().numpy()
+        wav = clicking(voicing)(latents(100))[0, 0].double().numpy()
         power = np.abs(np.fft.rfft(wav * np.kaiser(len(wav), 20))) ** 2
         frequency = np.arange(len(power)) * RATE / len(wav)
         share += [power[band].sum() / power.sum() for band in (frequency < FREE_HZ + 50, frequency > FREE_HZ + 300)]
