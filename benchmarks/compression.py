@@ -53,7 +53,9 @@ def main() -> None:
         found = [_comes_back(files[0], short, seed) for seed in range(args.check)]
         digest = zlib.crc32(b"".join(data for data, _ in found))
         wrong = sum(not right for _, right in found)
-        notes.append(f"{wrong} of {args.check} files of made-up codes came back as other codes. CRC of all: {digest:08x}.")
+        notes.append(
+            f"{wrong} of {args.check} files of made-up codes came back as other codes. CRC of all: {digest:08x}."
+        )
     publish(report("Compressed token files", notes, HEADER, rows), args.output)
 
 

@@ -55,8 +55,8 @@ def pitch(
     """
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
     original, reconstruction = (resample(x, sample_rate, RATE) for x in (original, reconstruction))
-    original_f0, original_voiced = _track(original)
-    estimate_f0, estimate_voiced = _track(reconstruction)
+    original_f0, original_voiced = track(original)
+    estimate_f0, estimate_voiced = track(reconstruction)
     voiced = np.count_nonzero(original_voiced) + np.count_nonzero(estimate_voiced)
     if voiced == 0:
         raise MetricUndefined("no voiced frame in either signal")
@@ -79,8 +79,8 @@ def _errors(wanted: FloatArray64, found: FloatArray64) -> dict[str, float | Metr
     }
 
 
-def _track(wav: FloatArray) -> tuple[FloatArray64, npt.NDArray[np.bool_]]:
-    """F0 in Hz [T] and whether a frame is voiced [T]."""
+def track(wav: FloatArray) -> tuple[FloatArray64, npt.NDArray[np.bool_]]:
+    """F0 in Hz [T] and whether a frame of 16 ms is voiced [T], of samples [S] at `RATE`."""
     result = _detector().detect(wav, RATE, *F0_RANGE)
     return result.pitch_hz, result.confidence >= VOICED
 

@@ -18,6 +18,7 @@ from audiocodec.errors import AudioCodecError
 from audiocodec.files import write_text
 from audiocodec.lm import files
 from audiocodec.lm.continuation import continue_file
+from audiocodec.metrics import pitch
 from audiocodec.prior.data import read_codes
 
 GRAM = 4  # frames that count as a repetition when they were there before
@@ -48,15 +49,15 @@ def main() -> None:
             raise SystemExit(f"{name}: {error}") from None
         codes = np.array(report["codes"])[0]
         grams = [tuple(codes[t : t + GRAM]) for t in range(len(codes) - GRAM + 1)]
-        rows.append(
-            {
-                "id": name,
-                "repeated": 1 - len(set(grams)) / max(1, len(grams)),
-                "copied": float(np.mean([gram in seen for gram in grams])) if grams else 0.0,
-                "speech": _speech_share(target, args.prompt_seconds),
-                "speech_truth": _speech_share(truth, args.prompt_seconds),
-            }
-        )
+        row = {
+            "id": name,
+            "repeated": 1 - len(set(grams)) / max(1, len(grams)),
+            "copied": float(np.mean([gram in seen for gram in grams])) if grams else 0.0,
+        }
+        for suffix, path in (("", target), ("_truth", truth)):
+            row[f"speech{suffix}"] = _speech_share(path, args.prompt_seconds)
+            row[f"f0{suffix}"], row[f"f0_spread{suffix}"] = _pitch(path, args.prompt_seconds)
+        rows.append(row)
     if not rows:
         raise SystemExit(f"{args.data}: no utterance has {args.prompt_seconds + args.seconds} s")
     write_text(done, json.dumps(rows, indent=1) + "\n")
@@ -77,6 +78,16 @@ def _truth(source: str, target: Path, seconds: float) -> bool:
 
 def _grams(utterances: Iterable[np.ndarray]) -> set[tuple[int, ...]]:
     return {tuple(codes[t : t + GRAM]) for codes in utterances for t in range(len(codes) - GRAM + 1)}
+
+
+def _pitch(path: Path, after: float) -> tuple[float | None, float | None]:
+    """Median F0 in Hz after so many seconds and its standard deviation in semitones; None where nothing is voiced."""
+    channels, rate = io.read(path)
+    wav = soxr.resample(channels.mean(0), rate, pitch.RATE).astype(np.float32)
+    f0, voiced = pitch.track(wav[round(after * pitch.RATE) :])
+    if not voiced.any():
+        return None, None
+    return float(np.median(f0[voiced])), float(np.std(12 * np.log2(f0[voiced])))
 
 
 def _speech_share(path: Path, after: float) -> float:

@@ -24,6 +24,8 @@ HEAD = [
     "share of raw",
     "DNSMOS",
     "speaker similarity",
+    "F0, Hz",
+    "F0 spread, semitones",
     "speech, %",
     "repeated, %",
     "copied, %",
@@ -32,7 +34,8 @@ NOTES = """\
 Reconstruction: scores of decoded test utterances. Changed: codes that differ when the audio is shifted by a quarter of a hop, or
 gets white noise (stability). Bits per second of audio under the language model, teacher forced, on test speakers: the only
 number of predictability that compares codecs. Continuation: prompt and continuation against the recording itself; DNSMOS and
-speaker similarity of both together; share of the continuation that a voice detector takes for speech ({truth:.0f} % of the
+speaker similarity of both together; median F0 and its standard deviation within a continuation ({f0:.0f} Hz and {f0_spread:.1f}
+semitones in the recordings' own); share of the continuation that a voice detector takes for speech ({speech:.0f} % of the
 recordings' own); 4-grams of codes that repeat within a continuation; 4-grams that occur in training."""
 
 
@@ -45,9 +48,10 @@ def main() -> None:
     args = parser.parse_args()
     rows = [_row(args.exp, name) for name in args.names]
     first = json.loads((args.exp / args.names[0] / "continued" / "continuations.json").read_text(encoding="utf-8"))
-    truth = 100 * fmean(row["speech_truth"] for row in first)
+    truth = {key: _over(first, f"{key}_truth") for key in ("f0", "f0_spread")}
+    truth["speech"] = 100 * _over(first, "speech_truth")
     text = ["# Language models on tokens of several quantizers", "", "```", args.command.strip(), "```", ""]
-    text += [NOTES.format(truth=truth), "", f"{len(first)} continuations each.", "", table(HEAD, rows)]
+    text += [NOTES.format(**truth), "", f"{len(first)} continuations each.", "", table(HEAD, rows)]
     write_text(args.exp / "RESULTS.md", "\n".join(text) + "\n")
 
 
@@ -68,8 +72,16 @@ def _row(exp: Path, name: str) -> list[str]:
         f"{score['bits_per_second']:.0f}",
         f"{score['bits_per_second'] / raw:.3f}",
         *(_mean(heard, measure, ".2f") for measure in ("dnsmos_ovrl", "speaker_similarity")),
-        *(f"{100 * fmean(row[key] for row in continued):.0f}" for key in ("speech", "repeated", "copied")),
+        f"{_over(continued, 'f0'):.0f}",
+        f"{_over(continued, 'f0_spread'):.1f}",
+        *(f"{100 * _over(continued, key):.0f}" for key in ("speech", "repeated", "copied")),
     ]
+
+
+def _over(rows: list[dict[str, Any]], key: str) -> float:
+    """Mean over the continuations that have a value."""
+    values = [row[key] for row in rows if row[key] is not None]
+    return fmean(values) if values else float("nan")
 
 
 def _mean(measures: Any, name: str, form: str) -> str:
