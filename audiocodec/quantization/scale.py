@@ -64,7 +64,7 @@ class LatentScale(nn.Module):
         finite = (
             torch.isfinite(mean).all() & torch.isfinite(rms).all()
         )  # else the trainer skips the step: no trace here
-        self.batches += finite
+        self.batches.add_(finite).clamp_(max=1 / MOMENTUM)  # a longer count changes nothing, and float16 ends at 65,504
         share = torch.clamp(1 / self.batches, MOMENTUM, 1.0)
         self.mean.lerp_(torch.where(finite, mean, self.mean), share)
         self.rms.lerp_(torch.where(finite, rms, self.rms), share)

@@ -306,6 +306,15 @@ def test_scaled_latents_are_centred_and_of_unit_rms() -> None:
     torch.testing.assert_close(fitted.eval()(latents), out)
 
 
+def test_a_long_training_has_statistics_that_float16_holds() -> None:
+    scale, latents = LatentScale(2).train(), torch.randn(1, 2, 30)
+    scale.batches.fill_(70_000.0)  # of a checkpoint that counted on
+    wanted = torch.lerp(scale.mean, latents.mean((0, 2)), 0.01)
+    scale(latents)
+    torch.testing.assert_close(scale.mean, wanted)
+    assert scale.batches.half().isfinite()
+
+
 def test_a_scale_that_is_switched_off_passes_latents_on() -> None:
     scale, latents = LatentScale(5, active=False), 3 * torch.randn(4, 5, 60) + 2
     latents.requires_grad_()
