@@ -77,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
     batch.check_outputs(plan, args)
     batch.share_processors(plan, args)
     model = batch.model_of(args)  # a name that is none is refused before any work
-    if args.batch_size > 1 and model.channels > 1:
-        raise UsageError(f"--batch-size mixes channels, {model.header.path} codes {model.channels}; leave it out")
+    _check_one_channel(args, model)
     if args.compress:
         priors.of_codec(model.fingerprint)
     encoding = _Encoding(args)
@@ -89,6 +88,17 @@ def run(args: argparse.Namespace) -> int:
     early = {n: found for n, job in enumerate(plan.jobs) if (found := encoding.before(job)) is not None}
     coded = batched.outcomes(plan.jobs, early, lambda: encoding.model.codec, args, encoding.finish)
     return batch.run_plan(plan, args, encoding, coded)
+
+
+def _check_one_channel(args: argparse.Namespace, model: Model) -> None:
+    """Raise UsageError for what a model of several channels cannot do."""
+    if model.channels == 1:
+        return
+    said = f"{model.header.path} codes {model.channels}; leave it out"
+    if args.batch_size > 1:
+        raise UsageError(f"--batch-size mixes channels, {said}")
+    if args.compress:
+        raise UsageError(f"--compress is for the codes of one channel, {said}")
 
 
 def _check_batches(args: argparse.Namespace) -> None:
