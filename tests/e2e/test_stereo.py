@@ -141,7 +141,6 @@ def test_fewer_codebooks_are_fewer_of_both_channels() -> None:
 
 
 def test_both_runtimes_give_the_same_tokens(tmp_path: Path, run: Run, experiment: Path, codec: BlockCodec) -> None:
-    pytest.importorskip("onnxruntime")
     assert main(["export", str(experiment), "--onnx", str(tmp_path / "exported")]) == 0
     light = audiocodec.load(tmp_path / "exported", runtime="onnx")
     assert (light.channels, light.fingerprint) == (2, codec.fingerprint)
