@@ -1,5 +1,8 @@
 """What configurations cost: bits, frames, codes, weights, arithmetic, CPU time and latency, with random weights on one thread.
 
+The last column is what a language model of their tokens needs (`audiocodec lm` at its default size, random weights, continuing
+a second of random codes of one channel).
+
 All channels are counted. Arithmetic is that of convolutions and matrix products in encoder and decoder, a multiply-add as two;
 the search of the codebooks is in the CPU time alone. The audio is noise at the level of speech.
 """
@@ -19,8 +22,11 @@ from audiocodec.build import build_codec
 from audiocodec.codec.torch import Codec
 from audiocodec.config.load import load_config
 from audiocodec.config.schema import Config
+from audiocodec.lm.generation import Sampler, continue_codes
+from audiocodec.lm.network import LMConfig, TokenLM
 from benchmarks.cells import Cell, arguments, publish, report, run_cells
 
+LM_SECONDS = 2.0  # to generate
 START_SECONDS = 4  # of noise that scale and codebooks are started with
 HEADER = (
     "configuration",
@@ -36,6 +42,7 @@ HEADER = (
     "encode, CPU RTF",
     "decode, CPU RTF",
     "latency, ms",
+    "language model, CPU RTF",
 )
 NOTES = [
     "Random weights; per second of audio, all channels together. M: million weights. Latency: of a stream, algorithmic."
@@ -75,7 +82,8 @@ def measure(cell: Cell) -> Mapping[str, float]:
     for name, (flops, cpu) in work.items():
         found[f"{name}_gflop"] = config.channels * flops / 1e9 / seconds
         found[f"{name}_rtf"] = config.channels * cpu / seconds
-    return found | {"latency_ms": 1000 * codec.latency_samples / config.sample_rate}
+    latency = 1000 * codec.latency_samples / config.sample_rate
+    return found | {"latency_ms": latency, "lm_rtf": _language_model(codec.codebook_sizes, config.frame_rate)}
 
 
 def _started(config: Config) -> Codec:
@@ -86,6 +94,16 @@ def _started(config: Config) -> Codec:
         codec.scale.calibrate([raw])
         codec.quantizer.initialize(codec.scale.running(raw)[0].T)
     return codec.freeze()
+
+
+def _language_model(sizes: tuple[int, ...], frame_rate: float) -> float:
+    """CPU seconds for the codes of a second of audio."""
+    torch.manual_seed(0)
+    random, frames = np.random.default_rng(0), round(LM_SECONDS * frame_rate)
+    tables = [random.standard_normal((size, LMConfig.vector_dim)).astype(np.float32) for size in sizes]
+    model = TokenLM(LMConfig("0" * 16, sizes), tables).eval()
+    prompt = np.stack([random.integers(0, size, round(frame_rate)) for size in sizes])
+    return _cpu(lambda: list(continue_codes(model, prompt, frames, Sampler(1.0, 1.0, 0)))) * frame_rate / frames
 
 
 def _noise(config: Config, samples: int) -> np.ndarray:
@@ -121,6 +139,7 @@ def _row(name: str, found: Mapping[str, float]) -> list[str]:
         *(f"{found[key]:.2f}" for key in ("encode_gflop", "decode_gflop")),
         *(f"{found[key]:.3f}" for key in ("encode_rtf", "decode_rtf")),
         f"{found['latency_ms']:.0f}",
+        f"{found['lm_rtf']:.2f}",
     ]
 
 
