@@ -56,6 +56,7 @@ def _of_model(path: str) -> dict[str, Any]:
         "name": model_places.name_of(header.path),
         "configuration": config.name,
         "sample_rate": config.sample_rate,
+        "channels": config.channels,
         "hop_length": config.hop_length,
         "frame_rate": config.frame_rate,
         "num_codebooks": config.quantizer.num_codebooks,

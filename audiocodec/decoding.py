@@ -53,7 +53,7 @@ def decode_file(
     sample_rate: int | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Decode to a mono audio file of exactly the original length and level; the file appears only when complete.
+    """Decode to an audio file of the coded channels, of exactly the original length and level; the file appears only when complete.
 
     Args:
         codec: that made the tokens; None: `audiocodec.load(tokens)`, by their fingerprint.
@@ -83,7 +83,7 @@ def decompress(codec: BlockCodec | None, data: bytes, sample_rate: int | None = 
         sample_rate: Hz of the audio; None: the original's.
 
     Returns:
-        (float32 samples `[S]`, their sample rate in Hz).
+        (float32 samples `[S]`, `[2, S]` of two coded channels, their sample rate in Hz).
 
     Raises:
         TokenFileError: not a valid token file.

@@ -153,6 +153,11 @@ class Model:
         return self.config.sample_rate
 
     @property
+    def channels(self) -> int:
+        """Channels of a file that it codes; 1: their mean."""
+        return self.config.channels
+
+    @property
     def hop_length(self) -> int:
         """Samples per frame."""
         return self.config.hop_length

@@ -23,7 +23,7 @@ Codes = npt.NDArray[np.int32]
 
 
 def codes_of_tokens(folder: AnyPath, codec: MadeBy) -> Iterator[Codes]:
-    """Codes `[K, T]` of every token file below a folder, in the order of their names.
+    """Codes `[K, T]` of every token file below a folder, of each coded channel, in the order of their names.
 
     Args:
         folder: where they are.
@@ -43,11 +43,11 @@ def codes_of_tokens(folder: AnyPath, codec: MadeBy) -> Iterator[Codes]:
             check_tokens(tokens, codec)
         except (FingerprintMismatch, TokenFileError) as error:
             raise type(error)(f"{path}: {error}") from None
-        yield tokens.codes
+        yield from tokens.channel_codes
 
 
 def codes_of_audio(source: AnyPath, codec: Codec, allow_pipes: bool = False) -> Iterator[Codes]:
-    """Codes `[K, T]` of every audio file, as `audiocodec encode` makes them (at the level the codec expects).
+    """Codes `[K, T]` of every audio file, of each coded channel, as `audiocodec encode` makes them (at the level the codec expects).
 
     Args:
         source: folder of audio, data folder or `wav.scp`.
@@ -59,7 +59,7 @@ def codes_of_audio(source: AnyPath, codec: Codec, allow_pipes: bool = False) -> 
         ManifestError: there is no audio, or a table is wrong.
     """
     for path in local_audio(source, allow_pipes):
-        yield encode_file(codec, path).codes
+        yield from encode_file(codec, path).channel_codes
 
 
 def local_audio(source: AnyPath, allow_pipes: bool = False) -> Iterator[str]:

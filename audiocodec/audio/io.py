@@ -15,8 +15,8 @@ import numpy as np
 
 from audiocodec.audio import library
 from audiocodec.audio.container import HEAD_BYTES, length_is_stated
-from audiocodec.audio.level import LevelStats, at_level, level_gain, level_of
-from audiocodec.audio.mixing import READ_VALUES, mix, mixed, mono_blocks
+from audiocodec.audio.level import LevelStats, at_level, level_gain, level_of, together
+from audiocodec.audio.mixing import READ_VALUES, coded_channels, mix, mixed, mono_blocks
 from audiocodec.audio.opening import AudioFile, Path
 from audiocodec.audio.resampling import resample, resample_blocks, resampled_length
 from audiocodec.audio.writer import Writer, finite, write
@@ -28,6 +28,7 @@ __all__ = [
     "LevelStats",
     "Writer",
     "at_level",
+    "coded_channels",
     "info",
     "level",
     "level_gain",
@@ -42,6 +43,7 @@ __all__ = [
     "resample",
     "resample_blocks",
     "resampled_length",
+    "together",
     "write",
 ]
 
@@ -90,12 +92,13 @@ def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     return np.ascontiguousarray(np.concatenate(blocks).T), rate
 
 
-def read_part(path: str | os.PathLike[str], start: int, num_samples: int) -> np.ndarray:
+def read_part(path: str | os.PathLike[str], start: int, num_samples: int, channel: int | None = None) -> np.ndarray:
     """Read mono samples `start` to `start + num_samples` at the file's own rate, decoding only what is needed.
 
     Args:
         start: first sample, at the file's rate.
         num_samples: how many; fewer come back where the file ends.
+        channel: the only one to read, from 1 on; None: the mean of all.
 
     Returns:
         float32 [n], n <= num_samples.
@@ -107,14 +110,15 @@ def read_part(path: str | os.PathLike[str], start: int, num_samples: int) -> np.
             part: np.ndarray = f.read(lead + num_samples, dtype="float32", always_2d=True)[lead:]
         except library.errors() as error:
             raise AudioError(f"{path}: damaged or truncated near sample {start} ({library.reason(error)})") from None
-    return mix(finite(path, part))
+    return mix(finite(path, part), channel)
 
 
-def level(path: Path, sample_rate: int | None = None) -> LevelStats:
-    """RMS and peak of the whole downmixed file, in bounded memory.
+def level(path: Path, sample_rate: int | None = None, channel: int | None = None) -> LevelStats:
+    """RMS and peak of the whole downmixed file, or of one channel, in bounded memory.
 
     Args:
         sample_rate: measure after resampling to this rate, as a codec of that rate hears it; None: the file's own.
+        channel: the only one to read, from 1 on; None: that of the open file, or the mean of all.
 
     Raises:
         AudioError: naming the file and the cause; also for NaN and infinite samples.
@@ -122,7 +126,7 @@ def level(path: Path, sample_rate: int | None = None) -> LevelStats:
     with AudioFile.of(path) as file:
         with file.opened() as f:
             rate = f.samplerate
-        return level_of(_mono_blocks(file), rate, sample_rate or rate)
+        return level_of(_mono_blocks(file, channel), rate, sample_rate or rate)
 
 
 def read_leveled(path: Path, sample_rate: int) -> tuple[np.ndarray, LevelStats]:
@@ -149,12 +153,13 @@ def leveled(wav: np.ndarray, from_rate: int, to_rate: int) -> tuple[np.ndarray, 
     return np.concatenate(blocks), stats
 
 
-def read_blocks(path: Path, sample_rate: int, block_samples: int) -> Iterator[np.ndarray]:
+def read_blocks(path: Path, sample_rate: int, block_samples: int, channel: int | None = None) -> Iterator[np.ndarray]:
     """Read a file as mono blocks at `sample_rate`, in bounded memory.
 
     Args:
         sample_rate: rate to resample to, Hz.
         block_samples: samples per block, at `sample_rate`.
+        channel: the only one to read, from 1 on; None: that of the open file, or the mean of all.
 
     Yields:
         float32 [block_samples], the last one shorter; together ceil(S * sample_rate / own rate) samples.
@@ -165,7 +170,7 @@ def read_blocks(path: Path, sample_rate: int, block_samples: int) -> Iterator[np
     with AudioFile.of(path) as file:
         with file.opened() as f:
             rate = f.samplerate
-        yield from reblock(resample_blocks(_mono_blocks(file), rate, sample_rate), block_samples)
+        yield from reblock(resample_blocks(_mono_blocks(file, channel), rate, sample_rate), block_samples)
 
 
 def reblock(blocks: Iterable[np.ndarray], block_samples: int) -> Iterator[np.ndarray]:
@@ -185,10 +190,10 @@ def reblock(blocks: Iterable[np.ndarray], block_samples: int) -> Iterator[np.nda
         yield np.concatenate(held)
 
 
-def _mono_blocks(file: AudioFile) -> Iterator[np.ndarray]:
+def _mono_blocks(file: AudioFile, channel: int | None = None) -> Iterator[np.ndarray]:
     """A whole file as mono blocks [n] at its own rate."""
     try:
-        yield from mixed(_native_blocks(file), file.channel)
+        yield from mixed(_native_blocks(file), channel or file.channel)
     except AudioError as error:
         text = str(error)
         raise AudioError(text if text.startswith(f"{file}: ") else f"{file}: {text}") from None

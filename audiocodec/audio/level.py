@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ OFFSET_SECONDS = 0.5  # shorter sounds have a mean without an offset
 
 @dataclass(frozen=True)
 class LevelStats:
-    """Level of a mono mix over a whole file, full scale = 1, and how many samples the file has at its own rate.
+    """Level of one channel, or of a mix, over a whole file, full scale = 1, and how many samples the file has at its own rate.
 
     Attributes:
         rms, peak: around `offset`.
@@ -58,6 +58,17 @@ def level_of(
     offset = float(np.float32(mean))
     rms = max(0.0, square - offset * (2 * mean - offset)) ** 0.5
     return LevelStats(rms, max(high - offset, offset - low), sum(taken), offset)
+
+
+def together(stats: Sequence[LevelStats]) -> LevelStats:
+    """Of channels that one factor is for, so that their levels keep their difference: their mean power, the largest peak.
+
+    One channel is what it is; several have no offset, which each has for itself.
+    """
+    if len(stats) == 1:
+        return stats[0]
+    power = sum(one.rms**2 for one in stats) / len(stats)
+    return LevelStats(power**0.5, max(one.peak for one in stats), stats[0].num_samples)
 
 
 def level_gain(stats: LevelStats, level_db: float) -> float:

@@ -12,6 +12,23 @@ READ_VALUES = 1 << 18  # samples times channels held at once while reading
 CANCELLED = 0.05  # of the energy that independent channels keep in their mean: less is left where they cancel
 
 
+def coded_channels(found: int, wanted: int) -> tuple[int | None, ...]:
+    """What is coded of audio, one after the other: `(1, 2)`, each channel of stereo; `(None,)`, the mean of them all.
+
+    Args:
+        found: channels of the audio.
+        wanted: channels that the codec keeps.
+
+    Raises:
+        AudioError: more than two channels for a codec of two.
+    """
+    if found > wanted > 1:
+        raise AudioError(
+            f"has {found} channels, this model codes {wanted}; mix it to {wanted} first, or encode one of them (--channel)"
+        )
+    return tuple(range(1, found + 1)) if found == wanted > 1 else (None,)
+
+
 def mono_blocks(channels: np.ndarray) -> Iterator[np.ndarray]:
     """Samples `[C, S]` as mono blocks `[n]`, as a file with these samples is read.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audiocodec.errors import UsageError
 from audiocodec.loading import Model
 from audiocodec.onnx.folder import FolderHeader
 from audiocodec.tokenize.plan import ModelFacts
@@ -16,9 +17,14 @@ def facts(name: str | None, num_codebooks: int | None = None) -> ModelFacts:
 
     Raises:
         CheckpointError: there is no such model.
-        UsageError: it has fewer codebooks.
+        UsageError: it has fewer codebooks, or codes several channels.
     """
     model = Model(name, num_codebooks=num_codebooks)
+    if model.channels > 1:
+        raise UsageError(
+            f"{model.header.path}: codes {model.channels} channels, and data sets of tokens hold one; "
+            "audiocodec encode writes token files of both"
+        )
     used = num_codebooks or model.config.quantizer.num_codebooks
     return ModelFacts(
         name=model.config.name,

@@ -56,8 +56,10 @@ class TokenSet:
         """One more token file.
 
         Raises:
-            TokenFileError: of another model or with other codebooks than the first, or an id that comes twice.
+            TokenFileError: of another model or with other codebooks than the first, of two channels, or an id that comes twice.
         """
+        if tokens.coded_channels > 1:
+            raise TokenFileError(f"{key}: has the codes of {tokens.coded_channels} channels; data sets take one")
         facts = tokens.fingerprint, tokens.codebook_sizes
         if self._facts is None or self._write is None:
             self._facts, self._write = facts, self._opened(tokens)

@@ -6,17 +6,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio import io
-from audiocodec.codec.inputs import as_array, check_tokens, prepare
+from audiocodec.codec.inputs import as_array, check_tokens, prepare_each
 from audiocodec.codec.interface import BlockCodec, CodeArray, FloatArray, float_samples, whole_hertz
 from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError, TokenFileError
-from audiocodec.tokens.token_file import TokenFile
+from audiocodec.tokens.token_file import CODED_CHANNELS, TokenFile
 
 BLOCK_SECONDS = 5.0
 MEASURED_SECONDS = 30.0
@@ -38,7 +39,7 @@ def encode_file(
     exact: bool = True,
     channel: int | None = None,
 ) -> TokenFile:
-    """Encode an audio file of any rate and channel count; it is downmixed and resampled to the codec's rate.
+    """Encode an audio file of any rate; it is resampled to the codec's, and mixed to one channel but for stereo and a stereo codec.
 
     Args:
         codec: that codes it.
@@ -48,33 +49,52 @@ def encode_file(
         progress: called with seconds of audio done, of how many.
         chunk_seconds: of audio coded at once, see `Codec.encode_blocks`.
         exact: False leaves near-ties to float32, see `Codec.encode_blocks`; the notes then hold `FAST`.
-        channel: of a path: the only channel to encode, from 1 on, which the notes then hold; None: the mean of all.
+        channel: of a path: the only channel to encode, from 1 on, which the notes then hold; None: both of a stereo file,
+            where the codec codes two, else the mean of all.
 
     Returns:
-        Codes [K, ceil(S / hop_length)] with all that decoding needs, S = samples at the codec's rate.
+        Codes [K, ceil(S / hop_length)], K of each coded channel, with all that decoding needs, S = samples at the codec's rate.
 
     Raises:
-        AudioError: naming the file and the cause: also channels that cancel when mixed, and when memory runs out.
+        AudioError: naming the file and the cause: also channels that cancel when mixed, more of them than a stereo codec
+            codes, and when memory runs out.
     """
     if channel is not None and channel < 1:
         raise AudioError(f"channel {channel}: channels are counted from 1 on")
     with io.AudioFile.of(path, channel) as file:
         header = io.info(file)
         with _enough_memory(path, header.num_samples / header.sample_rate):
-            stats = io.level(file, codec.sample_rate)
-            gain = io.level_gain(stats, codec.level_db) if normalize else 1.0
-            blocks = io.read_blocks(file, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate))
-            scaled = (io.at_level(block, stats, gain) if normalize else block for block in blocks)
-            num_samples = io.resampled_length(stats.num_samples, header.sample_rate, codec.sample_rate)
-            watched = _watched(scaled, num_samples, codec.sample_rate, progress)
-            taken: list[int] = []
-            coded = list(codec.encode_blocks(_counted(watched, taken), num_codebooks, chunk_seconds, exact))
-    if sum(taken) != num_samples:
-        raise AudioError(f"{path}: changed while it was read: {num_samples} samples, then {sum(taken)}")
-    codes = np.concatenate(coded, 1)
-    original = io.AudioInfo(header.sample_rate, header.channels, stats.num_samples)
+            channels = _coded_channels(codec, file, header)
+            stats = [io.level(file, codec.sample_rate, one) for one in channels]
+            gain = io.level_gain(io.together(stats), codec.level_db) if normalize else 1.0
+            num_samples = io.resampled_length(stats[0].num_samples, header.sample_rate, codec.sample_rate)
+            coded = []
+            for number, (one, its) in enumerate(zip(channels, stats)):
+                blocks = io.read_blocks(file, codec.sample_rate, round(BLOCK_SECONDS * codec.sample_rate), one)
+                scaled = (io.at_level(block, its, gain) if normalize else block for block in blocks)
+                share = None if progress is None else partial(_part_of, progress, number, len(channels))
+                watched = _watched(scaled, num_samples, codec.sample_rate, share)
+                taken: list[int] = []
+                pieces = list(codec.encode_blocks(_counted(watched, taken), num_codebooks, chunk_seconds, exact))
+                if sum(taken) != num_samples:
+                    raise AudioError(f"{path}: changed while it was read: {num_samples} samples, then {sum(taken)}")
+                coded.append(np.concatenate(pieces, 1))
+    original = io.AudioInfo(header.sample_rate, header.channels, stats[0].num_samples)
     notes = ({} if exact else FAST) | ({} if file.channel is None else {"channel": file.channel})
-    return _token_file(codec, codes, num_samples, original, gain, notes)
+    return _token_file(codec, coded, num_samples, original, gain, notes)
+
+
+def _coded_channels(codec: BlockCodec, file: io.AudioFile, header: io.AudioInfo) -> tuple[int | None, ...]:
+    """What is coded of a file, one after the other."""
+    try:
+        return io.coded_channels(header.channels, codec.channels) if file.channel is None else (None,)
+    except AudioError as error:
+        raise AudioError(f"{file}: {error}") from None
+
+
+def _part_of(progress: Progress, number: int, of: int, done: float, total: float) -> None:
+    """One channel of several is done so far."""
+    progress((number * total + done) / of, total)
 
 
 def read_at_level(path: str | os.PathLike[str], codec: BlockCodec) -> FloatArray:
@@ -95,7 +115,7 @@ def decode_file(
     subtype: str | None = None,
     silent: Sequence[tuple[int, int]] = (),
 ) -> int:
-    """Decode to a mono audio file of exactly the original length and level; the file appears only when complete.
+    """Decode to an audio file of the coded channels, of exactly the original length and level; the file appears only when complete.
 
     Args:
         path: the extension decides the format.
@@ -120,10 +140,10 @@ def decode_file(
     length = decoded_length(tokens, rate)
     with (
         _enough_memory(path, tokens.num_samples / tokens.sample_rate),
-        io.Writer(path, rate, subtype=subtype) as writer,
+        io.Writer(path, rate, tokens.coded_channels, subtype) as writer,
     ):
         for block in _decoded(codec, tokens, rate, progress, silent):
-            writer.write(block[: length - writer.num_samples])
+            writer.write(block[..., : length - writer.num_samples])
     return writer.clipped
 
 
@@ -139,7 +159,8 @@ def compress(
 
     Args:
         codec: what `audiocodec.load` gave.
-        wav: float samples in [-1, 1], numpy or torch: `[S]`, or `[C, S]`, whose channels are mixed.
+        wav: float samples in [-1, 1], numpy or torch: `[S]`, or `[C, S]`, whose channels are mixed, but for two and
+            a codec of two.
         sample_rate: whole Hz of `wav`; None: the codec's.
         num_codebooks: use only the first so many; None: all.
         normalize: bring the audio to the level the codec expects; the factor is kept in the bytes.
@@ -153,17 +174,17 @@ def compress(
     if not 1 <= count <= original:
         raise AudioError(f"need audio of shape [S] or [C, S], got {list(channels.shape)}; of [S, C], give wav.T")
     rate = codec.sample_rate if sample_rate is None else whole_hertz(sample_rate)
-    signal = prepare(channels, rate, codec.sample_rate, codec.level_db if normalize else None)
-    codes = np.concatenate(list(codec.encode_blocks([signal.samples], num_codebooks)), 1)
+    signals, gain = prepare_each(channels, rate, codec, normalize)
+    coded = [np.concatenate(list(codec.encode_blocks([one], num_codebooks)), 1) for one in signals]
     info = io.AudioInfo(rate, count, original)
-    return _token_file(codec, codes, len(signal.samples), info, signal.gain).to_bytes()
+    return _token_file(codec, coded, len(signals[0]), info, gain).to_bytes()
 
 
 def decode_tokens(codec: BlockCodec, tokens: TokenFile, sample_rate: int | None = None) -> tuple[FloatArray, int]:
     """Decode to audio of exactly the original length and level.
 
     Returns:
-        (float32 samples `[S]`, their sample rate in Hz).
+        (float32 samples `[S]`, `[2, S]` of two coded channels, their sample rate in Hz).
 
     Raises:
         TokenFileError: the lengths in the token file contradict each other.
@@ -173,7 +194,7 @@ def decode_tokens(codec: BlockCodec, tokens: TokenFile, sample_rate: int | None 
     check_tokens(tokens, codec)
     rate = whole_hertz(tokens.original_sample_rate if sample_rate is None else sample_rate)
     length = decoded_length(tokens, rate)
-    return np.concatenate(list(_decoded(codec, tokens, rate, None)))[:length], rate
+    return np.concatenate(list(_decoded(codec, tokens, rate, None)), -1)[..., :length], rate
 
 
 def decoded_length(tokens: TokenFile, sample_rate: int) -> int:
@@ -194,15 +215,18 @@ def decoded_length(tokens: TokenFile, sample_rate: int) -> int:
 
 def _token_file(
     codec: BlockCodec,
-    codes: CodeArray,
+    coded: Sequence[CodeArray],
     num_samples: int,
     original: io.AudioInfo,
     gain: float,
     notes: Mapping[str, Any] | None = None,
 ) -> TokenFile:
+    """Of the codes `[K, T]` of each channel."""
+    channels = len(coded)
+    codes = np.stack(coded, 1).reshape(-1, coded[0].shape[1])
     return TokenFile(
         codes=codes,
-        codebook_sizes=codec.codebook_sizes[: len(codes)],
+        codebook_sizes=tuple(size for size in codec.codebook_sizes for _ in coded)[: len(codes)],
         sample_rate=codec.sample_rate,
         hop_length=codec.hop_length,
         num_samples=num_samples,
@@ -211,7 +235,7 @@ def _token_file(
         original_num_samples=original.num_samples,
         gain=gain,
         fingerprint=codec.fingerprint,
-        notes=notes or {},
+        notes={**(notes or {}), **({CODED_CHANNELS: channels} if channels > 1 else {})},
     )
 
 
@@ -222,8 +246,28 @@ def _decoded(
     progress: Progress | None,
     silent: Sequence[tuple[int, int]] = (),
 ) -> Iterator[np.ndarray]:
-    """Audio of the original's level in blocks, at `sample_rate`; the last one may be longer than the original."""
-    blocks = codec.decode_blocks(tokens.codes, tokens.num_samples)
+    """Audio of the original's level in blocks `[n]`, or `[C, n]`, at `sample_rate`; the last may be longer than the original."""
+    channels = [
+        _channel(codec, codes, tokens, sample_rate, progress if number == 0 else None, silent)
+        for number, codes in enumerate(tokens.channel_codes)
+    ]
+    if len(channels) == 1:
+        yield from channels[0]
+        return
+    for blocks in zip(*channels, strict=True):  # of like length: they are made in the same steps
+        yield np.stack(blocks)
+
+
+def _channel(
+    codec: BlockCodec,
+    codes: CodeArray,
+    tokens: TokenFile,
+    sample_rate: int,
+    progress: Progress | None,
+    silent: Sequence[tuple[int, int]],
+) -> Iterator[np.ndarray]:
+    """Audio of one channel."""
+    blocks = codec.decode_blocks(codes, tokens.num_samples)
     blocks = _silenced(blocks, [(first * tokens.hop_length, last * tokens.hop_length) for first, last in silent])
     watched = _watched(blocks, tokens.num_samples, codec.sample_rate, progress)
     scaled = (_divided(block, tokens.gain) for block in watched)

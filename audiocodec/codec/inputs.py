@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio import io
+from audiocodec.codec.interface import BlockCodec
 from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
 from audiocodec.tokens.token_file import TokenFile
 
@@ -97,6 +98,35 @@ def prepare(
     return Signal(io.at_level(samples, stats, gain), gain)
 
 
+def prepare_each(
+    channels: npt.NDArray[Any], from_rate: int, codec: BlockCodec, normalize: bool
+) -> tuple[list[FloatArray], float]:
+    """What is coded of audio, one after the other, as of files: its mix, or each of its channels at one level.
+
+    Args:
+        channels: float samples `[C, S]` at `from_rate`.
+        from_rate: Hz.
+        codec: that codes them.
+        normalize: bring the audio to the codec's level.
+
+    Returns:
+        (samples `[S']` at the codec's rate, of the mix or of each channel; the factor they were multiplied by).
+
+    Raises:
+        AudioError: samples that are not finite, or more channels than a stereo codec codes.
+    """
+    chosen = io.coded_channels(len(channels), codec.channels)
+    if chosen == (None,):
+        signal = prepare(channels, from_rate, codec.sample_rate, codec.level_db if normalize else None)
+        return [signal.samples], signal.gain
+    plain = [prepare(one[None], from_rate, codec.sample_rate, None).samples for one in channels]
+    if not normalize:
+        return plain, 1.0
+    stats = [io.level_of(io.mono_blocks(one[None]), from_rate, codec.sample_rate) for one in channels]
+    gain = io.level_gain(io.together(stats), codec.level_db)
+    return [io.at_level(one, its, gain) for one, its in zip(plain, stats)], gain
+
+
 class MadeBy(Protocol):
     """What tokens say of the codec that made them: a codec itself, or the model that it will be loaded from."""
 
@@ -104,6 +134,8 @@ class MadeBy(Protocol):
     def fingerprint(self) -> bytes: ...
     @property
     def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
     @property
     def hop_length(self) -> int: ...
     @property
@@ -115,18 +147,20 @@ def check_tokens(tokens: TokenFile, codec: MadeBy) -> None:
 
     Raises:
         FingerprintMismatch: naming both fingerprints.
-        TokenFileError: the same fingerprint with another rate, hop length or codebook sizes.
+        TokenFileError: the same fingerprint with another rate, hop length, codebook sizes or more channels.
     """
     if tokens.fingerprint != codec.fingerprint:
         raise FingerprintMismatch(
             f"was encoded by model {tokens.fingerprint.hex()}, this is model {codec.fingerprint.hex()}; "
             "give the right one with -m"
         )
-    sizes = codec.codebook_sizes[: len(tokens.codebook_sizes)]
+    channels = tokens.coded_channels
+    sizes = [size for size in codec.codebook_sizes for _ in range(channels)][: len(tokens.codebook_sizes)]
     facts = {
+        "coded_channels": (channels, min(channels, codec.channels)),
         "sample_rate": (tokens.sample_rate, codec.sample_rate),
         "hop_length": (tokens.hop_length, codec.hop_length),
-        "codebook_sizes": (list(tokens.codebook_sizes), list(sizes)),
+        "codebook_sizes": (list(tokens.codebook_sizes), sizes),
     }
     wrong = [f"{name} {found}, its model has {need}" for name, (found, need) in facts.items() if found != need]
     if wrong:

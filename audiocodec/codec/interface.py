@@ -26,15 +26,17 @@ CodeArray = npt.NDArray[np.int32]
 
 
 class BlockCodec:
-    """A codec for streams of blocks, at one sample rate, mono; a runtime adds how one piece is coded.
+    """A codec for streams of blocks of one channel, at one sample rate; a runtime adds how one piece is coded.
 
     Attributes:
         sample_rate: Hz.
+        channels: of a file that are coded, one after the other; 1: their mean is.
         hop_length: samples per frame.
         level_db: RMS in dB full scale that the codec was trained at.
     """
 
     sample_rate: int
+    channels: int
     hop_length: int
     level_db: float
 
@@ -198,6 +200,7 @@ def fingerprint_of(
     hop_length: int,
     codebook_sizes: tuple[int, ...],
     weights: Iterable[tuple[str, npt.NDArray[np.float32]]],
+    channels: int = 1,
 ) -> bytes:
     """8 bytes of a SHA-256 over all weights and what frames their use.
 
@@ -206,8 +209,10 @@ def fingerprint_of(
         hop_length: samples per frame.
         codebook_sizes: entries of each codebook.
         weights: names and values, in the order of the names.
+        channels: of a file that are coded.
     """
-    digest = hashlib.sha256(f"{sample_rate} {hop_length} {codebook_sizes}".encode())
+    several = f" {channels} channels" if channels > 1 else ""  # models of one channel are named as ever
+    digest = hashlib.sha256(f"{sample_rate} {hop_length} {codebook_sizes}{several}".encode())
     for name, array in weights:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(array, np.float32).data)

@@ -44,7 +44,7 @@ class CodecOutput(NamedTuple):
 
 
 class Codec(TorchCoder):
-    """Encoder, quantizer and decoder at one sample rate, mono."""
+    """Encoder, quantizer and decoder of one channel, at one sample rate; channels are coded as items of a batch."""
 
     def freeze(self) -> Codec:
         """Fold weight normalisation, switch to inference and drop gradients; returns itself."""
@@ -153,7 +153,8 @@ class Codec(TorchCoder):
             num_samples: cut the result to so many samples, at most `T * hop_length`.
 
         Returns:
-            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`, at the codec's rate.
+            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`, at the codec's rate; `[1, 2, S]` of a token file of
+            two channels.
 
         Raises:
             TokenFileError: codes of the wrong shape or outside their codebook, or fewer samples in them.
@@ -162,7 +163,8 @@ class Codec(TorchCoder):
         if isinstance(codes, TokenFile):
             check_tokens(codes, self)
             length = codes.num_samples if num_samples is None else num_samples
-            return (self.decode(codes.codes, length).double() / codes.gain).float()
+            wav = torch.cat([self.decode(one, length) for one in codes.channel_codes], 1)
+            return (wav.double() / codes.gain).float()
         batch = self._check_codes(codes)
         self._check_num_samples(num_samples, batch.shape[-1])
         with float32_inference():

@@ -67,6 +67,7 @@ class TorchCoder(nn.Module, BlockCodec):
         super().__init__()
         self.encoder, self.scale, self.quantizer, self.decoder = encoder, scale, quantizer, decoder
         self.sample_rate, self.hop_length, self.level_db = config.sample_rate, config.hop_length, config.data.level_db
+        self.channels = config.channels
         self._config = config
         self._fingerprint: bytes | None = None
         self._exact: tuple[tuple[int, ...], ExactEncoder] | None = None
@@ -89,7 +90,9 @@ class TorchCoder(nn.Module, BlockCodec):
             weights = (
                 (name, tensor.detach().float().cpu().numpy()) for name, tensor in sorted(self.state_dict().items())
             )
-            self._fingerprint = fingerprint_of(self.sample_rate, self.hop_length, self.codebook_sizes, weights)
+            self._fingerprint = fingerprint_of(
+                self.sample_rate, self.hop_length, self.codebook_sizes, weights, self.channels
+            )
         return self._fingerprint
 
     @property

@@ -36,7 +36,9 @@ def check(config: Config) -> list[tuple[str, str]]:
     problems += [_one_of(config, key, allowed) for key, allowed in _CHOICES.items()]
     problems += [_share(config, key) for key in _SHARES]
     problems += _check_encoder(config) + check_quantizer(config.quantizer) + _check_mel(config) + _check_losses(config)
-    problems += _check_segment(config) + _check_discriminator(config) + _check_training(config)
+    problems += (
+        _check_segment(config) + _check_discriminator(config) + _check_training(config) + _check_channels(config)
+    )
     return [problem for problem in problems if problem]
 
 
@@ -59,6 +61,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _MINIMUMS: dict[str, float] = {
     "seed": 0,
     "sample_rate": 1000,
+    "channels": 1,
     "model.encoder.strides": 1,
     "model.encoder.base_channels": 1,
     "model.encoder.residual_layers": 0,
@@ -132,6 +135,7 @@ _MINIMUMS: dict[str, float] = {
 _MAXIMUMS: dict[str, float] = {
     "seed": MAX_SEED,
     "sample_rate": MAX_RATE,
+    "channels": 2,
     "quantizer.num_codebooks": MAX_CODEBOOKS,
     # Far above what is sensible: a model file may come from anywhere, and all of this is built before it is trained.
     "model.encoder.strides": 1024,
@@ -222,6 +226,22 @@ def _check_products(config: Config) -> list[Problem]:
 
 def _check_encoder(config: Config) -> list[Problem]:
     return [None if config.model.encoder.strides else ("model.encoder.strides", "need at least one stride")]
+
+
+def _check_channels(config: Config) -> list[Problem]:
+    """A token file counts the codebooks of all channels in one byte; pitch is found in the mean of the channels."""
+    channels, most = config.channels, MAX_CODEBOOKS // max(1, config.channels)
+    problems: list[Problem] = []
+    if channels > 1 and config.quantizer.num_codebooks > most:
+        problems.append(
+            (
+                "quantizer.num_codebooks",
+                f"got {config.quantizer.num_codebooks} for channels {channels}, need at most {most}",
+            )
+        )
+    if channels > 1 and config.model.decoder.kind == "voiced":
+        problems.append(("channels", f"got {channels} with model.decoder.kind voiced, which takes one voice; need 1"))
+    return problems
 
 
 def _check_mel(config: Config) -> list[Problem]:

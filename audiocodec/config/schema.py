@@ -214,6 +214,7 @@ class Config:
     name: str = "simvq"
     seed: int = 1234
     sample_rate: int = 24_000
+    channels: int = 1  # 2: both channels of a stereo file are coded, each by the same network; 1: their mean
     model: ModelConfig = field(default_factory=ModelConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -233,8 +234,8 @@ class Config:
 
     @property
     def bits_per_frame(self) -> int:
-        """Bits the token file spends on a frame, all codebooks."""
-        return self.quantizer.num_codebooks * (self.quantizer.codebook_size - 1).bit_length()
+        """Bits the token file spends on a frame, all codebooks of all channels."""
+        return self.channels * self.quantizer.num_codebooks * (self.quantizer.codebook_size - 1).bit_length()
 
     @property
     def bitrate_bps(self) -> float:

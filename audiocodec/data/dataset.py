@@ -43,12 +43,14 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True)
 class _Loaded:
-    """An utterance as measured: length at the dataset's rate, level, and its samples if they are kept."""
+    """An utterance, or a channel of it, as measured: length at the dataset's rate, level, and its samples if they are kept."""
 
     utterance: Utterance
+    channel: int | None  # of its file, from 1 on; None: the mean of all
     rate: int
     num_samples: int
     stats: io.LevelStats
+    together: io.LevelStats  # of all channels that have one gain
     samples: np.ndarray | None  # int16 [num_samples], peak at full scale
 
 
@@ -66,6 +68,7 @@ class SegmentDataset:
         allow_pipes: run commands from `wav.scp`.
         must_fit: refuse audio that does not fit in `memory_gb`.
         skip_bad: go on without audio that cannot be read.
+        channels: 2: each channel of a stereo file is an utterance of its own, at the gain of both; 1: the mean is.
 
     Attributes:
         left_out: what that was, with the cause (after `preload`).
@@ -85,7 +88,9 @@ class SegmentDataset:
         allow_pipes: bool = False,
         must_fit: bool = False,
         skip_bad: bool = False,
+        channels: int = 1,
     ) -> None:
+        self._channels = channels
         self.sample_rate, self.segment_samples, self.seed = sample_rate, segment_samples, seed
         self.level_db, self.level_jitter_db = level_db, level_jitter_db
         self.silent: list[str] = []
@@ -114,7 +119,10 @@ class SegmentDataset:
         threads = threads or min(8, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads) as pool:
             with_headers = self._gather([pool.submit(self._header, u) for u in self._utterances])
-            total = sum(io.resampled_length(h.num_samples, h.sample_rate, self.sample_rate) for _, h in with_headers)
+            total = sum(
+                len(self._chosen(h)) * io.resampled_length(h.num_samples, h.sample_rate, self.sample_rate)
+                for _, h in with_headers
+            )
             self._needed_gb = 2 * total / 1e9
             self.in_memory = self._needed_gb <= self._memory_gb
             if self._must_fit:
@@ -122,7 +130,7 @@ class SegmentDataset:
             self._utterances = [u for u, _ in with_headers]
             work = [pool.submit(self._load, u, h) for u, h in with_headers]
             try:
-                loaded = self._gather(work, progress)
+                loaded = [item for items in self._gather(work, progress) for item in items]
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -205,8 +213,8 @@ class SegmentDataset:
         rng = np.random.default_rng((self.seed, epoch, index))
         start = int(rng.integers(0, max(0, item.num_samples - self.segment_samples) + 1))
         jitter = 10 ** (rng.uniform(-self.level_jitter_db, self.level_jitter_db) / 20)
-        gain = io.level_gain(item.stats, self.level_db) * jitter
-        return Crop(utterance, start, item.stats.peak / 32767, min(gain, 1 / item.stats.peak)), item
+        gain = io.level_gain(item.together, self.level_db) * jitter
+        return Crop(utterance, start, item.stats.peak / 32767, min(gain, 1 / item.together.peak)), item
 
     def _need_memory(self) -> None:
         """Refuse audio that does not fit."""
@@ -233,26 +241,43 @@ class SegmentDataset:
     def _header(self, utterance: Utterance) -> tuple[Utterance, io.AudioInfo]:
         """The utterance with its length, and what its file states."""
         found = pipes.info(utterance.path, self._allow_pipes)
+        self._chosen(found)  # audio of too many channels is refused here
         return replace(utterance, num_samples=utterance.num_samples or found.num_samples), found
 
-    def _load(self, utterance: Utterance, header: io.AudioInfo) -> _Loaded:
+    def _chosen(self, header: io.AudioInfo) -> tuple[int | None, ...]:
+        """What becomes an utterance of a file: each channel, or their mean."""
+        return io.coded_channels(header.channels, self._channels)
+
+    def _load(self, utterance: Utterance, header: io.AudioInfo) -> list[_Loaded]:
+        """Each channel that is learned from."""
         length = io.resampled_length(header.num_samples, header.sample_rate, self.sample_rate)
+        chosen = self._chosen(header)
         with audio_file(utterance.path, self._allow_pipes) as path:
-            if not self.in_memory:
-                return _Loaded(utterance, header.sample_rate, length, io.level(path, self.sample_rate), None)
-            wav = np.concatenate(list(io.read_blocks(path, self.sample_rate, _BLOCK_SAMPLES)))
+            measured = [self._measure(path, channel, header.num_samples) for channel in chosen]
+        together = io.together([stats for stats, _ in measured])
+        return [
+            _Loaded(utterance, channel, header.sample_rate, length, stats, together, samples)
+            for channel, (stats, samples) in zip(chosen, measured)
+        ]
+
+    def _measure(self, path: str, channel: int | None, num_samples: int) -> tuple[io.LevelStats, np.ndarray | None]:
+        """Level of a file of so many samples, and what is kept of it."""
+        if not self.in_memory:
+            return io.level(path, self.sample_rate, channel), None
+        wav = np.concatenate(list(io.read_blocks(path, self.sample_rate, _BLOCK_SAMPLES, channel)))
         stats = io.level_of([wav], self.sample_rate, self.sample_rate)
         samples = np.rint(io.at_level(wav, stats, 1.0) * (32767 / max(stats.peak, 1e-30))).astype(np.int16)
-        return _Loaded(utterance, header.sample_rate, length, replace(stats, num_samples=header.num_samples), samples)
+        return replace(stats, num_samples=num_samples), samples
 
     def _read_part(self, item: _Loaded, start: int, length: int) -> np.ndarray:
         """Samples [start, start + length) at the dataset's rate, decoding little more than that."""
         with audio_file(item.utterance.path, self._allow_pipes) as path:
             if item.rate == self.sample_rate:
-                return io.read_part(path, start, length)
+                return io.read_part(path, start, length, item.channel)
             divisor = math.gcd(item.rate, self.sample_rate)
             own, ours = item.rate // divisor, self.sample_rate // divisor  # the grids meet every `ours` of our samples
             first = max(0, start - _MARGIN) // ours
             last = -(-(start + length + _MARGIN) // ours)
-            part = io.resample(io.read_part(path, first * own, (last - first) * own), item.rate, self.sample_rate)
+            part = io.read_part(path, first * own, (last - first) * own, item.channel)
+            part = io.resample(part, item.rate, self.sample_rate)
         return part[start - first * ours :][:length]

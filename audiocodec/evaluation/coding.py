@@ -91,7 +91,8 @@ class TokenSet:
         self.bitrates.append(bitrate)
         self.fingerprints.add(tokens.fingerprint.hex())
         try:
-            self._counter.add(tokens.codes, tokens.codebook_sizes)
+            for codes in tokens.channel_codes:
+                self._counter.add(codes, tokens.codebook_sizes[:: tokens.coded_channels])
         except MetricUndefined as error:
             self._problem = str(error)
         return bitrate

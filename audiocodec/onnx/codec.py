@@ -56,6 +56,7 @@ class OnnxCodec(BlockCodec):
         """
         self._model, self._device, self._threads = model, device, threads
         self.sample_rate, self.hop_length, self.level_db = model.sample_rate, model.hop_length, model.level_db
+        self.channels = model.channels
         self._sessions: dict[str, Any] = {}
 
     @property
@@ -159,7 +160,8 @@ class OnnxCodec(BlockCodec):
             num_samples: cut the result to so many samples, at most `T * hop_length`.
 
         Returns:
-            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`, at the codec's rate.
+            float32 `[B, 1, T * hop_length]`, or `[B, 1, num_samples]`, at the codec's rate; `[1, 2, S]` of a token file of
+            two channels.
 
         Raises:
             TokenFileError: codes of the wrong shape or outside their codebook, or fewer samples in them.
@@ -168,7 +170,8 @@ class OnnxCodec(BlockCodec):
         if isinstance(codes, TokenFile):
             check_tokens(codes, self)
             length = codes.num_samples if num_samples is None else num_samples
-            return (self.decode(codes.codes, length) / np.float64(codes.gain)).astype(np.float32)
+            wav = np.concatenate([self.decode(one, length) for one in codes.channel_codes], 1)
+            return (wav / np.float64(codes.gain)).astype(np.float32)
         array = as_array(codes)
         self._check_code_shape(array.shape)
         batch = array.reshape(-1, *array.shape[-2:])

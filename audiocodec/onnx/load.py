@@ -49,7 +49,7 @@ def read(model: str | Path | None = None, precision: str = "float32") -> OnnxMod
     config = header.config
     weights = model_file.read_weights(path)
     sizes = (config.quantizer.codebook_size,) * config.quantizer.num_codebooks
-    found = fingerprint_of(config.sample_rate, config.hop_length, sizes, sorted(weights.items()))
+    found = fingerprint_of(config.sample_rate, config.hop_length, sizes, sorted(weights.items()), config.channels)
     model_file.check_weights(path, found, header.fingerprint)
 
     def part(make: Callable[[], Part]) -> Callable[[], Part]:

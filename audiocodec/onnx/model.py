@@ -34,7 +34,7 @@ class OnnxModel:
     """Networks, quantizer and what frames their use: encoding never makes the decoder, nor decoding the encoder.
 
     Attributes:
-        sample_rate, hop_length, level_db, codebook_sizes, fingerprint, has_lstm: as in `codec.interface.BlockCodec`.
+        sample_rate, channels, hop_length, level_db, codebook_sizes, fingerprint, has_lstm: as in `codec.interface.BlockCodec`.
         precision: `float32` or `int8`.
         latent_error: of its float32 encoder.
         near_ties: decides what float32 cannot; None where no bound holds (8 bits), frames cannot be looked at by themselves
@@ -64,6 +64,7 @@ class OnnxModel:
         """
         d, q = config.model.decoder, config.quantizer
         self.sample_rate, self.hop_length, self.level_db = config.sample_rate, config.hop_length, config.data.level_db
+        self.channels = config.channels
         self.codebook_sizes = (q.codebook_size,) * q.num_codebooks
         self.has_lstm = bool(config.model.encoder.lstm_layers or (d.kind == "seanet" and d.lstm_layers))
         self.fingerprint, self.precision = fingerprint, precision

@@ -78,8 +78,9 @@ def _codec(config: Config, header: FileHeader) -> list[tuple[str, str]]:
     width = f"{decoder.layers} x {decoder.dim}" if decoder.kind != "seanet" else f"{decoder.base_channels} channels"
     rates = sorted({1, q.num_codebooks})
     kbps = " to ".join(f"{config.bitrate_bps * n / q.num_codebooks / 1000:g}" for n in rates)
+    sound = "stereo" if config.channels > 1 else "mono"
     return [
-        ("codec", f"{config.sample_rate / 1000:g} kHz mono, {config.frame_rate:g} frames a second, {kbps} kbps"),
+        ("codec", f"{config.sample_rate / 1000:g} kHz {sound}, {config.frame_rate:g} frames a second, {kbps} kbps"),
         ("quantizer", f"{q.kind}, {q.num_codebooks} x {q.codebook_size:,} codes of {q.codebook_dim} dimensions"),
         ("parts", f"SEANet encoder of {encoder.base_channels} channels{blocks}; {decoder.kind} decoder, {width}"),
         ("weights", f"{header.parameters:,} parameters, {header.bytes / 1e6:.1f} MB"),

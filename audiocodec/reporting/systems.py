@@ -121,7 +121,8 @@ def code_counts(system: System) -> tuple[CodeCounter, str]:
             continue
         try:
             tokens = TokenFile.read(Path(row.tokens))
-            counter.add(tokens.codes, tokens.codebook_sizes)
+            for codes in tokens.channel_codes:
+                counter.add(codes, tokens.codebook_sizes[:: tokens.coded_channels])
         except (TokenFileError, MetricUndefined, OSError) as error:
             problem = problem or str(error)
     return counter, problem

@@ -24,6 +24,7 @@ from audiocodec.tokens.prior import Prior
 from audiocodec.tokens.priors import find
 
 EXTENSION = ".act"
+CODED_CHANNELS = "coded_channels"  # note of a file with the codes of several channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +32,18 @@ class TokenFile:
     """Codes of one piece of audio; checked when made, unchangeable afterwards.
 
     Args:
-        codes: integers [K, T], row `k` below `codebook_sizes[k]`; T = ceil(num_samples / hop_length) >= 1.
+        codes: integers [K, T], row `k` below `codebook_sizes[k]`; T = ceil(num_samples / hop_length) >= 1. With C coded
+            channels, row `k * C + c` is codebook `k` of channel `c`.
         codebook_sizes: entries of each codebook [K], 2 to 2**24.
         sample_rate: Hz of the codec.
         hop_length: samples per frame.
         num_samples: exact length at `sample_rate`, 1 or more.
         original_sample_rate: Hz of the audio before it was resampled for the codec.
-        original_channels: its channels before they were mixed to one.
+        original_channels: its channels, which are coded each, or were mixed to one.
         original_num_samples: its samples per channel.
         gain: the audio was multiplied by this before encoding; decoding divides by it.
         fingerprint: 8 bytes that name the codec's weights.
-        notes: a JSON object for anything else.
+        notes: a JSON object for anything else; `{"coded_channels": 2}`: the codes are of two channels.
 
     Raises:
         TokenFileError: a field is out of range, of the wrong kind, or contradicts another.
@@ -106,7 +108,7 @@ class TokenFile:
             Header, notes, codes, CRC32.
 
         Raises:
-            PriorError: the prior is of another codec, or the package constriction is missing.
+            PriorError: the prior is of another codec, the codes are of several channels, or constriction is missing.
         """
         notes = _notes_text(self.notes).encode() if self.notes else b""
         header = self._header()
@@ -114,6 +116,8 @@ class TokenFile:
         raw = body + layout.CHECKSUM.pack(zlib.crc32(body))
         if prior is None:
             return raw
+        if self.coded_channels > 1:
+            raise PriorError(f"a prior predicts the codes of one channel, these are of {self.coded_channels}")
         if prior.config.codec != self.fingerprint.hex():
             raise PriorError(f"the prior is of codec {prior.config.codec}, the tokens of {self.fingerprint.hex()}")
         data = compressed.write(header, notes, self.codes, prior)
@@ -241,21 +245,32 @@ class TokenFile:
         header = self._header()
         return sum(header.widths) * header.frames
 
+    @property
+    def coded_channels(self) -> int:
+        """Channels whose codes these are; 1 but where the notes say otherwise."""
+        return _channels_in(self.notes, len(self.codebook_sizes))
+
+    @property
+    def channel_codes(self) -> tuple[npt.NDArray[np.int32], ...]:
+        """Codes `[K / C, T]` of each of the C coded channels, the left one first."""
+        return tuple(self.codes[channel :: self.coded_channels] for channel in range(self.coded_channels))
+
     def truncate(self, num_codebooks: int) -> TokenFile:
         """The same audio in its first codebooks only: fewer bits, coarser sound.
 
         Args:
-            num_codebooks: how many to keep, 1 to K.
+            num_codebooks: how many to keep of each coded channel, from 1 on.
 
         Returns:
-            A token file with codes [num_codebooks, T], everything else unchanged.
+            A token file with so many rows of codes for each channel, everything else unchanged.
 
         Raises:
             TokenFileError: there are not so many.
         """
-        if not 1 <= num_codebooks <= len(self.codebook_sizes):
-            raise TokenFileError(f"cannot keep {num_codebooks} codebooks of {len(self.codebook_sizes)}")
-        return replace(self, codes=self.codes[:num_codebooks], codebook_sizes=self.codebook_sizes[:num_codebooks])
+        held, rows = len(self.codebook_sizes) // self.coded_channels, num_codebooks * self.coded_channels
+        if not 1 <= num_codebooks <= held:
+            raise TokenFileError(f"cannot keep {num_codebooks} codebooks of {held}")
+        return replace(self, codes=self.codes[:rows], codebook_sizes=self.codebook_sizes[:rows])
 
     def describe(self) -> dict[str, Any]:
         """What is in the file, ready for JSON; kbps are 1000 bits per second of audio.
@@ -292,13 +307,15 @@ def describe_file(source: Path | str | BinaryIO) -> dict[str, Any]:
 
 def _described(header: layout.Header, notes: Mapping[str, Any], version: int, file_bytes: int) -> dict[str, Any]:
     seconds, bits = header.num_samples / header.sample_rate, sum(header.widths)
+    channels = _channels_in(notes, len(header.codebook_sizes))
     return {
         "version": version,
         "coding": "raw" if version == layout.RAW else "range",
         "seconds": seconds,
         "frames": header.frames,
         "frame_rate": header.sample_rate / header.hop_length,
-        "num_codebooks": len(header.codebook_sizes),
+        "coded_channels": channels,
+        "num_codebooks": len(header.codebook_sizes) // channels,
         "codebook_sizes": list(header.codebook_sizes),
         "bits_per_frame": bits,
         "payload_bits": bits * header.frames,
@@ -309,6 +326,12 @@ def _described(header: layout.Header, notes: Mapping[str, Any], version: int, fi
         "fingerprint": header.fingerprint.hex(),
         "notes": dict(notes),
     }
+
+
+def _channels_in(notes: Mapping[str, Any], rows: int) -> int:
+    """What notes say of coded channels; anybody may have written notes, so what makes no sense says nothing."""
+    said = notes.get(CODED_CHANNELS)
+    return said if type(said) is int and said > 1 and rows % said == 0 else 1
 
 
 _INTEGERS = (

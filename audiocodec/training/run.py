@@ -162,6 +162,7 @@ def _prepare(
         allow_pipes,
         must_fit=d.on_device,
         skip_bad=d.skip_bad,
+        channels=config.channels,
     )
     dataset.preload(watch.reading("reading audio"))
     for problem in dataset.left_out:

@@ -7,7 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from support.corpora import write_corpus
 from support.workspace import CHECKOUT, benchmark_table, run
 
@@ -204,3 +206,28 @@ def test_cli(tmp_path: Path) -> None:
     light, heavy = (float(row["peak MB"]) for row in rows[:2])
     assert 50 < light < heavy  # torch alone is more
     assert all(float(row["CPU s"]) > 0 and row["CPU beside encodec"] == "-" for row in rows)
+
+
+def test_configurations(tmp_path: Path) -> None:
+    rows = benchmark_table("configurations", tmp_path, "mini", "--seconds", "1")
+    (row,) = rows
+    assert (row["Hz"], row["channels"], row["frames/s"], row["codes/s"], row["kbps"]) == (
+        "24,000",
+        "1",
+        "75",
+        "75",
+        "0.6",
+    )
+    assert float(row["encode, GFLOP/s"]) > 0 and float(row["decode, CPU RTF"]) > 0
+    assert float(row["language model, CPU RTF"]) > 0
+
+
+def test_channels(tiny_model_path: Path, tmp_path: Path) -> None:
+    """Of two equal channels the side is silent, and left and right come out as loud as each other."""
+    mono = 0.1 * np.random.default_rng(0).standard_normal(12_000)
+    soundfile.write(tmp_path / "same.wav", np.stack([mono, mono], 1), 24_000)
+    words = [tmp_path / "same.wav", "--model", tiny_model_path, "--seconds", "0.5"]
+    rows = benchmark_table("channels", tmp_path, *words, repeats=False)
+    assert [row["coded as"] for row in rows] == ["left, right", "mid, side"]
+    assert rows[0]["levels L R M S, dB"].endswith("-180.0")
+    assert (rows[0]["level difference, dB"], rows[0]["coherence"]) == ("0.00", "0.00")

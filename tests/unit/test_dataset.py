@@ -153,3 +153,43 @@ def test_progress_and_bounds(utterances: list[Utterance]) -> None:
     for index in (-1, 10):
         with pytest.raises(IndexError, match=f"segment {index} of 10"):
             data.segment(0, index)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
+    """A stereo file of two ramps, the right one at a fifth of the level, and a file of one channel."""
+    folder = tmp_path_factory.mktemp("wide")
+    ramp = np.linspace(0.1, 0.5, 2_500) * np.resize([1, -1], 2_500)
+    soundfile.write(folder / "two.wav", np.stack([ramp, ramp[::-1] / 5], 1), 8_000, subtype="FLOAT")
+    soundfile.write(folder / "one.wav", ramp, 8_000, subtype="FLOAT")
+    return [Utterance(name, str(folder / f"{name}.wav"), name, 2_500) for name in ("one", "two")]
+
+
+@pytest.mark.parametrize("memory_gb", [1.0, 0.0])
+def test_each_channel_of_stereo_is_an_utterance_at_the_gain_of_both(wide: list[Utterance], memory_gb: float) -> None:
+    data = dataset(wide, channels=2, memory_gb=memory_gb, level_jitter_db=0.0)
+    assert len(data) == 3 * 2 and data.in_memory == (memory_gb > 0)
+    assert [u.id for u in data.utterances()] == ["one", "two", "two"]
+    left, right = soundfile.read(wide[1].path)[0].T
+    gain = 10 ** (-24 / 20) / np.sqrt((np.mean(left**2) + np.mean(right**2)) / 2)
+    found = {1: 0, 2: 0}
+    for index in range(6):
+        crop, segment = data.crop(0, index), data.segment(0, index)
+        if crop.utterance:
+            side = left if crop.utterance == 1 else right
+            np.testing.assert_allclose(segment, gain * side[crop.start : crop.start + SEGMENT], atol=2 / 32_767)
+            found[crop.utterance] += 1
+    assert found == {1: 2, 2: 2}
+
+
+def test_without_stereo_the_mean_is_learned(wide: list[Utterance]) -> None:
+    assert len(dataset(wide)) == 2 * 2
+
+
+def test_too_many_channels_are_named(wide: list[Utterance], tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "six.wav", np.full((2_000, 6), 0.1), 8_000)
+    six = Utterance("six", str(tmp_path / "six.wav"), "six", 2_000)
+    with pytest.raises(ManifestError, match="six: has 6 channels, this model codes 2"):
+        dataset([*wide, six], channels=2).preload()
+    data = dataset([*wide, six], channels=2, skip_bad=True)
+    assert len(data) == 6 and len(data.left_out) == 1

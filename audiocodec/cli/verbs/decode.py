@@ -114,13 +114,17 @@ class _Decoding:
         rate = args.sample_rate or tokens.original_sample_rate
         length = decoded_length(tokens, rate)
         subtype = SUBTYPES.get(args.subtype)
-        if args.resume and finished_audio(job.target, job.source, io.AudioInfo(rate, 1, length), subtype):
+        if args.resume and finished_audio(
+            job.target, job.source, io.AudioInfo(rate, tokens.coded_channels, length), subtype
+        ):
             return None
         codec, started = model.coder, time.perf_counter()
         clipped = _decode(codec, tokens, job.target, rate, progress, subtype, [(one.first, one.last) for one in lost])
         wall = time.perf_counter() - started
         described = tokens.describe()
-        report = {key: described[key] for key in ("seconds", "num_codebooks", "kbps_payload", "kbps_file")}
+        report = {
+            key: described[key] for key in ("seconds", "coded_channels", "num_codebooks", "kbps_payload", "kbps_file")
+        }
         if lost:
             report["warning"] = f"silence in place of {', '.join(one.reason for one in lost)}"
         return {**report, "sample_rate": rate, "num_samples": length, "clipped": clipped, "wall_seconds": wall}

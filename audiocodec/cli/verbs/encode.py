@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel",
         type=arguments.positive,
         metavar="N",
-        help="encode only this channel, 1 the first (default: all channels are mixed)",
+        help="encode only this channel, 1 the first (default: all channels are mixed; a stereo model codes both of a stereo file)",
     )
     parser.add_argument(
         "--fast",
@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     batch.check_outputs(plan, args)
     batch.share_processors(plan, args)
     model = batch.model_of(args)  # a name that is none is refused before any work
+    _check_one_channel(args, model)
     if args.compress:
         priors.of_codec(model.fingerprint)
     encoding = _Encoding(args)
@@ -87,6 +88,17 @@ def run(args: argparse.Namespace) -> int:
     early = {n: found for n, job in enumerate(plan.jobs) if (found := encoding.before(job)) is not None}
     coded = batched.outcomes(plan.jobs, early, lambda: encoding.model.codec, args, encoding.finish)
     return batch.run_plan(plan, args, encoding, coded)
+
+
+def _check_one_channel(args: argparse.Namespace, model: Model) -> None:
+    """Raise UsageError for what a model of several channels cannot do."""
+    if model.channels == 1:
+        return
+    said = f"{model.header.path} codes {model.channels}; leave it out"
+    if args.batch_size > 1:
+        raise UsageError(f"--batch-size mixes channels, {said}")
+    if args.compress:
+        raise UsageError(f"--compress is for the codes of one channel, {said}")
 
 
 def _check_batches(args: argparse.Namespace) -> None:
@@ -141,9 +153,11 @@ class _Encoding:
             batch.make_folder_of(job.target)
         written = tokens.write(job.target, priors.of_codec(tokens.fingerprint) if self.args.compress else None)
         described = tokens.describe()
-        report = {key: described[key] for key in ("seconds", "frames", "num_codebooks", "kbps_payload")}
+        report = {
+            key: described[key] for key in ("seconds", "frames", "coded_channels", "num_codebooks", "kbps_payload")
+        }
         report["kbps_file"] = 8 * written / described["seconds"] / 1000
-        if tokens.original_channels > 1 and self.args.channel is None:
+        if tokens.original_channels > tokens.coded_channels == 1 and self.args.channel is None:
             report["mixed"] = True
         return report
 
@@ -162,7 +176,7 @@ def _verify(codec: BlockCodec, file: io.AudioFile, tokens: TokenFile, source: st
         AudioError: other tokens came out.
     """
     with codec.other_threads():
-        again = encode_file(codec, file, len(tokens.codes), chunk_seconds=VERIFY_CHUNK_SECONDS)
+        again = encode_file(codec, file, len(tokens.channel_codes[0]), chunk_seconds=VERIFY_CHUNK_SECONDS)
     different = int((again.codes != tokens.codes).any(0).sum())
     if different:
         raise AudioError(f"{source}: {different} of {tokens.codes.shape[1]} frames got other codes when encoded again")
@@ -174,7 +188,7 @@ def _is_finished(job: Job, model: Model, args: argparse.Namespace) -> bool:
     if tokens is None:
         return False
     wanted = args.num_codebooks or model.config.quantizer.num_codebooks
-    if tokens.fingerprint != model.fingerprint or len(tokens.codes) != wanted:
+    if tokens.fingerprint != model.fingerprint or len(tokens.channel_codes[0]) != wanted:
         raise AudioError(f"{job.target}: was made by another model or with other codebooks; --force overwrites it")
     if tokens.notes.get("channel") != args.channel:
         raise AudioError(f"{job.target}: was made with another --channel; --force overwrites it")

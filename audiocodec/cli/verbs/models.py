@@ -52,6 +52,7 @@ def _facts(name: str, header: ModelHeader) -> dict[str, Any]:
         "name": name,
         "fingerprint": header.fingerprint,
         "sample_rate": config.sample_rate,
+        "channels": config.channels,
         "kbps": config.bitrate_bps / 1000,
         "num_codebooks": config.quantizer.num_codebooks,
         "codebook_size": config.quantizer.codebook_size,

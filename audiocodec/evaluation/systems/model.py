@@ -176,11 +176,11 @@ def _is_finished(entry: Entry, codec: Codec, num_codebooks: int | None) -> bool:
     assert entry.reference is not None and entry.tokens is not None and entry.estimate is not None
     tokens = valid_tokens(entry.tokens)
     wanted = (codec.fingerprint, num_codebooks or codec.num_codebooks)
-    if tokens is None or (tokens.fingerprint, len(tokens.codes)) != wanted:
+    if tokens is None or (tokens.fingerprint, len(tokens.channel_codes[0])) != wanted:
         return False
     rate = tokens.original_sample_rate
     try:
-        expected = io.AudioInfo(rate, 1, decoded_length(tokens, rate))
+        expected = io.AudioInfo(rate, tokens.coded_channels, decoded_length(tokens, rate))
     except TokenFileError:
         return False
     return not is_stale(entry.tokens, entry.reference) and finished_audio(entry.estimate, entry.tokens, expected)

@@ -15,7 +15,7 @@ from audiocodec import model_file, model_places
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 
-FIXED = ("seed", "sample_rate", "model", "quantizer", "discriminator", "data.level_db")
+FIXED = ("seed", "sample_rate", "channels", "model", "quantizer", "discriminator", "data.level_db")
 FREE = (
     "discriminator.segment_seconds",
     "discriminator.start_step",

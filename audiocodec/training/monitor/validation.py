@@ -56,24 +56,32 @@ def read_utterances(
         allow_pipes: run commands from `wav.scp`.
 
     Returns:
-        (id, `[1, 1, S]`), at most 10 s each.
+        (id, `[1, 1, S]`), at most 10 s each; of stereo, where the codec codes two channels, the left one, then the right.
     """
     count = min(config.train.valid_utterances, len(utterances))
-    read = []
+    read: list[tuple[str, Tensor]] = []
     for utterance in (utterances[i * len(utterances) // count] for i in range(count)):
         try:
             with audio_file(utterance.path, allow_pipes) as path:
-                stats = io.level(path, config.sample_rate)
-                wav, rate = io.read(path)
+                read += _levelled(utterance.id, path, config)
         except AudioError as error:
             if not config.data.skip_bad:
                 raise
             log.warning("left out of the validation: %s: %s", utterance.id, error)
-            continue
-        mono = io.resample(wav.mean(0), rate, config.sample_rate)[: int(MAX_SECONDS * config.sample_rate)]
-        levelled = io.at_level(mono, stats, io.level_gain(stats, config.data.level_db))
-        read.append((utterance.id, torch.from_numpy(levelled)[None, None]))
     return read
+
+
+def _levelled(name: str, path: str, config: Config) -> Iterator[tuple[str, Tensor]]:
+    """What is validated of a file: the mean of its channels, or each of them."""
+    wav, rate = io.read(path)
+    channels = io.coded_channels(len(wav), config.channels)
+    stats = [io.level(path, config.sample_rate, channel) for channel in channels]
+    gain = io.level_gain(io.together(stats), config.data.level_db)
+    for channel, its in zip(channels, stats):
+        one = wav.mean(0) if channel is None else wav[channel - 1]
+        one = io.resample(one, rate, config.sample_rate)[: int(MAX_SECONDS * config.sample_rate)]
+        said = name if channel is None else f"{name}/{'left' if channel == 1 else 'right'}"
+        yield said, torch.from_numpy(io.at_level(one, its, gain))[None, None]
 
 
 def need_libraries(scores: Sequence[str]) -> None:
