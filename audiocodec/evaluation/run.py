@@ -12,7 +12,8 @@ from pathlib import Path
 
 from audiocodec.data.pipes import files_behind
 from audiocodec.errors import AudioCodecError
-from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_of, missing_libraries
+from audiocodec.evaluation.at_hand import missing_libraries
+from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_of
 from audiocodec.evaluation.coding import CodedSizes, Timings, TokenSet, read_timings
 from audiocodec.evaluation.model_facts import ModelFacts
 from audiocodec.evaluation.pairing import Entry

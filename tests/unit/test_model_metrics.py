@@ -19,7 +19,8 @@ from support.metric_audio import AUDIO, RATE, Wav, clips, incomparable, noisy
 
 from audiocodec.audio import io
 from audiocodec.errors import MetricUndefined
-from audiocodec.evaluation.catalogue import METRICS, Metric, missing_libraries, select
+from audiocodec.evaluation.at_hand import missing_libraries
+from audiocodec.evaluation.catalogue import METRICS, Metric, select
 from audiocodec.metrics.dnsmos import dnsmos
 from audiocodec.metrics.pitch import pitch
 from audiocodec.metrics.speaker import speaker_similarity

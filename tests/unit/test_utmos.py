@@ -10,7 +10,8 @@ import torch
 
 from audiocodec.cli.main import main
 from audiocodec.errors import MetricUndefined
-from audiocodec.evaluation.catalogue import missing_libraries, select
+from audiocodec.evaluation.at_hand import missing_libraries
+from audiocodec.evaluation.catalogue import select
 from audiocodec.metrics import utmos as module
 
 HUB = """
