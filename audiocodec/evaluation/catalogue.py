@@ -209,6 +209,15 @@ def select(words: Iterable[str]) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS if metric.word in asked)
 
 
+def weights_of(metrics: Iterable[Metric]) -> dict[str, str]:
+    """Measure -> what the weights are called that it would be computed with, for those of weights of the user's choice.
+
+    Raises:
+        UsageError: there are none.
+    """
+    return {measure.name: metric.weights() for metric in metrics if metric.weights for measure in metric.measures}
+
+
 def measures_of(metrics: Iterable[Metric]) -> tuple[str, ...]:
     """Names of all measures of `metrics`."""
     return tuple(measure.name for metric in metrics for measure in metric.measures)
