@@ -49,14 +49,14 @@ def voice_activity(
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
     need_rate(sample_rate, RATE, "the share of speech")
     need_seconds(original, sample_rate, MIN_SECONDS)
-    before, after = (speech_share(resample(wav, sample_rate, RATE)) for wav in (original, reconstruction))
+    signals = (resample(wav, sample_rate, RATE) for wav in (original, reconstruction))
+    before, after = (share_of_speech(speech_probabilities(wav)) for wav in signals)
     return {"speech_share": after, "speech_share_error": after - before}
 
 
-def speech_share(wav: npt.NDArray[np.floating]) -> float:
-    """Share of samples [S] at 16 kHz that is speech, 0 to 1; of none: 0."""
-    steps = speech_probabilities(wav)
-    return float(np.mean(steps >= THRESHOLD)) if len(steps) else 0.0
+def share_of_speech(probabilities: npt.NDArray[np.floating]) -> float:
+    """Share of steps, with their probabilities of speech [T], that is speech, 0 to 1; of none: 0."""
+    return float(np.mean(probabilities >= THRESHOLD)) if len(probabilities) else 0.0
 
 
 def speech_probabilities(wav: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
