@@ -55,7 +55,7 @@ def read_versa(given: Sequence[str], systems: Sequence[System]) -> dict[str, Ver
             raise UsageError(f"--versa {text}: {label} has a file already, {found[label].path}")
         if not os.path.isfile(path):
             raise UsageError(f"--versa: {path}: No such file")
-        found[label] = VersaScores(path, _read(path, label, there[label].rows.keys()))
+        found[label] = VersaScores(path, read_scores(path, label, there[label].rows.keys()))
     return found
 
 
@@ -83,7 +83,17 @@ def _named(text: str, labels: Sequence[str]) -> tuple[str, str]:
     raise UsageError(f"--versa {text}: say LABEL=FILE; the systems are {', '.join(labels)}")
 
 
-def _read(path: str, label: str, ids: Collection[str]) -> dict[str, dict[str, float]]:
+def read_scores(path: str | os.PathLike[str], label: str, ids: Collection[str]) -> dict[str, dict[str, float]]:
+    """Measure -> utterance -> number, of measures that have any.
+
+    Args:
+        path: what VERSA wrote.
+        label: of the system, for messages.
+        ids: its utterances.
+
+    Raises:
+        AudioCodecError: as for `read_versa`.
+    """
     try:
         lines = read_text(path, MAX_BYTES).splitlines()
     except (OSError, ValueError) as error:

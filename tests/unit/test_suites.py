@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from support import suites, tiny_codecs
+from support.workspace import CHECKOUT
 
 from audiocodec.errors import AudioError, UsageError
 from audiocodec.integrations import codec_superb, dasb
@@ -213,3 +216,25 @@ def test_lhotse_names_the_cut_that_cannot_be_coded(tiny: Any, tmp_path: Path) ->
             list(add_tokens([gone], tiny, writer))
         with pytest.raises(AudioError, match="cut without: has no recording"):
             list(add_tokens([without], tiny, writer))
+
+
+# --- the guide
+
+
+GUIDE = (CHECKOUT / "docs" / "guide" / "suites.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["SoundCodec", "audiocodecs", "lhotse"])
+def test_code_of_the_guide_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [code] = [block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if f"from {name}" in block]
+    (tmp_path / "egs").symlink_to(CHECKOUT / "egs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("audiocodec.loading.load", lambda *_: tiny_codecs.make())
+    (tmp_path / "code.py").write_text(code.replace("24000", str(RATE)))
+    made = runpy.run_path("code.py")
+    if name == "SoundCodec":
+        assert made["Codec"]().extract_unit(item(noise(0.5))).unit.shape == (2, 50)
+    elif name == "audiocodecs":
+        assert made["codec"](torch.zeros(1, RATE)).shape == (1, 100, 2)
+    else:
+        assert made["coded"][0].load_audio_tokens().shape[1] == 2

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.metric_audio import RATE, Wav, clips, incomparable, noisy
 
 from audiocodec.cli.main import main
 from audiocodec.errors import MetricUndefined
-from audiocodec.evaluation.at_hand import missing_libraries
-from audiocodec.evaluation.catalogue import select
+from audiocodec.evaluation.at_hand import at_hand, missing_libraries
+from audiocodec.evaluation.catalogue import METRICS, Metric, select
 from audiocodec.metrics import whisper
 
 NAME = "tiny.en/model.bin 1a5afae06a4d"  # as published: Systran/faster-whisper-tiny.en
@@ -115,6 +117,41 @@ def test_a_model_of_the_users(
     monkeypatch.setenv(f"{whisper.VARIABLE}_SHA256", "00")
     assert main([*words, "--metrics", "wer_whisper"]) == 2
     assert "expected 00; these are other weights" in capsys.readouterr().err
+
+
+def test_the_list_for_programs_says_what_runs_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AUDIOCODEC_UTMOS", raising=False)
+    assert main(["evaluate", "--list-metrics", "--json"]) == 0
+    found = {record["word"]: record for record in json.loads(capsys.readouterr().out)}
+    assert list(found) == [metric.word for metric in METRICS]
+    assert found["pesq"] == {
+        "word": "pesq",
+        "measures": [{"name": "pesq", "heading": "PESQ-WB", "better": "higher"}],
+        "default": True,
+        "in_all": True,
+        "installed": True,
+        "extra": "eval",
+        "weights": "",
+        "needs_weights": False,
+        "runs": True,
+        "problems": [],
+    }
+    assert (found["wer_whisper"]["weights"], found["wer_whisper"]["extra"]) == (NAME, "asr")
+    assert not found["utmos"]["runs"] and found["utmos"]["installed"] and found["utmos"]["needs_weights"]
+    assert [word for word, record in found.items() if not record["runs"]] == ["utmos"]
+
+
+def test_a_library_that_is_not_there_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Metric("m", (), whisper.whisper_word_error_rate, ("no_such_library.part", "onnxruntime"), "asr")
+    found = at_hand(absent)
+    assert found.missing == ("no_such_library.part",) and found.extra == "asr"
+    [problem] = found.problems
+    assert problem.startswith("no_such_library.part is not installed; pip install") and problem.endswith('[asr]"')
+    silent = Metric("m", (), whisper.whisper_word_error_rate, ("silero_vad",))
+    before = torch.get_num_threads()
+    assert missing_libraries([silent]) == [] and torch.get_num_threads() == before
 
 
 def test_without_the_extra_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
