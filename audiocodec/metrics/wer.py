@@ -44,11 +44,11 @@ def word_error_rate(
     """
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
     need_rate(sample_rate, RATE, "word error rate")
-    said, heard = (_recognise(resample(wav, sample_rate, RATE)) for wav in (original, reconstruction))
+    said, heard = (recognise(resample(wav, sample_rate, RATE)) for wav in (original, reconstruction))
     return error_rate(said, heard)
 
 
-def _recognise(wav: FloatArray) -> str:
+def recognise(wav: FloatArray) -> str:
     """What is heard in samples [S] at 16 kHz."""
     decoder = _decoder()
     decoder.reinit_feat()  # else the noise that it takes away is that of the file before

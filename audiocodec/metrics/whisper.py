@@ -59,8 +59,8 @@ def whisper_word_error_rate(
     """
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
     need_rate(sample_rate, RATE, "word error rate")
-    said, language = _recognise(resample(original, sample_rate, RATE), None)
-    heard, _ = _recognise(resample(reconstruction, sample_rate, RATE), language)
+    said, language = recognise(resample(original, sample_rate, RATE), None)
+    heard, _ = recognise(resample(reconstruction, sample_rate, RATE), language)
     return error_rate(said, heard)
 
 
@@ -88,7 +88,7 @@ def _find() -> tuple[Path, str]:
     return folder, f"tiny.en/{checked(folder / _MODEL, PACKAGE, TINY_EN)}"
 
 
-def _recognise(wav: FloatArray, language: str | None) -> tuple[str, str]:
+def recognise(wav: FloatArray, language: str | None) -> tuple[str, str]:
     """What is heard in samples [S] at 16 kHz, and the language it is taken for."""
     seconds = min(_PIECE_SECONDS, len(wav) / RATE)
     segments, info = _model(_find()[0]).transcribe(

@@ -235,7 +235,7 @@ def test_word_errors_do_not_depend_on_what_came_before(clips: list[Wav]) -> None
 
 
 def test_a_reference_without_words_is_undefined(speech: Wav, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiocodec.metrics.wer._recognise", lambda wav: "")
+    monkeypatch.setattr("audiocodec.metrics.wer.recognise", lambda wav: "")
     with pytest.raises(MetricUndefined, match="no word in the reference transcript"):
         word_error_rate(reference=speech, estimate=speech, sample_rate=RATE)
 

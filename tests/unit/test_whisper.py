@@ -70,7 +70,7 @@ def test_what_has_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
             compute(reference=reference, estimate=estimate, sample_rate=RATE)
     with pytest.raises(MetricUndefined, match="needs 16000 Hz or more, got 8000 Hz"):
         compute(reference=speech, estimate=speech, sample_rate=8000)
-    monkeypatch.setattr(whisper, "_recognise", lambda wav, language: (" ... ", "en"))
+    monkeypatch.setattr(whisper, "recognise", lambda wav, language: (" ... ", "en"))
     with pytest.raises(MetricUndefined, match="no word in the reference transcript"):
         compute(reference=speech, estimate=speech, sample_rate=RATE)
 
