@@ -10,11 +10,10 @@ B batch, T samples, N frames, K codebooks, C entries, H width of the latents.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from audiocodec.errors import UsageError
 from audiocodec.loading import load
@@ -71,7 +70,8 @@ class DasbCodec(nn.Module):
     @torch.no_grad()
     def _sig_to_feats(self, sig: Tensor, length: Tensor) -> Tensor:
         """Latents `[B, N, H]` of `sig [B, T]`, before quantization."""
-        return _alone(self.model.latents, sig[:, None], _ends(length, sig.shape[1]))
+        frames = -(-sig.shape[1] // self.model.hop_length)
+        return _alone(self.model.latents, sig[:, None], _ends(length, sig.shape[1]), frames)
 
     @torch.no_grad()
     def _sig_to_qfeats(self, sig: Tensor, length: Tensor) -> Tensor:
@@ -82,11 +82,12 @@ class DasbCodec(nn.Module):
     @torch.no_grad()
     def _toks_to_qfeats(self, toks: Tensor, length: Tensor) -> Tensor:
         """Latents `[B, N, H]` of `toks [B, N, K]`."""
-        return _alone(self.model.embed, toks.mT, _ends(length, toks.shape[1]))
+        return _alone(self.model.embed, toks.mT, _ends(length, toks.shape[1]), toks.shape[1])
 
     def _toks_to_sig(self, toks: Tensor, length: Tensor) -> Tensor:
         """Samples `[B, N * hop]` of `toks [B, N, K]`."""
-        return _alone(self.model.decode, toks.mT, _ends(length, toks.shape[1]))[..., 0]
+        samples = toks.shape[1] * self.model.hop_length
+        return _alone(self.model.decode, toks.mT, _ends(length, toks.shape[1]), samples)[..., 0]
 
 
 def _ends(length: Tensor, size: int) -> list[int]:
@@ -94,9 +95,9 @@ def _ends(length: Tensor, size: int) -> list[int]:
     return [int(end) for end in (length * size).round().clamp(1, size)]
 
 
-def _alone(compute: Callable[..., Any], batch: Tensor, ends: list[int]) -> Tensor:
-    """`compute` of each item of `batch [B, ., S]` without its padding: `[B, S', H]`, 0 behind its end."""
+def _alone(compute: Callable[[Tensor], Tensor], batch: Tensor, ends: list[int], size: int) -> Tensor:
+    """`compute` of each item of `batch [B, ., S]` without its padding: `[B, size, H]`, 0 behind its end."""
     if all(end == batch.shape[-1] for end in ends):
-        return torch.as_tensor(compute(batch)).mT
-    items = [compute(item[None, :, :end])[0].mT for item, end in zip(batch, ends)]
-    return pad_sequence(items, batch_first=True)
+        return compute(batch).mT
+    items = [compute(item[None, :, :end])[0] for item, end in zip(batch, ends)]
+    return torch.stack([F.pad(item, (0, size - item.shape[-1])) for item in items]).mT

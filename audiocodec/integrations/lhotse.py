@@ -40,7 +40,7 @@ def add_tokens(
         `CutSet.from_cuts` collects them.
 
     Raises:
-        AudioError: a cut without a recording, or audio that cannot be read or coded; it names the cut.
+        AudioError: a cut without a recording or of several, or audio that cannot be read or coded; it names the cut.
     """
     for cut in cuts:
         codes = _encode(cut, codec, num_codebooks)
@@ -57,6 +57,10 @@ def add_tokens(
 def _encode(cut: Any, codec: BlockCodec, num_codebooks: int | None) -> np.ndarray:
     if not cut.has_recording:
         raise AudioError(f"cut {cut.id}: has no recording")
+    if not hasattr(cut, "with_custom"):
+        raise AudioError(
+            f"cut {cut.id}: a mix of cuts holds no tokens; cut.save_audio(PATH) makes it a single recording"
+        )
     try:
         wav, rate = as_array(cut.load_audio()).astype(np.float32), cut.sampling_rate
         samples = prepare(np.atleast_2d(wav), rate, codec.sample_rate, None).samples

@@ -148,6 +148,15 @@ def test_dasb_codes_each_item_of_a_padded_batch_as_alone() -> None:
     torch.testing.assert_close(back[1:, : 50 * HOP], codec._toks_to_sig(toks[1:, :50], one), rtol=1e-4, atol=1e-5)
 
 
+def test_dasb_keeps_the_size_of_a_batch_of_which_no_item_is_full() -> None:
+    codec, length = Dasb(RATE), torch.tensor([0.5, 0.25])
+    sig = torch.from_numpy(np.stack([noise(1.0), noise(1.0, 1)])).float()
+    toks = codec._sig_to_toks(sig, length)
+    assert toks.shape[:2] == codec._sig_to_feats(sig, length).shape[:2] == (2, 100)
+    assert codec._sig_to_qfeats(sig, length).shape == codec._toks_to_qfeats(toks, length).shape == (2, 100, 6)
+    assert codec._toks_to_sig(toks, length).shape == (2, 100 * HOP)
+
+
 def test_dasb_with_fewer_codebooks(tiny: Any) -> None:
     codec, sig = Dasb(RATE, num_codebooks=1), torch.from_numpy(noise(0.5)).float()[None]
     assert codec.embs().shape == (1, 64, 6)
@@ -211,11 +220,14 @@ def test_lhotse_names_the_cut_that_cannot_be_coded(tiny: Any, tmp_path: Path) ->
     gone = Recording.from_file(tmp_path / "a.wav").to_cut().with_id("gone")
     without = dataclasses.replace(gone, id="without", recording=None)
     (tmp_path / "a.wav").write_bytes(b"RIFF")
+    mix = gone.append(gone).with_id("mix")
     with NumpyFilesWriter(tmp_path / "codes") as writer:
         with pytest.raises(AudioError, match="cut gone: cannot read its audio"):
             list(add_tokens([gone], tiny, writer))
         with pytest.raises(AudioError, match="cut without: has no recording"):
             list(add_tokens([without], tiny, writer))
+        with pytest.raises(AudioError, match="cut mix: a mix of cuts holds no tokens; cut.save_audio"):
+            list(add_tokens([mix], tiny, writer))
 
 
 # --- the guide
