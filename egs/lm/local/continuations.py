@@ -17,8 +17,7 @@ from audiocodec.errors import AudioCodecError
 from audiocodec.files import write_text
 from audiocodec.lm import files
 from audiocodec.lm.continuation import continue_file
-from audiocodec.metrics import pitch
-from audiocodec.metrics.voice_activity import RATE, STEP, share_of_speech, speech_probabilities
+from audiocodec.metrics import pitch, voice_activity
 from audiocodec.prior.data import read_codes
 
 GRAM = 4  # frames that count as a repetition when they were there before
@@ -93,8 +92,8 @@ def _pitch(path: Path, after: float) -> tuple[float | None, float | None]:
 def _speech_share(path: Path, after: float) -> float:
     """Share of the audio after so many seconds that a voice detector takes for speech; it has heard what is before."""
     channels, rate = io.read(path)
-    steps = speech_probabilities(soxr.resample(channels.mean(0), rate, RATE))
-    return share_of_speech(steps[round(after * RATE / STEP) :])
+    steps = voice_activity.speech_probabilities(soxr.resample(channels.mean(0), rate, voice_activity.RATE))
+    return voice_activity.share_of_speech(steps[round(after * voice_activity.RATE / voice_activity.STEP) :])
 
 
 def _arguments() -> argparse.Namespace:
