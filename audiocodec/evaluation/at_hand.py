@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -46,20 +46,25 @@ def at_hand(metric: Metric) -> AtHand:
 
 
 def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
-    """Why metrics cannot run here: a message for each library whose import fails, with the extra to install, and for weights."""
-    problems = []
-    for metric in metrics:
-        for library in metric.libraries:
-            try:
-                _import(library)
-            except Exception as error:  # noqa: BLE001 - a library that lacks one of its own raises what it likes
-                problems.append(f"{metric.word} needs {library} ({error}); {advice(metric.extra)}")
+    """Why metrics cannot run here: a message for each library whose import fails, with the extra to install, and for
+    weights that do not load."""
+    return [problem for metric in metrics for problem in (list(_missing(metric)) or list(_unusable(metric)))]
+
+
+def _missing(metric: Metric) -> Iterator[str]:
+    for library in metric.libraries:
         try:
-            if metric.weights is not None:
-                metric.weights()
-        except UsageError as error:
-            problems.append(f"{metric.word}: {error}")
-    return problems
+            _import(library)
+        except Exception as error:  # noqa: BLE001 - a library that lacks one of its own raises what it likes
+            yield f"{metric.word} needs {library} ({error}); {advice(metric.extra)}"
+
+
+def _unusable(metric: Metric) -> Iterator[str]:
+    try:
+        if metric.weights is not None:
+            metric.weights(load=True)
+    except UsageError as error:
+        yield f"{metric.word}: {error}"
 
 
 def _import(library: str) -> None:

@@ -80,7 +80,7 @@ class Metric:
         default: whether it is computed when nothing is asked for.
         optional: whether `all` leaves it out: it fits some data only, or needs what no package brings.
         weights: of the user's choice, without which it cannot run: what to call those that are at hand; raises UsageError
-            with what to do where there are none.
+            with what to do where there are none. With `load=True` it tries to load them.
     """
 
     word: str
@@ -90,7 +90,7 @@ class Metric:
     extra: str = "metrics"
     default: bool = False
     optional: bool = False
-    weights: Callable[[], str] | None = None
+    weights: Callable[..., str] | None = None
 
 
 METRICS = (

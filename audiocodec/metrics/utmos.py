@@ -23,7 +23,7 @@ import numpy.typing as npt
 from audiocodec.audio.io import resample
 from audiocodec.errors import MetricUndefined, UsageError
 from audiocodec.metrics.pairs import check_pair, need_rate, need_seconds
-from audiocodec.metrics.weights import checked, given
+from audiocodec.metrics.weights import check_they_load, checked, given
 
 VARIABLE = "AUDIOCODEC_UTMOS"
 RATE = 16_000
@@ -59,13 +59,15 @@ def utmos(*, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.float
     return score
 
 
-def weights_name() -> str:
-    """What to call the weights at hand.
+def weights_name(load: bool = False) -> str:
+    """What to call the weights at hand; `load` tries to load them.
 
     Raises:
-        UsageError: there are none, or not those that `AUDIOCODEC_UTMOS_SHA256` asks for.
+        UsageError: there are none, not those that `AUDIOCODEC_UTMOS_SHA256` asks for, or damaged ones.
     """
     path = _find()
+    if load:
+        check_they_load(path, _model.__wrapped__)
     return f"folder {path.resolve().name}" if path.is_dir() else checked(path, VARIABLE)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from audiocodec.errors import UsageError
 
 _DIGITS = 12  # of a hash, enough to tell weights apart
+_LOADED: set[tuple[Path, int]] = set()  # with the time of their last change
 
 
 def given(variable: str) -> Path | None:
@@ -47,6 +49,27 @@ def checked(path: Path, variable: str, expected: str = "") -> str:
     if expected and found != expected:
         raise UsageError(f"{path}: has SHA-256 {found}, expected {expected}; these are other weights or a damaged copy")
     return f"{path.name} {found[:_DIGITS]}"
+
+
+def check_they_load(path: Path, load: Callable[[str], object]) -> None:
+    """Nothing, unless weights cannot be loaded: once for all utterances, before any is scored.
+
+    Args:
+        path: file or folder.
+        load: takes the path; what it gives is dropped, because other processes score.
+
+    Raises:
+        UsageError: `load` raised something.
+    """
+    known = (path, os.stat(path).st_mtime_ns)
+    if known in _LOADED:
+        return
+    try:
+        load(str(path))
+    except Exception as error:  # noqa: BLE001 - what libraries raise for damaged weights has no base class
+        reason = str(error).partition(". ")[0].partition("\n")[0] or type(error).__name__
+        raise UsageError(f"{path}: cannot load the weights: {reason}") from None
+    _LOADED.add(known)
 
 
 @lru_cache(maxsize=8)

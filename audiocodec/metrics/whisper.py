@@ -28,7 +28,7 @@ import numpy.typing as npt
 from audiocodec.audio.io import resample
 from audiocodec.errors import UsageError
 from audiocodec.metrics.pairs import FloatArray, check_pair, need_rate
-from audiocodec.metrics.weights import checked, given
+from audiocodec.metrics.weights import check_they_load, checked, given
 from audiocodec.metrics.words import error_rate
 
 VARIABLE = "AUDIOCODEC_ASR"
@@ -64,20 +64,26 @@ def whisper_word_error_rate(
     return error_rate(said, heard)
 
 
-def model_name() -> str:
-    """What to call the model that would be used.
+def model_name(load: bool = False) -> str:
+    """What to call the model that would be used; `load` tries to load it.
 
     Raises:
-        UsageError: none is there, or not the one that it should be.
+        UsageError: none is there, not the one that it should be, or a damaged one.
     """
-    return _find()[1]
+    folder, name = _find()
+    if load:
+        check_they_load(folder, _model.__wrapped__)
+    return name
 
 
 def _find() -> tuple[Path, str]:
     """Folder and name of the model: the user's, or the one in the package."""
     if (folder := given(VARIABLE)) is not None:
-        if not (folder / _MODEL).is_file():
-            raise UsageError(f"{folder}: holds no {_MODEL}; {VARIABLE} names a Whisper model in CTranslate2's format")
+        missing = [name for name in (_MODEL, "tokenizer.json") if not (folder / name).is_file()]
+        if missing:
+            raise UsageError(
+                f"{folder}: holds no {missing[0]}; {VARIABLE} names a Whisper model in CTranslate2's format"
+            )
         return folder, f"{folder.resolve().name}/{checked(folder / _MODEL, VARIABLE)}"
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -91,7 +97,7 @@ def _find() -> tuple[Path, str]:
 def recognise(wav: FloatArray, language: str | None) -> tuple[str, str]:
     """What is heard in samples [S] at 16 kHz, and the language it is taken for."""
     seconds = min(_PIECE_SECONDS, len(wav) / RATE)
-    segments, info = _model(_find()[0]).transcribe(
+    segments, info = _model(str(_find()[0])).transcribe(
         np.clip(wav, -1, 1),
         language=language,
         beam_size=1,
@@ -104,7 +110,7 @@ def recognise(wav: FloatArray, language: str | None) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _model(folder: Path) -> Any:
+def _model(folder: str) -> Any:
     from faster_whisper import WhisperModel
 
-    return WhisperModel(str(folder), device="cpu", compute_type="float32", cpu_threads=1, local_files_only=True)
+    return WhisperModel(folder, device="cpu", compute_type="float32", cpu_threads=1, local_files_only=True)

@@ -89,6 +89,10 @@ def test_without_weights_it_is_listed_and_refused_with_the_way_to_get_them(
     monkeypatch.setenv(module.VARIABLE, str(tmp_path / "gone.pt"))
     assert main([*words, "--metrics", "utmos"]) == 2
     assert "AUDIOCODEC_UTMOS names its weights, and " in capsys.readouterr().err
+    (tmp_path / "gone.pt").write_bytes(b"no archive")
+    assert main([*words, "--metrics", "utmos"]) == 2
+    assert "gone.pt: cannot load the weights: PytorchStreamReader failed" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
     assert "utmos" not in [metric.word for metric in select(["all"])]
 
 

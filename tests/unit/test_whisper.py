@@ -113,10 +113,16 @@ def test_a_model_of_the_users(
     assert main([*words, "--metrics", "wer_whisper"]) == 2
     assert "large: holds no model.bin; AUDIOCODEC_ASR names a Whisper model in CTranslate2's" in capsys.readouterr().err
     (tmp_path / "large" / "model.bin").write_bytes(b"abc")
+    assert main([*words, "--metrics", "wer_whisper"]) == 2  # faster-whisper would download it
+    assert "large: holds no tokenizer.json" in capsys.readouterr().err
+    (tmp_path / "large" / "tokenizer.json").write_text("{}")
     assert whisper.model_name() == "large/model.bin ba7816bf8f01"  # SHA-256 of "abc", FIPS 180-2
+    assert main([*words, "--metrics", "wer_whisper"]) == 2
+    assert "large: cannot load the weights: " in capsys.readouterr().err
     monkeypatch.setenv(f"{whisper.VARIABLE}_SHA256", "00")
     assert main([*words, "--metrics", "wer_whisper"]) == 2
     assert "expected 00; these are other weights" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
 
 
 def test_the_list_for_programs_says_what_runs_here(
