@@ -15,7 +15,8 @@ import torch
 from support import suites, tiny_codecs
 from support.workspace import CHECKOUT
 
-from audiocodec.errors import AudioError, UsageError
+from audiocodec.cli.main import main
+from audiocodec.errors import AudioError, ManifestError, UsageError
 from audiocodec.integrations import codec_superb, dasb
 
 RATE, HOP = 2400, tiny_codecs.HOP
@@ -208,6 +209,41 @@ def test_manifests_that_lhotse_writes_can_be_tokenized(tmp_path: Path) -> None:
     whole, cut = manifest.source(str(tmp_path / "cuts.jsonl.gz")).entries()
     assert (whole.id, cut.id, cut.start, cut.seconds) == (recording.to_cut().id, "part", 0.5, 1.0)
     assert [entry.id for entry in manifest.source(str(tmp_path / "recordings.jsonl")).entries()] == ["a"]
+
+
+def test_cuts_become_a_data_folder(tmp_path: Path) -> None:
+    import soundfile
+    from lhotse import AudioSource, Recording, SupervisionSegment
+
+    from audiocodec.integrations.lhotse import write_data_folder
+
+    for name in ("a b", "c"):
+        soundfile.write(tmp_path / f"{name}.wav", noise(2.0), RATE)
+    whole = Recording.from_file(tmp_path / "a b.wav", recording_id="a").to_cut().with_id("whole")
+    said = SupervisionSegment("s", "c", 0.5, 1.0, speaker="ann")
+    cut = Recording.from_file(tmp_path / "c.wav").to_cut()
+    part = dataclasses.replace(cut, id="part", supervisions=[said]).truncate(offset=0.5, duration=1.0).with_id("part")
+    write_data_folder([whole, part], tmp_path / "data")
+    tables = {name: (tmp_path / "data" / name).read_text().splitlines() for name in ("wav.scp", "utt2spk", "segments")}
+    assert tables["wav.scp"] == [f"c {tmp_path}/c.wav", f"whole {tmp_path}/a b.wav"]
+    assert tables["utt2spk"] == ["part ann", "whole whole"]
+    assert tables["segments"] == ["part c 0.5 1.5", "whole whole 0.0 -1"]
+    assert main(["validate-data", str(tmp_path / "data"), "--deep"]) == 0
+    soundfile.write(tmp_path / "stereo.wav", np.zeros((100, 2)), RATE)
+    in_memory = dataclasses.replace(cut.recording, sources=[AudioSource("memory", [0], b"")])
+    for bad, message in (
+        (cut.append(cut), "is not of one recording"),
+        (cut.perturb_speed(1.1), "is transformed when it is read"),
+        (
+            dataclasses.replace(cut, recording=in_memory),
+            r"need a recording of one file, got sources \['memory'\]",
+        ),
+        (Recording.from_file(tmp_path / "stereo.wav").to_cut(), "need one channel, got 2"),
+        (cut.with_id("a b"), "an id cannot be empty or hold white space"),
+    ):
+        with pytest.raises(ManifestError, match=message):
+            write_data_folder([whole, bad], tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()
 
 
 def test_lhotse_names_the_cut_that_cannot_be_coded(tiny: Any, tmp_path: Path) -> None:
