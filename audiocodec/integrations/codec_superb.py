@@ -87,7 +87,10 @@ class CodecSuperb:
             raise AudioError('need {"audio": {"array": samples, "sampling_rate": Hz}}, got ' + _said(data))
         wav, rate = audio["array"], audio.get("sampling_rate") or self.sampling_rate
         coded = compress(self._codec, wav, rate, num_codebooks=self.num_codebooks)
-        return TokenFile.from_bytes(coded)
+        tokens = TokenFile.from_bytes(coded)
+        if tokens.coded_channels != 1:
+            raise AudioError(f"the suite has one channel, got {tokens.coded_channels}; array.mean(0) mixes them")
+        return tokens
 
 
 def _said(data: Any) -> str:

@@ -105,6 +105,16 @@ def test_superb_refuses_what_is_no_audio(data: Any, message: str) -> None:
         Superb().extract_unit(data)
 
 
+def test_superb_has_one_channel(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stereo = np.stack([noise(0.5), noise(0.5, 1)])
+    mixed = Superb().extract_unit(item(stereo)).unit
+    assert torch.equal(mixed, Superb().extract_unit(item(stereo.mean(0))).unit)
+    monkeypatch.setattr(tiny, "channels", 2)
+    assert Superb().extract_unit(item(stereo[0])).unit.shape == (2, 50)
+    with pytest.raises(AudioError, match="the suite has one channel, got 2; array.mean"):
+        Superb().extract_unit(item(stereo))
+
+
 # --- DASB
 
 
