@@ -6,7 +6,7 @@
 #   1  data folders, validated       local/data.sh -> data/<set>/{wav.scp,utt2spk,utt2num_samples}
 #   2  train                         exp/<name>
 #   3  encode the test sets          exp/<name>/tokens/<set>
-#   4  decode them                   exp/<name>/wav/<set>
+#   4  decode them                   exp/<name>/wav/<set>, and a list of it, exp/<name>/wav/<set>.scp
 #   5  score                         exp/<name>/eval/<set>/{rows.jsonl,summary.json}
 #   6  results table, pages          exp/<name>/{RESULTS.md,report_<set>.html}
 #
@@ -113,7 +113,18 @@ stage_4() {
         say "stage 4: decode $set"
         make_folder 4 "$EXP/wav/$set" "$EXP/tokens/$set" -- --out "$EXP/wav/$set.tmp/timings.jsonl" \
             audiocodec decode "$EXP/tokens/$set" --model "$EXP" --device "$device" --resume --json -d
+        [ "$EXP/wav/$set.scp" -nt "$EXP/wav/$set" ] || list_audio "$EXP/wav/$set"
     done
+}
+
+# list_audio FOLDER: writes FOLDER.scp, a line for each decoded file: the name of the utterance, and the path.
+list_audio() {
+    local path id
+    find "$1" -name '*.wav' | LC_ALL=C sort | while IFS= read -r path; do
+        id=${path#"$1/"}
+        printf '%s %s\n' "${id%.wav}" "$path"
+    done >"$1.scp.tmp"
+    mv "$1.scp.tmp" "$1.scp"
 }
 
 stage_5() {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from audiocodec.cli.align import align
+from audiocodec.evaluation.at_hand import at_hand
 from audiocodec.evaluation.catalogue import MEASURES, METRICS
 from audiocodec.evaluation.results import cell, median, scored_of
 
@@ -66,13 +67,45 @@ def side_by_side(summaries: Mapping[str, Summary]) -> str:
 
 
 def metrics() -> str:
-    """What can be scored: a line per measure, below the word that asks for it."""
-    lines = [["word", "measure", "heading", "better", "needs"]]
+    """What can be scored: a line per measure, below the word that asks for it; what runs here, how to get the rest."""
+    lines = [["word", "measure", "heading", "better"]]
     for metric in METRICS:
         for number, measure in enumerate(metric.measures):
-            first = [metric.word, metric.needs] if number == 0 else ["", ""]
-            lines.append([first[0], measure.name, measure.heading, measure.better or "neither", first[1]])
-    return align(lines)
+            word = metric.word if number == 0 else ""
+            lines.append([word, measure.name, measure.heading, measure.better or "neither"])
+    found = {metric.word: at_hand(metric) for metric in METRICS}
+    named = {
+        "computed by default": [metric.word for metric in METRICS if metric.default],
+        "left out of `all`": [metric.word for metric in METRICS if metric.optional],
+        "run here": [word for word, here in found.items() if not here.problems],
+    }
+    said = [f"{what}: {', '.join(words) or 'none'}" for what, words in named.items()]
+    said += [f"{word} uses the weights {here.weights}" for word, here in found.items() if here.weights]
+    said += [f"{word} does not run here: {'; '.join(here.problems)}" for word, here in found.items() if here.problems]
+    return "\n".join([align(lines), "", *said])
+
+
+def metrics_records() -> list[dict[str, Any]]:
+    """The same for programs: a record per metric."""
+    records = []
+    for metric in METRICS:
+        found = at_hand(metric)
+        measures = [{"name": m.name, "heading": m.heading, "better": m.better or "neither"} for m in metric.measures]
+        records.append(
+            {
+                "word": metric.word,
+                "measures": measures,
+                "default": metric.default,
+                "in_all": not metric.optional,
+                "installed": not found.missing,
+                "extra": found.extra,
+                "weights": found.weights,
+                "needs_weights": metric.weights is not None,
+                "runs": not found.problems,
+                "problems": list(found.problems),
+            }
+        )
+    return records
 
 
 def _groups(summary: Summary) -> list[str]:

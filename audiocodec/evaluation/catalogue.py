@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 
 from audiocodec.errors import MetricUndefined
-from audiocodec.installing import advice
 from audiocodec.metrics.dnsmos import dnsmos
 from audiocodec.metrics.level import BANDS, level, name_of
 from audiocodec.metrics.loudness import loudness_difference
 from audiocodec.metrics.mel_distance import mel_distance
 from audiocodec.metrics.pesq import pesq, pesq_nb
 from audiocodec.metrics.pitch import pitch
+from audiocodec.metrics.plcmos import plcmos
 from audiocodec.metrics.si_sdr import si_sdr
 from audiocodec.metrics.speaker import speaker_similarity
 from audiocodec.metrics.stft_distance import stft_distance
 from audiocodec.metrics.stoi import estoi, stoi
-from audiocodec.metrics.utmos import VARIABLE as UTMOS_WEIGHTS
 from audiocodec.metrics.utmos import utmos
+from audiocodec.metrics.utmos import weights_name as utmos_weights
 from audiocodec.metrics.visqol import visqol
+from audiocodec.metrics.voice_activity import voice_activity
 from audiocodec.metrics.wer import word_error_rate
+from audiocodec.metrics.whisper import model_name as whisper_model
+from audiocodec.metrics.whisper import whisper_word_error_rate
 
 HIGHER, LOWER, ZERO, NEITHER = "higher", "lower", "nearest to 0", ""
 
@@ -79,7 +79,8 @@ class Metric:
         extra: the extra of the package that brings them.
         default: whether it is computed when nothing is asked for.
         optional: whether `all` leaves it out: it fits some data only, or needs what no package brings.
-        weights: environment variable that names weights of the user's, without which it cannot run.
+        weights: of the user's choice, without which it cannot run: what to call those that are at hand; raises UsageError
+            with what to do where there are none. With `load=True` it tries to load them.
     """
 
     word: str
@@ -89,13 +90,7 @@ class Metric:
     extra: str = "metrics"
     default: bool = False
     optional: bool = False
-    weights: str = ""
-
-    @property
-    def needs(self) -> str:
-        """What must be installed, in words."""
-        parts = [f"audiocodec[{self.extra}]"] if self.libraries else []
-        return ", ".join([*parts, *([f"weights ({self.weights})"] if self.weights else [])]) or "-"
+    weights: Callable[..., str] | None = None
 
 
 METRICS = (
@@ -150,12 +145,34 @@ METRICS = (
         visqol,
         ("visqol", "numba", "ai_edge_litert.interpreter"),
     ),
-    Metric("utmos", (Measure("utmos", "UTMOS"),), utmos, ("torch",), "torch", optional=True, weights=UTMOS_WEIGHTS),
+    # Not part of `all`: it hears what fills gaps, and prefers much noise to little.
+    Metric("plcmos", (Measure("plcmos", "PLCMOS"),), plcmos, ("speechmos.plcmos",), optional=True),
+    Metric("utmos", (Measure("utmos", "UTMOS"),), utmos, ("torch",), "torch", optional=True, weights=utmos_weights),
+    Metric(
+        "vad",
+        (
+            Measure("speech_share", "share of speech", NEITHER),
+            Measure("speech_share_error", "share of speech, error", ZERO),
+        ),
+        voice_activity,
+        ("silero_vad",),
+        optional=True,
+    ),
+    # Two metrics, not one with two recognisers: their numbers must not meet in one column.
+    Metric(
+        "wer_whisper",
+        (Measure("whisper_word_error_rate", "word error rate, Whisper", LOWER),),
+        whisper_word_error_rate,
+        ("faster_whisper", "jiwer"),
+        "asr",
+        optional=True,
+        weights=whisper_model,
+    ),
     Metric(
         "wer",
-        (Measure("word_error_rate", "word error rate, English", LOWER),),
+        (Measure("word_error_rate", "word error rate, PocketSphinx", LOWER),),
         word_error_rate,
-        ("pocketsphinx",),
+        ("pocketsphinx", "jiwer"),
         optional=True,
     ),
 )
@@ -192,24 +209,13 @@ def select(words: Iterable[str]) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS if metric.word in asked)
 
 
-def missing_libraries(metrics: Iterable[Metric]) -> list[str]:
-    """Why metrics cannot run here: a message for each library whose import fails, with the extra to install, and for weights."""
-    problems = []
-    for metric in metrics:
-        for library in metric.libraries:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # a library about its own imports
-                    import_module(library)
-            except Exception as error:  # noqa: BLE001 - a library that lacks one of its own raises what it likes
-                problems.append(f"{metric.word} needs {library} ({error}); {advice(metric.extra)}")
-        if metric.weights and not os.path.exists(os.environ.get(metric.weights, "")):
-            there = f"{os.environ[metric.weights]} is not there" if metric.weights in os.environ else "is not set"
-            problems.append(
-                f"{metric.word} needs weights that no package brings: {metric.weights} names them, and {there} "
-                "(docs/guide/evaluation.md says how to get them)"
-            )
-    return problems
+def weights_of(metrics: Iterable[Metric]) -> dict[str, str]:
+    """Measure -> what the weights are called that it would be computed with, for those of weights of the user's choice.
+
+    Raises:
+        UsageError: there are none.
+    """
+    return {measure.name: metric.weights() for metric in metrics if metric.weights for measure in metric.measures}
 
 
 def measures_of(metrics: Iterable[Metric]) -> tuple[str, ...]:

@@ -93,14 +93,17 @@ def differences(
 
 
 def check_references(systems: Mapping[str, Iterable[Row]]) -> None:
-    """Refuse what was scored against different originals; rows without a hash are of older evaluations.
+    """Refuse what was scored against different originals, or with different weights of the user's; rows without a hash are
+    of older evaluations.
 
     Args:
         systems: rows by what each system is called.
 
     Raises:
-        ReportError: two of them have different originals for an utterance.
+        ReportError: two of them have different originals for an utterance, or a measure of them different weights.
     """
+    systems = {label: list(rows) for label, rows in systems.items()}
+    _check_weights(systems)
     first: dict[str, tuple[str, Row]] = {}
     for label, rows in systems.items():
         for row in rows:
@@ -111,4 +114,16 @@ def check_references(systems: Mapping[str, Iterable[Row]]) -> None:
                 raise ReportError(
                     f"{row.id}: {other} and {label} were scored against different references ({known.reference}, "
                     f"{row.reference}); only systems scored against the same originals can be compared"
+                )
+
+
+def _check_weights(systems: Mapping[str, Iterable[Row]]) -> None:
+    first: dict[str, tuple[str, str]] = {}
+    for label, rows in systems.items():
+        for measure, used in ((measure, used) for row in rows for measure, used in row.weights.items()):
+            other, known = first.setdefault(measure, (label, used))
+            if used != known:
+                raise ReportError(
+                    f"{measure}: {other} was scored with {known} and {label} with {used}; score both with the same weights "
+                    "(evaluate --resume computes only that measure)"
                 )

@@ -22,7 +22,19 @@ FINISHED, GROWING, SUMMARY = "rows.jsonl", "rows.jsonl.partial", "summary.json"
 MAX_ROWS = 1 << 32  # bytes
 _T = TypeVar("_T")
 _FILES = ("reference", "estimate", "tokens")
-_OWN_KEYS = ("id", "seconds", "failures", "details", "notes", "groups", *_FILES, "reference_hash", "stamp", "again")
+_OWN_KEYS = (
+    "id",
+    "seconds",
+    "failures",
+    "details",
+    "notes",
+    "groups",
+    *_FILES,
+    "reference_hash",
+    "stamp",
+    "again",
+    "weights",
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class Row:
         stamp: changes when the reference or the estimate does.
         again: measures whose failure says nothing about the pair (a process died, a file could not be read): `--resume`
             tries them again, and no others.
+        weights: measure -> what the weights of the user's that it was computed with are called.
     """
 
     id: str
@@ -57,12 +70,15 @@ class Row:
     reference_hash: str = ""
     stamp: str = ""
     again: tuple[str, ...] = ()
+    weights: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One line, without the line break."""
         numbers = {name: self.values.get(name) for name in MEASURES if name in self.values or name in self.failures}
         record = {"id": self.id, "seconds": self.seconds, **numbers}
-        record |= {key: getattr(self, key) for key in _OWN_KEYS if key not in record}
+        record |= {
+            key: getattr(self, key) for key in _OWN_KEYS if key not in record and (key != "weights" or self.weights)
+        }
         return json.dumps(record, ensure_ascii=True, allow_nan=False)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from audiocodec.data.pipes import files_behind
 from audiocodec.errors import AudioCodecError
-from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_of, missing_libraries
+from audiocodec.evaluation.at_hand import missing_libraries
+from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, measures_of, weights_of
 from audiocodec.evaluation.coding import CodedSizes, Timings, TokenSet, read_timings
 from audiocodec.evaluation.model_facts import ModelFacts
 from audiocodec.evaluation.pairing import Entry
@@ -37,7 +38,7 @@ class Options:
         sizes: of coded files that are no token files, instead of `bitrate`.
         timings: files with lines of `encode --json` and `decode --json`.
         resume: keep what an earlier run in the same folder has scored, unless the audio changed; also metrics that are
-            not asked for now, which the summary leaves out.
+            not asked for now, which the summary leaves out. What other weights gave is computed anew.
         allow_pipes: run commands found in `wav.scp`.
         resample: estimates of another sample rate to that of their reference.
         channel: of files that have several, the one to score, from 1 on.
@@ -113,6 +114,7 @@ def score_entries(
 
 def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], options: Options) -> Iterator[Row]:
     """Rows with metrics, as they get done: what an earlier run has, and what the tasks add."""
+    weights = weights_of(options.metrics)
     stamps = [_stamp(task.entry, options) for task in tasks]  # before the files are read: a change meanwhile must show
     with contextlib.closing(run_all(score, tasks, options.jobs)) as results:
         for index, result in results:
@@ -131,6 +133,7 @@ def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], options: Options)
                 details=before.details | scores.details,
                 notes=scores.notes or before.notes,
                 again=tuple(scores.failures) if scores.again else (),
+                weights=before.weights | {name: weights[name] for name in weights if name in scores.values},
             )
 
 
@@ -150,12 +153,13 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
     """What holds of an earlier run's rows: all values and reasons that metrics gave for the same audio."""
     if not options.resume:
         return {}
-    before, known = scored_before(folder), measures_of(METRICS)
+    before, known, weights = scored_before(folder), measures_of(METRICS), weights_of(options.metrics)
     kept = {}
     for entry in entries:
         row = before.get(entry.id)
         if row is not None and not entry.problem and row.stamp == _stamp(entry, options):
-            values = {name: value for name, value in row.values.items() if name in known}
+            other = {name for name, used in weights.items() if row.weights.get(name, used) != used}
+            values = {name: value for name, value in row.values.items() if name in known and name not in other}
             failures = {name: why for name, why in row.failures.items() if name in known and name not in row.again}
             reasons = {*failures.values(), *row.notes}
             details = {why: detail for why, detail in row.details.items() if why in reasons}

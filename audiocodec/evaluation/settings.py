@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiocodec.errors import UsageError
-from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, missing_libraries, select
+from audiocodec.evaluation.at_hand import missing_libraries
+from audiocodec.evaluation.catalogue import DEFAULT, METRICS, Metric, select
 from audiocodec.evaluation.groups import read_groups, without_group
 from audiocodec.evaluation.pairing import AnyPath, list_audio
 from audiocodec.evaluation.watch import Watch

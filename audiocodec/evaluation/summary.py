@@ -42,7 +42,15 @@ _METRIC_PACKAGES = (
     "onnxruntime",
     "visqol-python",
 )
-_PACKAGES = (*_SIGNAL_PACKAGES, *_METRIC_PACKAGES, "pocketsphinx")
+_PACKAGES = (
+    *_SIGNAL_PACKAGES,
+    *_METRIC_PACKAGES,
+    "pocketsphinx",
+    "faster-whisper",
+    "ctranslate2",
+    "silero-vad",
+    "jiwer",
+)
 _FEW = 5  # fewer utterances have no spread to compare one with
 _AT_ONCE = 1 << 22  # indices drawn at a time
 
@@ -130,9 +138,15 @@ def summarize(
         groups=describe_groups(rows, measures),
         tokens=tokens,
         bootstrap=Bootstrap(LEVEL, RESAMPLES, SEED),
-        versions=versions(),
+        versions=versions() | _weights(rows, measures),
         model=model,
     )
+
+
+def _weights(rows: Sequence[Row], measures: Sequence[str]) -> dict[str, str]:
+    """`weights of <measure>` -> what they are called."""
+    used = [(name, row.weights[name]) for name in measures for row in rows if name in row.weights]
+    return {f"weights of {name}": ", ".join(sorted({w for n, w in used if n == name})) for name in dict(used)}
 
 
 def _odd_ones(rows: Sequence[Row], measures: Sequence[str]) -> Iterator[str]:

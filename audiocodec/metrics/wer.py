@@ -13,8 +13,6 @@ Undefined: below 16 kHz, no word in the reference transcript, and silence.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio.io import resample
-from audiocodec.errors import MetricUndefined
 from audiocodec.metrics.pairs import FloatArray, check_pair, need_rate
+from audiocodec.metrics.words import error_rate
 
 RATE = 16_000
 
@@ -46,27 +44,11 @@ def word_error_rate(
     """
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
     need_rate(sample_rate, RATE, "word error rate")
-    said, heard = (_words(_recognise(resample(wav, sample_rate, RATE))) for wav in (original, reconstruction))
-    if not said:
-        raise MetricUndefined("no word in the reference transcript")
-    return count_errors(said, heard) / len(said)
+    said, heard = (recognise(resample(wav, sample_rate, RATE)) for wav in (original, reconstruction))
+    return error_rate(said, heard)
 
 
-def count_errors(said: Sequence[str], heard: Sequence[str]) -> int:
-    """Fewest words to exchange, leave out or add (Levenshtein) that turn `said` into `heard`."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
-        above, row = row, [i]
-        for j, other in enumerate(heard, 1):
-            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (word != other)))
-    return row[-1]
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9']+", text.lower())
-
-
-def _recognise(wav: FloatArray) -> str:
+def recognise(wav: FloatArray) -> str:
     """What is heard in samples [S] at 16 kHz."""
     decoder = _decoder()
     decoder.reinit_feat()  # else the noise that it takes away is that of the file before

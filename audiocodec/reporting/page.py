@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -30,6 +30,7 @@ from audiocodec.reporting.plots.distributions import boxes, group_boxes, group_s
 from audiocodec.reporting.plots.scatter import scatter
 from audiocodec.reporting.ranking import rank
 from audiocodec.reporting.systems import System, code_counts, measures_used
+from audiocodec.reporting.versa import VersaScores, versa_table
 
 _SCRIPTS = ("page.js", "player.js", "abx.js", "mushra.js", "start.js")
 MAX_GROUPS = 30
@@ -38,7 +39,7 @@ MAX_GROUPS = 30
 @dataclass(frozen=True)
 class Content:
     """All that goes into the page: `report` is its identity, which ratings carry; `base` is what differences are from,
-    `silence` why there are no examples."""
+    `silence` why there are no examples, `versa` what VERSA says of systems, by label."""
 
     title: str
     report: str
@@ -47,6 +48,7 @@ class Content:
     sessions: list[Session]
     base: System | None = None
     silence: str = ""
+    versa: Mapping[str, VersaScores] = field(default_factory=dict)
 
 
 def render(content: Content) -> str:
@@ -73,6 +75,7 @@ def _sections(content: Content) -> list[str]:
     rated = any(example.systems for example in content.examples)
     parts = [
         ("scores", "Scores", _SCORES_NOTE + tables.scores(systems, measures, rankings)),
+        ("versa", "Scores by VERSA", _versa(content)),
         ("differences", "Differences", _differences(systems, measures, content.base)),
         ("ratings", "Ratings", _ratings(content)),
         ("plots", "Bitrate and distributions", _chooser("plots", [(m, _plots(systems, m)) for m in measures])),
@@ -98,6 +101,10 @@ _SCORES_NOTE = (
     "<b>tie</b>: a paired comparison on these utterances cannot tell it from the best of these; where 0 is best, by values without their "
     "sign. The reference itself and samples that were only resampled do not compete.</p>"
 )
+_VERSA_NOTE = (
+    "<p>Read from the files that VERSA wrote; <b>n</b>: how many utterances have a number, where not all. Which way is "
+    "better depends on the measure.</p>"
+)
 _DIFFERENCES_NOTE = (
     "<p>Mean of the differences on each utterance that both systems have a score for, with its 95 % interval by paired "
     "bootstrap, and how often the system is better, equal scores counted half. <b>better</b> and <b>worse</b>: the "
@@ -108,6 +115,11 @@ _LISTEN_NOTE = (
     "<p>All clips of an utterance are equally loud (RMS) and play in step: switching keeps the position. In a player, "
     "keys <kbd>1</kbd> to <kbd>9</kbd> switch, <kbd>space</kbd> plays and pauses; click a picture to go there.</p>"
 )
+
+
+def _versa(content: Content) -> str:
+    found = versa_table(content.systems, content.versa)
+    return _VERSA_NOTE + found if found else ""
 
 
 def _differences(systems: Sequence[System], measures: Sequence[Measure], base: System | None) -> str:

@@ -25,7 +25,7 @@ def scores(systems: Sequence[System], measures: Sequence[Measure], rankings: Map
         cells = [name_cell(index, system.label), cell(str(len(system.rows)), len(system.rows))]
         for measure in measures:
             mark = rankings[measure.name].marks.get(system.label, "")
-            cells.append(_score_cell(system.described(measure), f".{measure.decimals}f", mark, len(system.rows)))
+            cells.append(score_cell(system.described(measure), f".{measure.decimals}f", mark, len(system.rows)))
         lines.append(cells)
     return table("Mean, 95 % interval and median per system", heads, lines, "sortable")
 
@@ -138,7 +138,7 @@ def _origin(index: int, system: System) -> str:
     return f"<details><summary>{swatch(index)}{escape(system.label)}</summary><pre>{command}</pre><dl>{items}</dl></details>"
 
 
-def _score_cell(found: MeasureSummary | None, form: str, mark: str, total: int) -> str:
+def score_cell(found: MeasureSummary | None, form: str, mark: str, total: int) -> str:
     """Mean, mark, interval, median, and how many of the `total` utterances they are of, where not of all."""
     if found is None:
         return cell("\u2013")

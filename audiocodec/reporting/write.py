@@ -15,6 +15,7 @@ from audiocodec.reporting.listening.clips import make_example, report_id
 from audiocodec.reporting.listening.ratings import check_ratings, read_ratings
 from audiocodec.reporting.page import Content, render
 from audiocodec.reporting.systems import read_systems
+from audiocodec.reporting.versa import read_versa
 
 
 def report(
@@ -25,6 +26,7 @@ def report(
     examples: int = 6,
     utterances: Sequence[str] = (),
     ratings: Sequence[str | os.PathLike[str]] = (),
+    versa: Sequence[str] = (),
     against: str | None = None,
     title: str = "Codec evaluation",
     force: bool = False,
@@ -40,6 +42,7 @@ def report(
         examples: how many utterances to listen to, chosen by their scores.
         utterances: instead, exactly these ids.
         ratings: files that the listening tests of the same page gave.
+        versa: files of scores that VERSA wrote, each as `LABEL=FILE`; of a single system `FILE` will do.
         against: label of the system that the others are compared with; None: the one that was given to `compare`, else
             the first codec.
         title: of the page.
@@ -52,13 +55,14 @@ def report(
     Raises:
         UsageError: a path that is not there or may not be overwritten, or another number of names.
         ReportError: no system is called as `against`.
-        AudioCodecError: a folder holds no finished evaluation, systems have different references for an utterance, audio
-            or ratings cannot be read, or ratings are of another page.
+        AudioCodecError: a folder holds no finished evaluation, systems have different references for an utterance, audio,
+            ratings or VERSA's scores cannot be read, ratings are of another page, or VERSA's scores of other utterances.
     """
     folders = evaluations([eval_dirs] if isinstance(eval_dirs, str | os.PathLike) else list(eval_dirs))
     _check_paths(folders, os.fspath(path), names, ratings, force)
     sessions = read_ratings(ratings)
     systems = read_systems(folders, names)
+    versa_scores = read_versa(versa, systems)
     base = base_of(systems, against, against_of(folders))
     chosen = [(key, "chosen by hand") for key in utterances] or choose(systems, examples)
     heard = [make_example(systems, key, why, allow_pipes) for key, why in chosen]
@@ -66,7 +70,7 @@ def report(
     identity = report_id(labels, heard)
     check_ratings(sessions, identity, labels, [example.id for example in heard])
     silence = "" if heard else f"No audio: {why_none(systems) if examples else 'none was asked for'}."
-    content = Content(title, identity, systems, heard, sessions, base, silence)
+    content = Content(title, identity, systems, heard, sessions, base, silence, versa_scores)
     text = render(content).encode(errors="backslashreplace").decode()  # names of files need not be text
     try:
         write_text(Path(path), text)

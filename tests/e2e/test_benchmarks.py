@@ -195,6 +195,18 @@ def test_scoring_without_pairs(tmp_path: Path) -> None:
     assert "no audio of the same names" in run(command, CHECKOUT, status=2).stderr
 
 
+def test_recognisers(tmp_path: Path) -> None:
+    """The clip is Italian; `x` is nothing that Whisper hears in it, and against itself there is no error."""
+    clip = min((CHECKOUT / "egs/mini/codec/local/audio/it-flora").glob("*.flac"))
+    (tmp_path / "wav.scp").write_text(f"a {clip}\n")
+    (tmp_path / "text").write_text("a x\n")
+    command = [sys.executable, "-m", "benchmarks.recognisers", tmp_path, "--recogniser", "wer_whisper"]
+    _, _, original, noisy = run(command, CHECKOUT).stdout.splitlines()
+    name, form, transcript, own, words, _ = (cell.strip() for cell in original.strip("|").split("|"))
+    assert (name, form, own, words) == ("wer_whisper", "original", "0.000", "1") and float(transcript) >= 1
+    assert "white noise, 10 dB SNR" in noisy
+
+
 @pytest.mark.slow
 def test_cli(tmp_path: Path) -> None:
     rows = benchmark_table("cli", tmp_path, "--seconds", "0.5")

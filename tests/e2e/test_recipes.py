@@ -362,6 +362,10 @@ def test_mini_runs_all_stages(tmp_path: Path) -> None:
     assert set(summary["measures"]) >= {"stoi", "mel_distance", "kbps_payload", "encode_rtf", "decode_rtf"}
     rows = [json.loads(line) for line in (exp / "eval" / "test" / "rows.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == ["ru-ivrvoice-agent-user", "ru-nsh-ru_0003"]
+    listed = {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in (exp / "wav/test.scp").read_text().splitlines()}
+    assert listed == {row["id"]: row["estimate"] for row in rows} and all(
+        (recipe / p).is_file() for p in listed.values()
+    )
     assert all(row["kbps_payload"] == pytest.approx(0.6, rel=0.02) for row in rows)  # the last frame is not full
     page = (exp / "RESULTS.md").read_text()
     assert page.startswith("# Results\n\n```\n./run.sh\n```\n")

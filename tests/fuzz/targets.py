@@ -33,6 +33,7 @@ from audiocodec.evaluation.systems.reconstruct import Size, read_sizes
 from audiocodec.onnx import folder
 from audiocodec.onnx.load import load as load_onnx
 from audiocodec.onnx.load import read as read_onnx
+from audiocodec.reporting.versa import read_scores
 from audiocodec.tokenize import inputs, marks, plan, reading
 from audiocodec.tokenize.rows import tokens_of
 from audiocodec.tokenize.sources import manifest as manifests
@@ -193,6 +194,7 @@ def evaluations(place: Path, model: Path) -> Round:
         "ab",
         "s",
         ("pesq",),
+        {"si_sdr": "w"},
     )
     size = Size("a", 80, 72, 8000, 16_000, "c", "s", 0.1)
     summary = json.loads(summarize([row, row], ["si_sdr", "pesq"], command="c").to_text())
@@ -201,6 +203,10 @@ def evaluations(place: Path, model: Path) -> Round:
     files: dict[str, tuple[str, Callable[[Path], object]]] = {
         "rows.jsonl": (row.to_json() + "\n" + row.to_json(), read_rows),
         "sizes.jsonl": (json.dumps(asdict(size)) + "\n" + json.dumps(asdict(size)), read_sizes),
+        "versa.jsonl": (
+            '{"key": "a", "mcd": 1.5, "sir": Infinity, "vad": [{"start": 0}]}\n{"key": "b", "mcd": 2}',
+            lambda path: read_scores(path, "s", {"a", "b"}),
+        ),
         "timings": (json.dumps(timing), lambda path: read_timings([path])),
     }
 

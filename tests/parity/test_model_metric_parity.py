@@ -6,6 +6,7 @@ there each signal's own track or embedding is taken from the package.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from pathlib import Path
 
@@ -16,13 +17,17 @@ import pytest
 import soundfile
 import soxr
 import swift_f0
+import torch
 import visqol as google
 from speechmos import dnsmos as microsoft
+from speechmos import plcmos as plcmos_package
 
 from audiocodec.metrics.dnsmos import dnsmos
 from audiocodec.metrics.pitch import pitch
+from audiocodec.metrics.plcmos import plcmos
 from audiocodec.metrics.speaker import speaker_similarity
 from audiocodec.metrics.visqol import visqol
+from audiocodec.metrics.voice_activity import voice_activity
 from audiocodec.metrics.wer import word_error_rate
 
 with warnings.catch_warnings():
@@ -123,6 +128,32 @@ def test_visqol(pair: Pair) -> None:
     assert visqol(reference=clean, estimate=degraded, sample_rate=RATE) == pytest.approx(there, abs=1e-3)
     api.create(mode="speech", use_lattice_model=False)
     assert abs(api.measure_from_arrays(clean, degraded, RATE).moslqo - there) > 0.3  # the polynomial would be seen
+
+
+def test_plcmos(pair: Pair) -> None:
+    """The package draws other raters at every call: two means of 15 differ by some hundredths."""
+    clean = pair[0]
+    lost = np.where(np.arange(len(clean)) // 320 % 5 == 0, np.float32(0), clean)
+    there, back = (plcmos_package.run(np.clip(x, -1, 1), RATE)["plcmos"] for x in (lost, clean))
+    assert abs(there - back) > 0.5
+    assert plcmos(reference=clean, estimate=lost, sample_rate=RATE) == pytest.approx(there, abs=0.15)
+
+
+def test_share_of_speech(pair: Pair) -> None:
+    """The package's own loop over its model, whose import sets the threads of torch."""
+    threads = torch.get_num_threads()
+    silero = importlib.import_module("silero_vad")
+    torch.set_num_threads(threads)
+    clean, degraded = pair[0], np.concatenate([pair[0][: len(pair[0]) // 2], 1e-3 * pair[1][len(pair[1]) // 2 :]])
+    model, shares = silero.load_silero_vad(onnx=True), []
+    for wav in (clean, degraded):
+        model.reset_states()
+        steps = [torch.from_numpy(wav[i : i + 512].copy()) for i in range(0, len(wav), 512)]
+        steps[-1] = torch.nn.functional.pad(steps[-1], (0, 512 - len(steps[-1])))
+        shares.append(np.mean([float(model(step, RATE)) >= 0.5 for step in steps]))
+    found = voice_activity(reference=clean, estimate=degraded, sample_rate=RATE)
+    assert shares[0] - shares[1] > 0.1
+    assert found == {"speech_share": shares[1], "speech_share_error": shares[1] - shares[0]}
 
 
 def test_word_error_rate(pair: Pair) -> None:

@@ -19,15 +19,19 @@ from support.metric_audio import AUDIO, RATE, Wav, clips, incomparable, noisy
 
 from audiocodec.audio import io
 from audiocodec.errors import MetricUndefined
-from audiocodec.evaluation.catalogue import METRICS, Metric, missing_libraries, select
+from audiocodec.evaluation.at_hand import missing_libraries
+from audiocodec.evaluation.catalogue import METRICS, Metric, select
 from audiocodec.metrics.dnsmos import dnsmos
 from audiocodec.metrics.pitch import pitch
+from audiocodec.metrics.plcmos import plcmos
 from audiocodec.metrics.speaker import speaker_similarity
 from audiocodec.metrics.visqol import visqol
-from audiocodec.metrics.wer import count_errors, word_error_rate
+from audiocodec.metrics.voice_activity import voice_activity
+from audiocodec.metrics.wer import word_error_rate
+from audiocodec.metrics.words import count_errors, words_of
 
-COMPUTE = [pitch, speaker_similarity, dnsmos, visqol, word_error_rate]
-WORDS = ("pitch", "speaker", "dnsmos", "visqol", "wer")
+COMPUTE = [pitch, speaker_similarity, dnsmos, visqol, plcmos, voice_activity, word_error_rate]
+WORDS = ("pitch", "speaker", "dnsmos", "visqol", "plcmos", "vad", "wer")
 
 
 @pytest.fixture(scope="module", name="clips")
@@ -100,6 +104,30 @@ def test_more_noise_makes_more_word_errors(clips: list[Wav]) -> None:
     assert scores[0] < scores[1] < scores[2]
 
 
+def lossy(clip: Wav, share: float) -> Wav:
+    """A share of the packets of 20 ms is lost, and silence in their place."""
+    packets = RATE // 50
+    lost = np.random.default_rng(0).random(len(clip) // packets + 1) < share
+    return np.where(np.repeat(lost, packets)[: len(clip)], np.float32(0), clip)
+
+
+def test_more_lost_packets_never_score_better_in_plcmos(clips: list[Wav]) -> None:
+    """Mean of two clips. It is not made for noise: 0 dB SNR scores better than 10."""
+    shares = (0.0, 0.05, 0.2, 0.4)
+    scores = [np.mean([measures(plcmos, clips[i], lossy(clips[i], share))[0] for i in (0, 9)]) for share in shares]
+    assert (np.diff(scores) < 0).all()
+    assert scores[0] > 3.5 and scores[-1] < 2
+
+
+def test_the_share_of_speech_is_that_of_the_time_somebody_speaks(clips: list[Wav]) -> None:
+    speech = clips[3]
+    silence = np.random.default_rng(0).normal(0, 1e-3, len(speech)).astype(np.float32)
+    for parts, expected in (([speech, silence], 0.5), ([speech, silence, silence, speech, silence, silence], 1 / 3)):
+        share, error = measures(voice_activity, np.tile(speech, len(parts)), np.concatenate(parts))
+        assert share == pytest.approx(expected, abs=0.04)
+        assert error == pytest.approx(share - measures(voice_activity, speech, speech)[0], abs=0.02)
+
+
 # --- what has no score
 
 
@@ -117,6 +145,8 @@ def test_what_cannot_be_compared_has_no_score(compute: Callable[..., Any], speec
         (speaker_similarity, "less than 0.8 s of speech in the reference"),
         (dnsmos, "shorter than 1.0 s"),
         (visqol, "shorter than 0.64 s"),
+        (plcmos, "shorter than 1.0 s"),
+        (voice_activity, "shorter than 0.032 s"),
         (word_error_rate, "no word in the reference transcript"),
     ],
 )
@@ -127,7 +157,9 @@ def test_too_short(compute: Callable[..., Any], reason: str, samples: int, speec
         compute(reference=short, estimate=short, sample_rate=RATE)
 
 
-@pytest.mark.parametrize(("compute", "samples"), [(dnsmos, 16_000), (visqol, 10_240)])
+@pytest.mark.parametrize(
+    ("compute", "samples"), [(dnsmos, 16_000), (visqol, 10_240), (plcmos, 16_000), (voice_activity, 512)]
+)
 @pytest.mark.parametrize("factor", [1, 3])
 def test_the_shortest_that_has_a_score(compute: Callable[..., Any], samples: int, factor: int, speech: Wav) -> None:
     """The limit in seconds is one at every rate."""
@@ -138,7 +170,7 @@ def test_the_shortest_that_has_a_score(compute: Callable[..., Any], samples: int
         compute(reference=short, estimate=short, sample_rate=factor * RATE)
 
 
-@pytest.mark.parametrize("compute", [dnsmos, visqol, word_error_rate])
+@pytest.mark.parametrize("compute", [dnsmos, visqol, plcmos, voice_activity, word_error_rate])
 def test_no_narrow_band(compute: Callable[..., Any], speech: Wav) -> None:
     with pytest.raises(MetricUndefined, match="needs 16000 Hz or more, got 8000 Hz"):
         compute(reference=speech, estimate=speech, sample_rate=8000)
@@ -160,7 +192,10 @@ def test_a_speaker_needs_speech_in_both(speech: Wav) -> None:
         speaker_similarity(reference=speech, estimate=tone, sample_rate=RATE)
 
 
-@pytest.mark.parametrize(("compute", "seconds"), [(speaker_similarity, 2), (dnsmos, 4.6), (word_error_rate, 2)])
+@pytest.mark.parametrize(
+    ("compute", "seconds"),
+    [(speaker_similarity, 2), (dnsmos, 4.6), (plcmos, 2), (voice_activity, 2), (word_error_rate, 2)],
+)
 def test_what_is_beyond_full_scale_is_clipped(compute: Callable[..., Any], seconds: float, speech: Wav) -> None:
     """DNSMOS doubles 4.6 s once, to a single window; 2 s it would double thrice, to seven."""
     speech = speech[: int(seconds * RATE)]
@@ -174,10 +209,21 @@ def test_what_is_beyond_full_scale_is_clipped(compute: Callable[..., Any], secon
 
 @pytest.mark.parametrize(
     ("said", "heard", "errors"),
-    [("a b c", "a b c", 0), ("a b c", "", 3), ("", "a", 1), ("a b c", "a x c", 1), ("a b c", "b c d", 2)],
+    [
+        ("a b c", "a b c", 0),
+        ("a b c", "", 3),
+        ("", "a", 1),
+        ("a b c", "a x c", 1),
+        ("a b c", "b c d", 2),
+        ("a b", "c a b d", 2),
+    ],
 )
 def test_word_errors_by_hand(said: str, heard: str, errors: int) -> None:
     assert count_errors(said.split(), heard.split()) == errors
+
+
+def test_words_have_neither_case_nor_punctuation() -> None:
+    assert words_of(" Don't -- it's 'Twelve', CAFÉ; 12.5!") == ["don't", "it's", "twelve", "café", "12", "5"]
 
 
 def test_word_errors_do_not_depend_on_what_came_before(clips: list[Wav]) -> None:
@@ -189,7 +235,7 @@ def test_word_errors_do_not_depend_on_what_came_before(clips: list[Wav]) -> None
 
 
 def test_a_reference_without_words_is_undefined(speech: Wav, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiocodec.metrics.wer._recognise", lambda wav: "")
+    monkeypatch.setattr("audiocodec.metrics.wer.recognise", lambda wav: "")
     with pytest.raises(MetricUndefined, match="no word in the reference transcript"):
         word_error_rate(reference=speech, estimate=speech, sample_rate=RATE)
 
@@ -205,10 +251,17 @@ def test_the_catalogue_has_what_they_give(speech: Wav) -> None:
 
 
 def test_word_errors_are_not_part_of_all() -> None:
-    assert {metric.word for metric in METRICS} - {metric.word for metric in select(["all"])} == {"utmos", "wer"}
-    assert [metric.word for metric in select(["all", "utmos", "word_error_rate"])] == [
-        metric.word for metric in METRICS
-    ]
+    assert {metric.word for metric in METRICS} - {metric.word for metric in select(["all"])} == {
+        "plcmos",
+        "utmos",
+        "vad",
+        "wer",
+        "wer_whisper",
+    }
+    assert [
+        metric.word
+        for metric in select(["all", "plcmos", "utmos", "vad", "whisper_word_error_rate", "word_error_rate"])
+    ] == [metric.word for metric in METRICS]
 
 
 def test_their_libraries_are_all_here_and_a_lacking_one_is_named() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from audiocodec.audio import io
 from audiocodec.cli.main import main
 from audiocodec.errors import MetricUndefined
-from audiocodec.evaluation.catalogue import missing_libraries, select
+from audiocodec.evaluation.at_hand import missing_libraries
+from audiocodec.evaluation.catalogue import select
 from audiocodec.metrics import utmos as module
 
 HUB = """
@@ -52,6 +57,20 @@ def test_torchscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: np.
         module.utmos(reference=noise[:7_999], estimate=noise[:7_999], sample_rate=16_000)
 
 
+def test_a_hash_that_is_asked_for_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: np.ndarray
+) -> None:
+    with pytest.warns(DeprecationWarning):
+        torch.jit.script(Mean()).save(str(tmp_path / "utmos.pt"))
+    digest = hashlib.sha256((tmp_path / "utmos.pt").read_bytes()).hexdigest()
+    monkeypatch.setenv(module.VARIABLE, str(tmp_path / "utmos.pt"))
+    monkeypatch.setenv(f"{module.VARIABLE}_SHA256", digest.upper())
+    assert module.weights_name() == f"utmos.pt {digest[:12]}"
+    monkeypatch.setenv(f"{module.VARIABLE}_SHA256", "0" * 64)
+    [problem] = missing_libraries(select(["utmos"]))
+    assert f"has SHA-256 {digest}, expected {'0' * 64}; these are other weights or a damaged copy" in problem
+
+
 def test_a_folder_for_torch_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: np.ndarray) -> None:
     (tmp_path / "hubconf.py").write_text(HUB)
     monkeypatch.setenv(module.VARIABLE, str(tmp_path))
@@ -63,8 +82,49 @@ def test_without_weights_it_is_listed_and_refused_with_the_way_to_get_them(
 ) -> None:
     monkeypatch.delenv(module.VARIABLE, raising=False)
     assert main(["evaluate", "--list-metrics"]) == 0
-    assert "audiocodec[torch], weights (AUDIOCODEC_UTMOS)" in capsys.readouterr().out
+    assert "utmos does not run here: no package brings its weights: AUDIOCODEC_UTMOS" in capsys.readouterr().out
     words = ["evaluate", "--reference", str(tmp_path), "--estimate", str(tmp_path), "-d", str(tmp_path / "s")]
     assert main([*words, "--metrics", "utmos"]) == 2
     assert "AUDIOCODEC_UTMOS names them, and is not set (docs/guide/evaluation.md" in capsys.readouterr().err
+    monkeypatch.setenv(module.VARIABLE, str(tmp_path / "gone.pt"))
+    assert main([*words, "--metrics", "utmos"]) == 2
+    assert "AUDIOCODEC_UTMOS names its weights, and " in capsys.readouterr().err
+    (tmp_path / "gone.pt").write_bytes(b"no archive")
+    assert main([*words, "--metrics", "utmos"]) == 2
+    assert "gone.pt: cannot load the weights: PytorchStreamReader failed" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
     assert "utmos" not in [metric.word for metric in select(["all"])]
+
+
+class Other(Mean):
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
+        return 2 + 0 * wav.mean(1)
+
+
+def test_scores_of_other_weights_are_neither_kept_nor_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, model in (("a.pt", Mean()), ("b.pt", Other())):
+        with pytest.warns(DeprecationWarning):
+            torch.jit.script(model).save(str(tmp_path / name))
+    (tmp_path / "ref").mkdir()
+    io.write(tmp_path / "ref" / "u.wav", noise, 16_000)
+
+    def evaluate(weights: str, out: str, *options: str) -> dict[str, Any]:
+        monkeypatch.setenv(module.VARIABLE, str(tmp_path / weights))
+        words = ["--reference", str(tmp_path / "ref"), "--estimate", str(tmp_path / "ref"), "-d", str(tmp_path / out)]
+        assert main(["evaluate", *words, "--metrics", "utmos,si_sdr,stft", "--jobs", "1", "--quiet", *options]) == 0
+        return json.loads((tmp_path / out / "rows.jsonl").read_text())
+
+    first = evaluate("a.pt", "one")
+    digest = hashlib.sha256((tmp_path / "a.pt").read_bytes()).hexdigest()[:12]
+    assert first["utmos"] == pytest.approx(6.0) and first["weights"] == {"utmos": f"a.pt {digest}"}
+    assert json.loads((tmp_path / "one/summary.json").read_text())["versions"]["weights of utmos"] == f"a.pt {digest}"
+    evaluate("a.pt", "two")
+    second = evaluate("b.pt", "two", "--resume")
+    assert second["utmos"] == pytest.approx(2.0) and second["weights"]["utmos"].startswith("b.pt ")
+    assert second["stft_distance"] == first["stft_distance"]
+    capsys.readouterr()
+    folders = [str(tmp_path / "one"), str(tmp_path / "two")]
+    assert main(["report", *folders, "-o", str(tmp_path / "r.html"), "--quiet"]) == 2
+    assert f"utmos: one was scored with a.pt {digest} and two with b.pt" in capsys.readouterr().err

@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", metavar="DIR", help="token files of the estimates: bitrate and codebook use")
     parser.add_argument("--made-by", metavar="MODEL", help="with --tokens: their model: effective dimension, latency")
     parser.add_argument("--timings", nargs="+", default=[], metavar="FILE", help="output of encode and decode --json")
-    what.add_argument("--list-metrics", action="store_true", help="say what can be scored, and stop")
+    what.add_argument(
+        "--list-metrics",
+        action="store_true",
+        help="say what can be scored, what runs here and how to get the rest; with --json as JSON; and stop",
+    )
     scoring.add_arguments(parser, "evaluation")
     parser.add_argument(
         "--resample", action="store_true", help="bring estimates of another sample rate to that of their reference"
@@ -47,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate; returns 1 when something has no score."""
     if args.list_metrics:
-        show(tables.metrics())
+        show(json.dumps(tables.metrics_records(), indent=1) if args.json else tables.metrics())
         return 0
     if args.results_md is not None:
         return _write_results(args)

@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--utterances", type=_ids, default=[], metavar="ID,...", help="instead, exactly these")
     parser.add_argument("--ratings", nargs="+", default=[], metavar="FILE", help="downloads of the page's blind tests")
     parser.add_argument(
+        "--versa",
+        nargs="+",
+        default=[],
+        metavar="LABEL=FILE",
+        help="scores that VERSA wrote about systems; of a single one, FILE will do",
+    )
+    parser.add_argument(
         "--against",
         metavar="LABEL",
         help="differences are from this system (default: that of `compare --against`, else the first codec)",
@@ -51,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
             examples=args.examples,
             utterances=args.utterances,
             ratings=args.ratings,
+            versa=args.versa,
             against=args.against,
             title=args.title,
             force=args.force,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-import torch
 
 from audiocodec import model_file
 from audiocodec.audio import io
@@ -18,7 +17,7 @@ from audiocodec.errors import AudioCodecError
 from audiocodec.files import write_text
 from audiocodec.lm import files
 from audiocodec.lm.continuation import continue_file
-from audiocodec.metrics import pitch
+from audiocodec.metrics import pitch, voice_activity
 from audiocodec.prior.data import read_codes
 
 GRAM = 4  # frames that count as a repetition when they were there before
@@ -91,16 +90,10 @@ def _pitch(path: Path, after: float) -> tuple[float | None, float | None]:
 
 
 def _speech_share(path: Path, after: float) -> float:
-    """Share of the audio after so many seconds that a voice detector takes for speech."""
-    import silero_vad
-
+    """Share of the audio after so many seconds that a voice detector takes for speech; it has heard what is before."""
     channels, rate = io.read(path)
-    wav = soxr.resample(channels.mean(0), rate, 16_000)
-    model = silero_vad.load_silero_vad(onnx=True)
-    found = silero_vad.get_speech_timestamps(torch.from_numpy(wav.astype(np.float32)), model, sampling_rate=16_000)
-    first = round(after * 16_000)
-    speech = sum(max(0, part["end"] - max(first, part["start"])) for part in found)
-    return speech / max(1, len(wav) - first)
+    steps = voice_activity.speech_probabilities(soxr.resample(channels.mean(0), rate, voice_activity.RATE))
+    return voice_activity.share_of_speech(steps[round(after * voice_activity.RATE / voice_activity.STEP) :])
 
 
 def _arguments() -> argparse.Namespace:
