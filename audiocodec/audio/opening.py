@@ -36,9 +36,7 @@ class AudioFile:
         lossy: whether its format is one whose decoders overshoot full scale; known once it was opened.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], channel: int | None = None, seconds: float | None = None
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], channel: int | None = None, seconds: float | None = None) -> None:
         """Open it; what it holds is looked at later.
 
         Raises:

@@ -2,9 +2,16 @@
 
 const find = (selector) => document.querySelector(selector);
 const article = find("article.player");
+const seek = article.querySelector(".seek");
+const player = transport({}, { play: article.querySelector(".play"), seek, time: article.querySelector(".time") }, () => {
+  const place = `${Math.min(100, (100 * player.position) / seek.max)}%`;
+  article.querySelectorAll(".head").forEach((head) => { head.style.left = place; });
+  article.querySelectorAll(".picture").forEach((figure) => figure.classList.toggle("current", figure.dataset.of === player.heard));
+});
 let running = null; // AbortController of what is asked for now; a new recording ends the old one's
-let player = null;
 let microphone = null;
+
+class Lost extends Error {} // nothing more can be had of this recording
 
 function tell(words) {
   find("#status").textContent = words;
@@ -15,23 +22,25 @@ function complain(words) {
   find("#problem").hidden = !words;
 }
 
+const NO_SERVER = "The server does not answer. Was it stopped? Run `audiocodec demo` again and open the address that it prints.";
+
 // A POST that gives JSON; an Error in words when it fails.
 async function ask(path, body, signal) {
-  let answer;
+  let answer, found;
   try {
     answer = await fetch(path, { method: "POST", body, signal });
+    found = await answer.json();
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer. Was it stopped? Run `audiocodec demo` again and open the address that it prints.");
+    throw error.name === "AbortError" ? error : new Lost(NO_SERVER);
   }
-  const found = await answer.json();
+  if (answer.status === 404) throw new Lost(found.error);
   if (!answer.ok) throw new Error(found.error);
   return found;
 }
 
 async function give(blob, name) {
   running?.abort();
-  player?.pause();
+  player.pause();
   const { signal } = (running = new AbortController());
   complain("");
   find("#hear").hidden = true;
@@ -46,7 +55,7 @@ async function give(blob, name) {
     show(original, name);
     await versions(original, signal);
   } catch (error) {
-    if (error.name !== "AbortError") refuse(error.message.startsWith("The server") ? "" : name, error.message);
+    if (error.name !== "AbortError") refuse(error instanceof Lost ? "" : name, error.message);
   }
 }
 
@@ -63,11 +72,11 @@ async function versions(original, signal) {
     try {
       add(key, await ask(`recordings/${original.id}/${key}`, null, signal), original);
     } catch (error) {
-      if (error.name === "AbortError" || error.message.startsWith("The server")) throw error;
-      row(key).cells[0].after(make("td", { className: "failed", colSpan: 6 }, error.message));
+      if (error.name === "AbortError" || error instanceof Lost) throw error;
+      row(key).append(make("td", { className: "failed", colSpan: 6 }, error.message));
     }
   }
-  tell("Looking at what a prior makes of the tokens …");
+  tell("Compressing the tokens …");
   for (const { key } of all) {
     const found = await ask(`recordings/${original.id}/${key}/compressed`, null, signal);
     if (found.bytes) row(key).querySelector(".compressed").textContent = `${count(found.bytes)} (${found.kbps.toFixed(2)} kbps)`;
@@ -76,7 +85,7 @@ async function versions(original, signal) {
 }
 
 const count = (value) => value.toLocaleString("en");
-const row = (key) => article.querySelector(`tr[data-of="${CSS.escape(key)}"]`);
+const row = (key) => article.querySelector(`tr[data-of="${key}"]`);
 
 // The original, and empty places for its versions.
 function show(original, name) {
@@ -99,7 +108,7 @@ function show(original, name) {
   }));
   article.querySelector(".pictures").replaceChildren();
   startPlaying(original);
-  fill("original", [count(original.bytes), original.kbps.toFixed(0), original.kbps.toFixed(0), "1", "", "16-bit PCM"]);
+  fill("original", [count(original.bytes), original.kbps.toFixed(0), original.kbps.toFixed(0), "1", "–", "16-bit PCM"]);
   picture("original", "Original", `0 to ${original.sample_rate / 2000} kHz`, original.spectrogram, "spectrogram", "Spectrogram");
 }
 
@@ -108,23 +117,10 @@ function spot(index) {
 }
 
 function startPlaying(original) {
-  const seek = article.querySelector(".seek");
   seek.max = original.seconds;
-  const parts = { play: fresh(".play"), seek: fresh(".seek"), time: article.querySelector(".time") };
-  player = transport({ original: original.clip }, parts, () => {
-    const place = `${Math.min(100, (100 * player.position) / original.seconds)}%`;
-    article.querySelectorAll(".head").forEach((head) => { head.style.left = place; });
-    article.querySelectorAll(".picture").forEach((figure) => figure.classList.toggle("current", figure.dataset.of === player.heard));
-  });
-  player.loop = article.querySelector(".loop").checked;
-}
-
-// A copy of an element without what listened to it for the recording before.
-function fresh(selector) {
-  const old = article.querySelector(selector);
-  const copy = old.cloneNode(true);
-  old.replaceWith(copy);
-  return copy;
+  player.clips = { original: original.clip };
+  player.heard = "original";
+  player.seek(0);
 }
 
 function choose(key) {
@@ -137,11 +133,11 @@ function choose(key) {
 function add(key, made, original) {
   const { label } = data.versions.find((version) => version.key === key);
   player.clips[key] = made.clip;
-  article.querySelector(`.heard input[value="${CSS.escape(key)}"]`).disabled = false;
-  const file = make("a", { href: `data:application/octet-stream;base64,${made.file}`, download: `recording-${key}${made.extension}` }, made.extension);
+  article.querySelector(`.heard input[value="${key}"]`).disabled = false;
+  const file = make("a", { href: `data:application/octet-stream;base64,${made.file}`, download: `${label.replace(/[^\w.]+/g, "_")}${made.extension}` }, made.extension);
   file.ariaLabel = `Save the ${made.extension} file of ${label}`;
   const smaller = (original.bytes / made.bytes).toFixed(0);
-  fill(key, [count(made.bytes), made.kbps.toFixed(2), made.kbps_payload.toFixed(2), smaller, "", file]);
+  fill(key, [count(made.bytes), made.kbps.toFixed(2), made.kbps_payload.toFixed(2), smaller, "–", file]);
   picture(key, label, "", made.spectrogram, "spectrogram", "Spectrogram");
   if (made.tokens) tokens(key, made.tokens);
 }
@@ -156,14 +152,13 @@ function tokens(key, { codebooks, frames, frame_rate, codebook_size, distinct, f
   const different = codebooks > 1 ? `${Math.min(...distinct)} to ${Math.max(...distinct)}` : count(distinct[0]);
   const note = `${rows}${count(frames)} tokens, ${frame_rate} a second, ${different} different of ${count(codebook_size)}`;
   const figure = picture(key, "Tokens", note, strip, "tokens", "Tokens over time, as colours");
-  const words = first.map((codes) => codes.join(" ")).join(codebooks > 1 ? " | " : " ");
-  figure.append(make("figcaption", {}, "First ", make("code", {}, `${words} …`)));
+  figure.append(make("figcaption", {}, "The first: ", make("code", {}, `${first.join(" ")} …`)));
 }
 
 function picture(key, name, note, source, kind, alt) {
   const head = make("span", { className: "head" });
-  const screen = make("div", { className: "screen" }, make("img", { src: source, alt: `${alt} of ${key}` }), head);
-  screen.addEventListener("click", (event) => player.seek((article.querySelector(".seek").max * event.offsetX) / screen.clientWidth));
+  const screen = make("div", { className: "screen" }, make("img", { src: source, alt }), head);
+  screen.addEventListener("click", (event) => player.seek((seek.max * event.offsetX) / screen.clientWidth));
   const figure = make("figure", { className: `picture ${kind}` }, make("figcaption", {}, make("b", {}, name), ` ${note}`), screen);
   figure.dataset.of = key;
   article.querySelector(".pictures").append(figure);
@@ -186,7 +181,7 @@ async function record() {
   }, ended);
   button.disabled = true;
   try {
-    player?.pause();
+    player.pause();
     await microphone.start();
     listening(true);
   } catch (error) {
@@ -229,7 +224,7 @@ async function sample() {
     const answer = await fetch("sample.flac");
     give(await answer.blob(), "Sample");
   } catch {
-    refuse("", "The server does not answer. Was it stopped? Run `audiocodec demo` again and open the address that it prints.");
+    refuse("", NO_SERVER);
   }
 }
 
@@ -244,16 +239,10 @@ find("#file").addEventListener("change", ({ target }) => {
   if (file) give(file, file.name);
   target.value = "";
 });
-article.querySelector(".loop").addEventListener("change", ({ target }) => player?.setLoop(target.checked));
+article.querySelector(".loop").addEventListener("change", ({ target }) => player.setLoop(target.checked));
 const names = Object.fromEntries(["original", ...data.versions.map(({ key }) => key)].map((key, index) => [`${index + 1}`, key]));
-article.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || !player) return;
-  if (event.key === " " && !event.target.matches("button, input[type=checkbox], a, select, summary")) player.toggle();
-  else {
-    const radio = names[event.key] && article.querySelector(`.heard input[value="${CSS.escape(names[event.key])}"]:enabled`);
-    if (!radio) return;
-    radio.click();
-    radio.focus();
-  }
-  event.preventDefault();
+startKeys(article, player, names, (key) => {
+  const radio = article.querySelector(`.heard input[value="${key}"]:enabled`);
+  radio?.click();
+  radio?.focus();
 });

@@ -29,6 +29,7 @@ from audiocodec.errors import AudioCodecError, UsageError
 
 HOST = "127.0.0.1"
 _PIECE = 1 << 20  # bytes of an upload read at once
+_DIGITS = 18  # of a length that are looked at: Python refuses thousands
 _LINGER_SECONDS = 2.0  # in which an upload that was refused may read the answer
 _STOP_SECONDS = 10.0  # that work under way is waited for
 
@@ -131,6 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         except (AudioCodecError, OSError) as error:
             if not isinstance(error, ConnectionError):
                 self._send_words(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is shown on the page, and the server goes on
+            words = f"the server failed ({type(error).__name__}: {error}); please report it"
+            self._send_words(HTTPStatus.INTERNAL_SERVER_ERROR, words)
 
     def _steps(self) -> list[str]:
         """The path behind the token, in parts.
@@ -195,10 +199,11 @@ class _Handler(BaseHTTPRequestHandler):
         stated = self.headers.get("Content-Length", "")
         if not (stated.isascii() and stated.isdecimal()):
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "the request does not say how long it is")
-        if int(stated) > MAX_BYTES:
-            size = f"has {int(stated) / 2**20:,.0f} MiB; at most {MAX_BYTES >> 20} are taken"
+        length = int(stated[:_DIGITS])
+        if length > MAX_BYTES:
+            size = f"has {length / 2**20:,.0f} MiB; at most {MAX_BYTES >> 20} are taken"
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{size}; cut out the part you want to hear")
-        return int(stated)
+        return length
 
     def _watch(self) -> None:
         """Raise Gone when the other side has closed the connection."""

@@ -16,7 +16,7 @@ from audiocodec.reporting.plots.png import data_uri, palette_png
 from audiocodec.reporting.plots.spectrogram import level_picture, power
 from audiocodec.tokens.token_file import TokenFile
 
-SHOWN_FRAMES = 8  # whose codes are written out
+WRITTEN = 8  # codes that are shown as numbers
 _HUES = 252  # colours of the strip of tokens
 _STEP = 97  # prime to it: codes that are neighbours get colours that are not
 
@@ -67,7 +67,7 @@ def _tokens(tokens: TokenFile) -> dict[str, Any]:
         "frame_rate": tokens.sample_rate / tokens.hop_length,
         "codebook_size": tokens.codebook_sizes[0],
         "distinct": [len(np.unique(row)) for row in codes],
-        "first": codes[:, :SHOWN_FRAMES].T.tolist(),
+        "first": codes.T.flatten()[:WRITTEN].tolist(),
         "strip": data_uri(strip(codes)),
     }
 

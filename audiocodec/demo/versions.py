@@ -44,10 +44,6 @@ class Version(Protocol):
     """One of the choices of the page."""
 
     @property
-    def key(self) -> str:
-        """What requests call it."""
-
-    @property
     def label(self) -> str:
         """What people read."""
 
@@ -63,11 +59,6 @@ class ModelVersion:
     model: Model
     num_codebooks: int
     prior: Prior | None
-
-    @property
-    def key(self) -> str:
-        """As in `speech_24k_residual-4`."""
-        return f"{self.name}-{self.num_codebooks}"
 
     @property
     def label(self) -> str:
@@ -96,11 +87,6 @@ class OpusVersion:
     """Opus by the program that is installed."""
 
     opus: Opus
-
-    @property
-    def key(self) -> str:
-        """As in `opus-6`."""
-        return self.opus.name
 
     @property
     def label(self) -> str:
@@ -140,10 +126,15 @@ def opus_versions() -> tuple[list[OpusVersion], str]:
 
 
 def all_versions(models: Sequence[str]) -> tuple[dict[str, Version], str]:
-    """All versions by their keys, in the order of the page, and a note about what is missing."""
+    """All versions in the order of the page, by what requests call them: `1`, `2`, ...; and a note about what is missing."""
     opus, note = opus_versions()
     ours = [version for model in dict.fromkeys(models) for version in model_versions(model)]
-    return {version.key: version for version in [*ours, *opus]}, note
+    return numbered([*ours, *opus]), note
+
+
+def numbered(versions: Sequence[Version]) -> dict[str, Version]:
+    """Versions by what requests call them."""
+    return {str(number): version for number, version in enumerate(versions, 1)}
 
 
 def _prior(model: Model, num_codebooks: int) -> Prior | None:

@@ -7,7 +7,6 @@ import os
 import sys
 
 from audiocodec import model_places
-from audiocodec.cli import arguments
 from audiocodec.cli.console import say, show
 
 EXAMPLE = "audiocodec demo --port 8765 --no-browser"
