@@ -24,6 +24,7 @@ class Desk:
 
     Attributes:
         versions: by their keys.
+        stopping: set once no more is done.
     """
 
     def __init__(self, versions: Mapping[str, Version]) -> None:
@@ -31,7 +32,7 @@ class Desk:
         self.versions = versions
         self._recordings: dict[str, Recording] = {}
         self._turn = threading.Lock()
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
 
     def take(self, path: Path, watch: Watch) -> dict[str, Any]:
         """Read a file; what the page shows of it, and `id`, by which versions of it are asked for.
@@ -79,7 +80,7 @@ class Desk:
 
     def stop(self, seconds: float) -> None:
         """Have the work end, and wait for it so long at most."""
-        self._stopping.set()
+        self.stopping.set()
         self._turn.acquire(timeout=seconds)
 
     @contextlib.contextmanager
@@ -87,7 +88,7 @@ class Desk:
         """Wait for one's turn; gives what is to be called during the work."""
 
         def watched() -> None:
-            if self._stopping.is_set():
+            if self.stopping.is_set():
                 raise Gone
             watch()
 

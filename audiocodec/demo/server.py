@@ -141,7 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
 
         Raises:
             Refused: the request comes from elsewhere, or does not know the token.
+            Gone: it came on a connection that was open when the server was stopped.
         """
+        if self.server.desk.stopping.is_set():
+            raise Gone
         if self.headers.get("Host", "") not in self.server.names:
             raise Refused(HTTPStatus.FORBIDDEN, _ELSEWHERE)
         origin = self.headers.get("Origin")
