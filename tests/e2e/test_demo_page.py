@@ -85,13 +85,7 @@ def drop(browser: Browser, data: bytes, name: str) -> None:
 
 
 def wait_for(browser: Browser, selector: str, words: str) -> None:
-    def seen() -> bool:
-        return words in browser.text(selector)
-    try:
-        wait_until(seen, "x", 8)
-    except AssertionError:
-        print("DEBUG", repr(browser.text("#problem")), repr(browser.text("#status")), browser.run("return document.querySelector(\"#problem\").outerHTML"), browser.console())
-        raise
+    wait_until(lambda: words in browser.text(selector), f"{words!r} does not appear in {selector}")
 
 
 def newest(server: Server) -> Recording:

@@ -121,6 +121,8 @@ class Browser:
         self._call("POST", "/url", {"url": "about:blank"})
         self.console(), self.requests()
         self._call("POST", "/url", {"url": page.as_uri() if isinstance(page, Path) else page})
+        loaded = "return location.href !== 'about:blank' && document.readyState === 'complete'"
+        wait_until(lambda: self.run(loaded), f"{page} does not load")  # the driver may answer before
 
     def run(self, script: str, *arguments: Any) -> Any:
         """The value that a script returns; it sees `arguments`."""
