@@ -150,7 +150,7 @@ function fill(key, cells) {
 function tokens(key, { codebooks, frames, frame_rate, codebook_size, distinct, first, strip }) {
   const rows = codebooks > 1 ? `${codebooks} rows of ` : "";
   const different = codebooks > 1 ? `${Math.min(...distinct)} to ${Math.max(...distinct)}` : count(distinct[0]);
-  const note = `${rows}${count(frames)} tokens, ${frame_rate} a second, ${different} different of ${count(codebook_size)}`;
+  const note = `${rows}${count(frames)}, ${frame_rate} a second; ${different} of ${count(codebook_size)} used`;
   const figure = picture(key, "Tokens", note, strip, "tokens", "Tokens over time, as colours");
   figure.append(make("figcaption", {}, "The first: ", make("code", {}, `${first.join(" ")} …`)));
 }

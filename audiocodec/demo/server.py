@@ -70,13 +70,13 @@ class Server(ThreadingTCPServer):
             UsageError: the port is taken, or not ours to take.
         """
         self.desk, self.page, self.token = desk, page, secrets.token_urlsafe(16)
+        self._temporary = tempfile.TemporaryDirectory(prefix="audiocodec-demo-", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             said = error.strerror or error
             raise UsageError(f"--port {port}: {said}; leave --port out to get a free one") from None
-        self._temporary = tempfile.TemporaryDirectory(prefix="audiocodec-demo-", ignore_cleanup_errors=True)
-        self.folder = Path(self._temporary.name)
 
     @property
     def port(self) -> int:
