@@ -24,6 +24,7 @@ from audiocodec.codec.interface import BlockCodec
 from audiocodec.config.load import config_from_text, dump_config, load_config
 from audiocodec.config.schema import Config
 from audiocodec.data import manifest
+from audiocodec.errors import AudioError
 from audiocodec.evaluation.coding import read_timings
 from audiocodec.evaluation.results import results_md
 from audiocodec.evaluation.rows import Row, read_rows
