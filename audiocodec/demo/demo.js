@@ -101,7 +101,7 @@ function show(original, name) {
   });
   article.querySelector(".heard").replaceChildren(make("legend", {}, "Heard"), ...radios.map(([, label]) => label));
   article.querySelector("tbody").replaceChildren(...all.map(({ key, label }, index) => {
-    const who = make("span", { className: "who" }, spot(index), make("span", {}, label));
+    const who = make("span", { className: "who" }, spot(index), make("span", {}, ...breakable(label)));
     const line = make("tr", {}, make("th", { scope: "row" }, who));
     line.dataset.of = key;
     return line;
@@ -110,6 +110,11 @@ function show(original, name) {
   startPlaying(original);
   fill("original", [count(original.bytes), original.kbps.toFixed(0), original.kbps.toFixed(0), "1", "–", "16-bit PCM"]);
   picture("original", "Original", `0 to ${original.sample_rate / 2000} kHz`, original.spectrogram, "spectrogram", "Spectrogram");
+}
+
+// A name that may be broken behind its underscores.
+function breakable(label) {
+  return label.split(/(?<=_)/).flatMap((part) => [part, make("wbr", {})]);
 }
 
 function spot(index) {

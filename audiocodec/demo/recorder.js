@@ -1,8 +1,20 @@
-// Runs beside the page: hands on what the microphone gives, as it is, in blocks of 128 samples.
+// Runs beside the page: hands on what the microphone gives, as it is, in blocks of samples.
 
 class Recorder extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.block = new Float32Array(2048);
+    this.filled = 0;
+  }
+
   process([channels]) {
-    if (channels.length) this.port.postMessage(channels[0].slice());
+    for (const value of channels[0] ?? []) {
+      this.block[this.filled++] = value;
+      if (this.filled === this.block.length) {
+        this.port.postMessage(this.block);
+        this.filled = 0;
+      }
+    }
     return true;
   }
 }

@@ -24,7 +24,7 @@ from audiocodec.demo.desk import KEPT
 from audiocodec.demo.recording import MAX_BYTES, Recording
 from audiocodec.demo.server import Server
 from audiocodec.demo.versions import Coded, OpusVersion, Version, all_versions, model_versions, numbered, opus_versions
-from audiocodec.demo.watch import Watch
+from audiocodec.demo.watch import Gone, Watch
 from audiocodec.errors import AudioError
 from audiocodec.tokens.token_file import TokenFile
 
@@ -149,6 +149,21 @@ def test_opus_where_it_is_installed() -> None:
     coded = versions[0].code(Recording(wav, 16_000, 1, False), lambda: None)
     assert versions[0].label == "Opus, 6 kbps" and coded.data[:4] == b"OggS" and len(coded.wav) == len(wav)
     assert 5 < coded.payload_bits / (len(wav) / 16) < 8  # kbps, variable around the 6 that are asked for
+
+
+def test_coding_looks_whether_somebody_waits(server: Server) -> None:
+    def gone() -> None:
+        raise Gone
+
+    version, looks = server.desk.versions["1"], []
+    recording = Recording(noise(12)[:, 0].astype(np.float32), RATE, 1, False)
+    with pytest.raises(Gone):
+        version.code(recording, gone)
+    assert recording.tokens == {}
+    version.code(recording, lambda: looks.append(len(recording.tokens)))
+    assert looks.count(0) == 3 and looks.count(1) >= 1  # encoding takes pieces of 5 s
+    with pytest.raises(Gone):  # its tokens are kept: it decodes
+        version.code(recording, gone)
 
 
 def test_rates_that_browsers_do_not_play_are_played_at_others() -> None:
