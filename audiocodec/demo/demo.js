@@ -22,6 +22,7 @@ function complain(words) {
   find("#problem").hidden = !words;
 }
 
+const HERE_BYTES = 10 * 2 ** 20; // of a file that the browser decodes: it decodes all of it
 const NO_SERVER = "The server does not answer. Was it stopped? Run `audiocodec demo` again and open the address that it prints.";
 
 // A POST that gives JSON; an Error in words when it fails.
@@ -51,12 +52,34 @@ async function give(blob, name) {
   }
   tell(`Reading ${name} …`);
   try {
-    const original = await ask("recordings", blob, signal);
+    const original = await take(blob, signal);
     show(original, name);
     await versions(original, signal);
   } catch (error) {
     if (error.name !== "AbortError") refuse(error instanceof Lost ? "" : name, error.message);
   }
+}
+
+// What the server could read only with ffmpeg, which is not there, the browser may know.
+async function take(blob, signal) {
+  try {
+    return await ask("recordings", blob, signal);
+  } catch (error) {
+    if (!error.message?.includes("install the program ffmpeg") || blob.size > HERE_BYTES) throw error;
+    const wav = await wavOf(blob).catch(() => { throw error; });
+    return { ...(await ask("recordings", wav, signal)), here: true };
+  }
+}
+
+// The beginning of what the browser can decode, with a second that shows whether it goes on.
+async function wavOf(blob) {
+  const buffer = await new OfflineAudioContext(1, 1, 48000).decodeAudioData(await blob.arrayBuffer());
+  const samples = Math.min(buffer.length, (data.max_seconds + 1) * buffer.sampleRate);
+  const mono = new Float32Array(samples);
+  for (let channel = 0; channel < buffer.numberOfChannels; channel += 1) {
+    buffer.getChannelData(channel).subarray(0, samples).forEach((value, at) => { mono[at] += value / buffer.numberOfChannels; });
+  }
+  return wavFile([mono], samples, buffer.sampleRate);
 }
 
 function refuse(name, words) {
@@ -91,7 +114,8 @@ const row = (key) => article.querySelector(`tr[data-of="${key}"]`);
 function show(original, name) {
   const whole = original.goes_on ? `the first ${original.seconds.toFixed(1)} s of a longer file` : `${original.seconds.toFixed(1)} s`;
   const mixed = original.channels > 1 ? `, ${original.channels} channels mixed to one` : "";
-  find("#about").textContent = `${name}: ${whole}, ${original.sample_rate.toLocaleString("en")} Hz${mixed}.`;
+  const here = original.here ? ", decoded by the browser" : "";
+  find("#about").textContent = `${name}: ${whole}, ${original.sample_rate.toLocaleString("en")} Hz${mixed}${here}.`;
   find("#hear").hidden = false;
   const all = [{ key: "original", label: "Original" }, ...data.versions];
   const radios = all.map(({ key, label }, index) => {

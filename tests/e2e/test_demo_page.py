@@ -205,6 +205,31 @@ def test_bad_files_are_refused_in_words(data: bytes, words: str, page: Browser) 
     assert page.text("#status") == "" and not page.run("return document.querySelector('#hear').offsetHeight")
 
 
+# What only the browser or ffmpeg can read: a second of a tone as WebM.
+WEBM = """
+const context = new AudioContext(), target = context.createMediaStreamDestination();
+const tone = new OscillatorNode(context, {frequency: 500}), recorder = new MediaRecorder(target.stream), parts = [];
+tone.connect(target);
+recorder.ondataavailable = (event) => parts.push(event.data);
+recorder.onstop = () => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(parts, "tone.webm"));
+  dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
+};
+context.resume().then(() => { tone.start(); recorder.start(); setTimeout(() => recorder.stop(), 1200); });
+"""
+
+
+def test_without_ffmpeg_the_browser_decodes(page: Browser, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    page.run(WEBM)
+    wait_for(page, "#status", "Done")
+    assert page.text("#about").startswith("tone.webm: ") and page.text("#about").endswith("decoded by the browser.")
+    recording = newest(server)
+    spectrum = np.abs(np.fft.rfft(recording.wav * np.hanning(len(recording.wav))))
+    assert np.argmax(spectrum) / recording.seconds == pytest.approx(500, abs=5)  # Hz
+
+
 def test_files_of_an_hour(page: Browser, server: Server) -> None:
     page.run(
         "const part = new Uint8Array(1 << 20), dataTransfer = new DataTransfer();"
