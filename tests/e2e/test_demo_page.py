@@ -237,6 +237,7 @@ def test_files_of_an_hour(page: Browser, server: Server) -> None:
         "dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}))"
     )
     wait_for(page, "#problem", "hour.wav: has 120 MiB; at most 100 are taken")
+    assert [url for url in page.requests() if "recordings" in url] == []  # it was not even sent
     hour = np.tile((0.1 * np.random.default_rng(0).standard_normal(4000)), 3600)
     path = Path(server.folder).parent / f"{server.folder.name}-hour.wav"
     try:
@@ -293,3 +294,5 @@ def test_a_server_that_has_gone(browser: Browser, versions: dict[str, Version]) 
         browser.go(server.address)
     browser.click("#sample")
     wait_for(browser, "#problem", "The server does not answer. Was it stopped? Run `audiocodec demo` again")
+    drop(browser, SPEECH.read_bytes(), "a.flac")
+    wait_for(browser, "#problem", "The server does not answer")
