@@ -55,13 +55,14 @@ def kind_of(descriptor: int) -> str:
     return "gsm" if is_gsm else ""
 
 
-def converted(path: str | os.PathLike[str], kind: str, cause: str) -> int:
-    """Descriptor of a temporary WAV file of float samples with all the audio of a file; it goes when it is closed.
+def converted(path: str | os.PathLike[str], kind: str, cause: str, seconds: float | None = None) -> int:
+    """Descriptor of a temporary WAV file of float samples with the audio of a file; it goes when it is closed.
 
     Args:
         path: of the file.
         kind: as `kind_of` calls it.
         cause: why libsndfile does not read it.
+        seconds: of audio that are wanted, from the start; None: all.
 
     Raises:
         AudioError: without the file's name: ffmpeg is not installed, or has something to complain about.
@@ -79,6 +80,7 @@ def converted(path: str | os.PathLike[str], kind: str, cause: str) -> int:
             f"file:{os.path.abspath(path)}",
             "-map",
             "0:a",
+            *([] if seconds is None else ["-t", f"{seconds:g}"]),
             "-c:a",
             "pcm_f32le",
             "-rf64",

@@ -36,6 +36,7 @@ __all__ = [
     "leveled",
     "mono_blocks",
     "read",
+    "read_beginning",
     "read_blocks",
     "read_leveled",
     "read_part",
@@ -111,6 +112,28 @@ def read_part(path: str | os.PathLike[str], start: int, num_samples: int, channe
         except library.errors() as error:
             raise AudioError(f"{path}: damaged or truncated near sample {start} ({library.reason(error)})") from None
     return mix(finite(path, part), channel)
+
+
+def read_beginning(path: str | os.PathLike[str], seconds: float) -> tuple[np.ndarray, AudioInfo, bool]:
+    """The first seconds of a file of any length, mono; little more is decoded, so damage further on is not seen.
+
+    Args:
+        path: of the file.
+        seconds: how many.
+
+    Returns:
+        (float32 [S] at the file's own rate, what it holds up to there, whether it goes on).
+
+    Raises:
+        AudioError: naming the file and the cause.
+    """
+    with AudioFile(path, seconds=seconds + 1) as file:
+        with file.opened() as f:
+            rate, channels = f.samplerate, f.channels
+        wanted = max(1, round(seconds * rate))
+        blocks = _up_to(_native_blocks(file), wanted + 1)
+        wav = np.concatenate(list(_about(file, mixed(blocks))))
+    return wav[:wanted], AudioInfo(rate, channels, min(len(wav), wanted)), len(wav) > wanted
 
 
 def level(path: Path, sample_rate: int | None = None, channel: int | None = None) -> LevelStats:
@@ -192,11 +215,26 @@ def reblock(blocks: Iterable[np.ndarray], block_samples: int) -> Iterator[np.nda
 
 def _mono_blocks(file: AudioFile, channel: int | None = None) -> Iterator[np.ndarray]:
     """A whole file as mono blocks [n] at its own rate."""
+    return _about(file, mixed(_native_blocks(file), channel or file.channel))
+
+
+def _about(file: AudioFile, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The blocks, with errors that name the file."""
     try:
-        yield from mixed(_native_blocks(file), channel or file.channel)
+        yield from blocks
     except AudioError as error:
         text = str(error)
         raise AudioError(text if text.startswith(f"{file}: ") else f"{file}: {text}") from None
+
+
+def _up_to(blocks: Iterable[np.ndarray], samples: int) -> Iterator[np.ndarray]:
+    """Blocks `[n, C]` until they have so many samples."""
+    left = samples
+    for block in blocks:
+        yield block[:left]
+        left -= len(block)
+        if left <= 0:
+            return
 
 
 def _native_blocks(file: AudioFile) -> Iterator[np.ndarray]:

@@ -30,18 +30,19 @@ class AudioFile:
     Attributes:
         path: of the file.
         channel: the only one to read, from 1 on; None: all, mixed where one is wanted.
+        seconds: that will be read at most; ffmpeg, where a file needs it, converts no more. None: all.
         descriptor: of the file, or of a temporary one with its audio.
         peak: the largest sample read so far, over all channels.
         lossy: whether its format is one whose decoders overshoot full scale; known once it was opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str], channel: int | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], channel: int | None = None, seconds: float | None = None) -> None:
         """Open it; what it holds is looked at later.
 
         Raises:
             AudioError: it is missing, or may not be read.
         """
-        self.path, self.channel, self.peak, self.lossy = path, channel, 0.0, False
+        self.path, self.channel, self.seconds, self.peak, self.lossy = path, channel, seconds, 0.0, False
         self._checked = self._whole = False
         self._rewritten: Behind | None = None
         try:
@@ -111,7 +112,7 @@ class AudioFile:
         joined = passed_over(self.descriptor, "")  # which ffmpeg would read in part
         if joined or not (kind := foreign.kind_of(self.descriptor)):
             raise AudioError(joined or cause)
-        temporary = foreign.converted(self.path, kind, cause)
+        temporary = foreign.converted(self.path, kind, cause, self.seconds)
         os.close(self.descriptor)
         self.descriptor, self._rewritten, self.lossy = temporary, None, True
         return library.open_audio(self._source(), forward)

@@ -34,6 +34,7 @@ VERBS = {
     "recode": "token files compressed to the entropy of their codes, or back, without loss",
     "info": "what a token file, model or audio file holds; without arguments, the models in the package",
     "models": "the models at hand, by the names that -m takes",
+    "demo": "a local page: speak or drop a file, and hear what each model makes of it",
     "train": "train a codec from a configuration",
     "evaluate": "score reconstructions against their references",
     "compare": "score models, Opus, Codec2, EnCodec and other systems on the same utterances",

@@ -154,6 +154,7 @@ def compress(
     *,
     num_codebooks: int | None = None,
     normalize: bool = True,
+    progress: Progress | None = None,
 ) -> bytes:
     """Encode one piece of audio to the bytes of a token file, as the command line encodes a file with these samples.
 
@@ -164,6 +165,7 @@ def compress(
         sample_rate: whole Hz of `wav`; None: the codec's.
         num_codebooks: use only the first so many; None: all.
         normalize: bring the audio to the level the codec expects; the factor is kept in the bytes.
+        progress: called with seconds of audio taken, of how many.
 
     Raises:
         AudioError: another shape, samples that are integers or not finite, or a sample rate that cannot be.
@@ -175,13 +177,26 @@ def compress(
         raise AudioError(f"need audio of shape [S] or [C, S], got {list(channels.shape)}; of [S, C], give wav.T")
     rate = codec.sample_rate if sample_rate is None else whole_hertz(sample_rate)
     signals, gain = prepare_each(channels, rate, codec, normalize)
-    coded = [np.concatenate(list(codec.encode_blocks([one], num_codebooks)), 1) for one in signals]
+    coded = []
+    for number, one in enumerate(signals):
+        blocks = io.reblock([one], round(BLOCK_SECONDS * codec.sample_rate))
+        share = None if progress is None else partial(_part_of, progress, number, len(signals))
+        watched = _watched(blocks, len(one), codec.sample_rate, share)
+        coded.append(np.concatenate(list(codec.encode_blocks(watched, num_codebooks)), 1))
     info = io.AudioInfo(rate, count, original)
     return _token_file(codec, coded, len(signals[0]), info, gain).to_bytes()
 
 
-def decode_tokens(codec: BlockCodec, tokens: TokenFile, sample_rate: int | None = None) -> tuple[FloatArray, int]:
+def decode_tokens(
+    codec: BlockCodec, tokens: TokenFile, sample_rate: int | None = None, progress: Progress | None = None
+) -> tuple[FloatArray, int]:
     """Decode to audio of exactly the original length and level.
+
+    Args:
+        codec: the one that made the tokens.
+        tokens: what to decode.
+        sample_rate: Hz of the audio; None: the original's.
+        progress: called with seconds of audio done, of how many.
 
     Returns:
         (float32 samples `[S]`, `[2, S]` of two coded channels, their sample rate in Hz).
@@ -194,7 +209,7 @@ def decode_tokens(codec: BlockCodec, tokens: TokenFile, sample_rate: int | None 
     check_tokens(tokens, codec)
     rate = whole_hertz(tokens.original_sample_rate if sample_rate is None else sample_rate)
     length = decoded_length(tokens, rate)
-    return np.concatenate(list(_decoded(codec, tokens, rate, None)), -1)[..., :length], rate
+    return np.concatenate(list(_decoded(codec, tokens, rate, progress)), -1)[..., :length], rate
 
 
 def decoded_length(tokens: TokenFile, sample_rate: int) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import signal
+import subprocess
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,6 +141,33 @@ def test_without_torch_tokens_are_verified(light: list[str | Path], coded: Path,
     assert (tmp_path / "a.act").read_bytes() == (coded / "onnx" / SPEECH.relative_to(AUDIO)).with_suffix(
         ".act"
     ).read_bytes()
+
+
+def test_without_torch_the_demo_codes(light: list[str | Path], coded: Path, tmp_path: Path) -> None:
+    command = [str(word) for word in [*light, "demo", "--no-browser"]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+
+            def post(path: str, body: bytes = b"") -> dict[str, Any]:
+                found: dict[str, Any] = json.load(urllib.request.urlopen(address + path, body))
+                return found
+
+            given = post("recordings", SPEECH.read_bytes())
+            made = post(f"recordings/{given['id']}/1")
+            tokens = (coded / "onnx" / SPEECH.relative_to(AUDIO)).with_suffix(".act")
+            assert base64.b64decode(made["file"]) == tokens.read_bytes() and made["spectrogram"].startswith(
+                "data:image/png"
+            )
+            run([*light, "recode", tokens, "-o", tmp_path / "small.act", "--compress"], tmp_path)
+            smaller = post(f"recordings/{given['id']}/1/compressed")
+            assert smaller["bytes"] == (tmp_path / "small.act").stat().st_size < made["bytes"]
+            assert post(f"recordings/{given['id']}/2/compressed") == {}  # no prior of the other model
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
 
 
 def test_with_neither_runtime_it_says_what_to_install(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -51,12 +51,22 @@ class Browser:
         width, height: of the window's inside, CSS pixels.
         dark: what the system is said to prefer.
         mobile: a phone: touch, and a viewport as its meta element says.
+        flags: more of Chromium's.
     """
 
-    def __init__(self, folder: Path, width: int, height: int, dark: bool = False, mobile: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        width: int,
+        height: int,
+        dark: bool = False,
+        mobile: bool = False,
+        flags: Sequence[str] = (),
+    ) -> None:
         self.downloads = folder / "downloads"
         self.downloads.mkdir(parents=True)
         self._folder, self._size, self._dark, self._mobile = folder, (width, height), dark, mobile
+        self._flags = flags
         self._session = ""
 
     def __enter__(self) -> Browser:
@@ -90,7 +100,7 @@ class Browser:
         return found[0]
 
     def _open(self) -> None:
-        flags = [*_FLAGS, f"--user-data-dir={self._folder / 'profile'}"]
+        flags = [*_FLAGS, *self._flags, f"--user-data-dir={self._folder / 'profile'}"]
         options = {"binary": shutil.which("chromium"), "args": flags}
         options["prefs"] = {"download.default_directory": str(self.downloads)}
         logging = {"browser": "ALL", "performance": "ALL"}
@@ -106,11 +116,13 @@ class Browser:
         """A command of the DevTools protocol."""
         return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
-    def go(self, path: Path) -> None:
-        """Load a file and wait until it has loaded; forgets what went on before."""
+    def go(self, page: Path | str) -> None:
+        """Load a file or an address and wait until it has loaded; forgets what went on before."""
         self._call("POST", "/url", {"url": "about:blank"})
         self.console(), self.requests()
-        self._call("POST", "/url", {"url": path.as_uri()})
+        self._call("POST", "/url", {"url": page.as_uri() if isinstance(page, Path) else page})
+        loaded = "return location.href !== 'about:blank' && document.readyState === 'complete'"
+        wait_until(lambda: self.run(loaded), f"{page} does not load")  # the driver may answer before
 
     def run(self, script: str, *arguments: Any) -> Any:
         """The value that a script returns; it sees `arguments`."""

@@ -56,6 +56,8 @@ WITHOUT_TORCH = (
     "records",
     "terminal",
     "arrays",
+    "demo",
+    "reporting.plots.spectrogram",
     "cli",
     "__main__",
 )

@@ -35,15 +35,12 @@ def power(wav: FloatArray, sample_rate: int) -> FloatArray:
     Returns:
         float64 [ROWS, columns], the lowest frequency first.
     """
-    import torch
-
-    from audiocodec.dsp.stft import magnitude
-
     n_fft = 2 ** max(round(math.log2(0.032 * sample_rate)), int(math.log2(2 * ROWS)))
     hop = max(1, sample_rate // 100, -(-len(wav) // (MAX_COLUMNS - 1)))
-    with torch.inference_mode():
-        spectrum = magnitude(torch.from_numpy(np.asarray(wav, np.float32))[None], n_fft, hop)[0].double().square()
-    bins = spectrum.numpy()[: n_fft // 2]
+    padded = np.pad(np.asarray(wav, np.float64), n_fft // 2, mode="reflect" if len(wav) > n_fft // 2 else "constant")
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+    bins = np.square(np.abs(np.fft.rfft(frames * window))).T[: n_fft // 2]
     return np.asarray(bins.reshape(ROWS, -1, bins.shape[1]).mean(axis=1))
 
 
