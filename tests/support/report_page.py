@@ -70,6 +70,8 @@ def make_evaluations(root: Path) -> list[str]:
     random = np.random.default_rng(0)
     for name in CLIPS:
         wav, rate = io.read(AUDIO / f"{name}.flac")
+        if name == CLIPS[0]:  # so long that it still plays when a slow machine presses Pause
+            wav = np.tile(wav, 4)
         dull = 0.5 * io.resample(io.resample(wav[0], rate, 4000), 4000, rate)[: wav.shape[1]]
         signals = {"ref": wav[0], "dull": dull, "noisy": wav[0] + random.normal(0, 0.02, wav.shape[1])}
         for folder, signal in signals.items():
