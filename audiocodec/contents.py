@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from audiocodec import model_places, models
+from audiocodec import hub, model_places, models
 from audiocodec.audio import io
 from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.tokens.layout import MAGIC
@@ -16,7 +16,7 @@ def recognise(path: str) -> dict[str, Any]:
     """Describe a file, an experiment folder, an exported folder or a model by its name.
 
     Args:
-        path: of the file or folder, or the name of a model in the package or the user's folder.
+        path: of the file or folder, or the name of a model in the package, in the user's folder or on a hub.
 
     Returns:
         Ready for JSON: `path`, `kind` (`tokens`, `model` or `audio`), then what that kind has.
@@ -25,7 +25,8 @@ def recognise(path: str) -> dict[str, Any]:
         AudioCodecError: nothing of these, or damaged.
         OSError: it cannot be read.
     """
-    if os.path.isdir(path) or (not os.path.exists(path) and path in model_places.at_hand()):
+    named = path in model_places.at_hand() or hub.parse(path) is not None
+    if os.path.isdir(path) or (named and not os.path.exists(path)):
         return _of_model(path)
     with open(path, "rb") as file:
         head = file.read(16)

@@ -74,6 +74,11 @@ class TorchCoder(nn.Module, BlockCodec):
         self._near_ties = NearTies(self._exact_encoder, LatentError())
 
     @property
+    def config(self) -> Config:
+        """What all parts were built from."""
+        return self._config
+
+    @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Entries of each codebook."""
         return (self.quantizer.codebook_size,) * self.quantizer.num_codebooks

@@ -1,0 +1,350 @@
+"""The codec as classes of transformers: importing this module registers them with the Auto classes.
+
+`AutoModel.from_pretrained` and `AutoFeatureExtractor.from_pretrained` then read the folders and repositories that
+`audiocodec push` and `save_pretrained` write, without code from there. The model is the codec of `audiocodec.load`:
+the same weights, names and tokens, in float32 and without gradient.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.utils import ModelOutput
+
+from audiocodec.build import build_codec
+from audiocodec.codec.latent_error import LatentError
+from audiocodec.codec.torch import Codec
+from audiocodec.config.plain import config_from_json
+from audiocodec.config.schema import Config
+from audiocodec.errors import AudioError, CheckpointError, UsageError
+from audiocodec.hub import CONFIG_FILE, MODEL_TYPE
+from audiocodec.publishing import save_pretrained
+
+_Tokenizer: Any = getattr(transformers.modeling_utils, "PreTrainedAudioTokenizerBase", PreTrainedModel)
+
+
+class AudioCodecConfig(PreTrainedConfig):  # type: ignore[misc]
+    """What `config.json` says.
+
+    Attributes:
+        codec: the configuration of the codec, every key written out; None: the defaults of this package.
+        sampling_rate, hop_length, num_quantizers, codebook_size: the same as in there, under the names of transformers.
+        fingerprint: of the weights; None: not known.
+        latent_error: measured error of the latents, which says what is decided in float64.
+    """
+
+    model_type = MODEL_TYPE
+
+    codec: dict[str, Any] | None = None
+    sampling_rate: int | None = None
+    hop_length: int | None = None
+    num_quantizers: int | None = None
+    codebook_size: int | None = None
+    fingerprint: str | None = None
+    latent_error: list[float] | None = None
+
+    def __post_init__(self, **more: Any) -> None:
+        """Fill in what the codec's configuration says."""
+        config = self.codec_config
+        self.sampling_rate, self.hop_length = config.sample_rate, config.hop_length
+        self.num_quantizers, self.codebook_size = config.quantizer.num_codebooks, config.quantizer.codebook_size
+        super().__post_init__(**more)
+
+    @property
+    def codec_config(self) -> Config:
+        """The codec's configuration.
+
+        Raises:
+            ConfigError: it makes no sense to this version.
+        """
+        return Config() if self.codec is None else config_from_json(json.dumps(self.codec), CONFIG_FILE)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.codec_config.frame_rate
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
+        """Do nothing: the file that a folder needs for it is always written."""
+
+
+class AudioCodecFeatureExtractor(SequenceFeatureExtractor):  # type: ignore[misc]
+    """Pads mono waveforms to a batch: `input_values [B, 1, S]`, `padding_mask [B, S]`."""
+
+    model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - as the base class has it
+
+    def __init__(
+        self, feature_size: int = 1, sampling_rate: int = 24_000, padding_value: float = 0.0, **more: Any
+    ) -> None:
+        """Take what `preprocessor_config.json` says."""
+        super().__init__(feature_size=feature_size, sampling_rate=sampling_rate, padding_value=padding_value, **more)
+
+    def __call__(
+        self,
+        audio: Any,
+        sampling_rate: int | None = None,
+        padding: bool | str | None = True,
+        truncation: bool = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Make a batch.
+
+        Args:
+            audio: float samples in [-1, 1], mono `[S]`, or a list of such.
+            sampling_rate: of the audio, Hz; must be the codec's.
+            padding: `True` or `longest`, `max_length`, or `False`.
+            truncation: cut items longer than `max_length`.
+            max_length: samples.
+            return_tensors: `pt` or `np`.
+
+        Raises:
+            AudioError: another rate, channels, integers, or no audio.
+        """
+        if sampling_rate not in (None, self.sampling_rate):
+            raise AudioError(f"sampling_rate {sampling_rate}: this codec needs {self.sampling_rate} Hz; resample the audio")
+        items = [_mono(item) for item in (audio if _is_batch(audio) else [audio])]
+        padded = self.pad(
+            BatchFeature({"input_values": items}),
+            padding=padding or False,
+            truncation=truncation,
+            max_length=max_length,
+            return_attention_mask=True,
+        )
+        padded["padding_mask"] = padded.pop("attention_mask")
+        padded["input_values"] = [np.asarray(item, np.float32)[None] for item in padded["input_values"]]
+        return padded.convert_to_tensors(return_tensors) if return_tensors is not None else padded
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoFeatureExtractor") -> None:
+        """Do nothing: the file that a folder needs for it is always written."""
+
+
+@dataclass
+class AudioCodecEncoderOutput(ModelOutput):  # type: ignore[misc]
+    """Codes `audio_codes [B, K, T]`, 0 behind the end of an item, and the frames of each item, `[B]`."""
+
+    audio_codes: Tensor | None = None
+    audio_codes_lengths: Tensor | None = None
+
+
+@dataclass
+class AudioCodecDecoderOutput(ModelOutput):  # type: ignore[misc]
+    """Audio `audio_values [B, 1, S]`, 0 behind the end of an item, and the samples of each item, `[B]`."""
+
+    audio_values: Tensor | None = None
+    audio_lengths: Tensor | None = None
+
+
+@dataclass
+class AudioCodecOutput(ModelOutput):  # type: ignore[misc]
+    """What `encode` and `decode` give, one after the other."""
+
+    audio_values: Tensor | None = None
+    audio_codes: Tensor | None = None
+    audio_codes_lengths: Tensor | None = None
+    audio_lengths: Tensor | None = None
+
+
+class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
+    """The codec; its parts `encoder`, `scale`, `quantizer`, `decoder` have the names of `model.safetensors`."""
+
+    config_class = AudioCodecConfig
+    base_model_prefix = "audiocodec"
+    main_input_name = "input_values"
+    input_modalities = "audio"
+
+    def __init__(self, config: AudioCodecConfig) -> None:
+        """Build it, with random weights."""
+        super().__init__(config)
+        codec = build_codec(config.codec_config, norm=False)
+        self.encoder, self.scale, self.quantizer, self.decoder = codec.encoder, codec.scale, codec.quantizer, codec.decoder
+        codec.near_ties.error = LatentError.from_json(json.dumps(config.latent_error or []))
+        self._codec = (codec.eval(),)  # in a tuple: its parts are registered once
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, name: Any, *args: Any, **options: Any) -> Any:
+        """See `PreTrainedModel.from_pretrained`; weights that do not fit, or are not those of the fingerprint, are refused.
+
+        Raises:
+            CheckpointError: naming what does not fit.
+        """
+        wants_info = options.pop("output_loading_info", False)
+        model, info = super().from_pretrained(name, *args, output_loading_info=True, **options)
+        wrong = {kind: sorted(map(str, info.get(f"{kind}_keys") or ())) for kind in ("missing", "unexpected", "mismatched")}
+        said = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in wrong.items() if names]
+        if said:
+            raise CheckpointError(f"{name}: weights do not fit {CONFIG_FILE}: {'; '.join(said)}")
+        model._fill_buffers()
+        stated = model.config.fingerprint
+        if stated is not None and model.dtype == torch.float32 and options.get("state_dict") is None:
+            found = model.codec.fingerprint.hex()
+            if found != stated:
+                raise CheckpointError(
+                    f"{name}: the weights have fingerprint {found}, {CONFIG_FILE} says {stated}: damaged, or another model"
+                )
+        return (model, info) if wants_info else model
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of `audiocodec.load`, of the same weights."""
+        codec: Codec = self._codec[0]
+        return codec
+
+    def encode(
+        self,
+        input_values: Tensor,
+        padding_mask: Tensor | None = None,
+        num_quantizers: int | None = None,
+        return_dict: bool | None = None,
+    ) -> AudioCodecEncoderOutput | tuple[Tensor, ...]:
+        """Encode audio; each item gets the codes that it would get alone.
+
+        Args:
+            input_values: float samples `[B, 1, S]` or `[B, S]` at the codec's rate.
+            padding_mask: `[B, S]` or `[B, 1, S]`, 1 for an item's own samples, which come first.
+            num_quantizers: use only the first so many codebooks.
+            return_dict: False gives a tuple.
+
+        Raises:
+            AudioError: a shape or mask that cannot be, or samples that are not finite.
+            UsageError: weights that are not float32.
+        """
+        self._check_dtype()
+        batch = input_values if input_values.dim() == 3 else input_values[:, None]
+        lengths = _lengths(padding_mask, batch.shape[0], batch.shape[-1])
+        codes, frames = self.codec.encode(batch, num_codebooks=num_quantizers, lengths=lengths)
+        return self._given(AudioCodecEncoderOutput(codes, frames), return_dict)
+
+    def decode(
+        self,
+        audio_codes: Tensor,
+        padding_mask: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> AudioCodecDecoderOutput | tuple[Tensor, ...]:
+        """Decode codes; each item gets the audio that it would get alone.
+
+        Args:
+            audio_codes: integers `[B, K, T]`; K may be fewer than the codec has.
+            padding_mask: of the samples, as for `encode`: the result has its length.
+            return_dict: False gives a tuple.
+
+        Raises:
+            TokenFileError: codes of the wrong shape or outside their codebook.
+            AudioError: a mask that cannot be.
+            UsageError: weights that are not float32.
+        """
+        self._check_dtype()
+        if padding_mask is None:
+            wav = self.codec.decode(audio_codes)
+            lengths = [wav.shape[-1]] * wav.shape[0]
+            return self._given(AudioCodecDecoderOutput(wav, torch.tensor(lengths, device=wav.device)), return_dict)
+        lengths = _lengths(padding_mask, audio_codes.shape[0], padding_mask.shape[-1])
+        hop = self.codec.hop_length
+        items = [
+            self.codec.decode(codes[None, :, : -(-length // hop)], length)[0, 0] for codes, length in zip(audio_codes, lengths)
+        ]
+        wav = items[0].new_zeros(len(items), 1, padding_mask.shape[-1])
+        for row, item in zip(wav, items):
+            row[0, : len(item)] = item
+        return self._given(AudioCodecDecoderOutput(wav, torch.tensor(lengths, device=wav.device)), return_dict)
+
+    def forward(
+        self,
+        input_values: Tensor,
+        padding_mask: Tensor | None = None,
+        num_quantizers: int | None = None,
+        return_dict: bool | None = None,
+    ) -> AudioCodecOutput | tuple[Tensor, ...]:
+        """`encode`, then `decode`: audio of the length of `input_values`."""
+        samples = input_values.shape[-1]
+        mask = input_values.new_ones(input_values.shape[0], samples) if padding_mask is None else padding_mask
+        encoded = self.encode(input_values, mask, num_quantizers, return_dict=True)
+        decoded = self.decode(encoded.audio_codes, mask, return_dict=True)
+        return self._given(AudioCodecOutput(**{**encoded, **decoded}), return_dict)
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> None:
+        """Write a folder as `audiocodec.save_pretrained` does; options of transformers change nothing.
+
+        Raises:
+            CheckpointError: it cannot be written, or weights are not finite.
+        """
+        save_pretrained(self.codec, save_directory)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
+        """Do nothing: the file that a folder needs for it is always written."""
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Do nothing: weights are made when the codec is built, or loaded."""
+
+    def _fill_buffers(self) -> None:
+        """Compute what no file holds, such as windows: transformers builds a model that it loads without any values."""
+        own, stored = dict(self.named_buffers()), self.state_dict().keys()
+        names = own.keys() - stored
+        if names:
+            made = dict(build_codec(self.config.codec_config, norm=False).named_buffers())
+            for name in names:
+                own[name].copy_(made[name])
+
+    def _check_dtype(self) -> None:
+        if self.dtype != torch.float32:
+            raise UsageError(f"the model is in {self.dtype}: its tokens are defined in float32; load it with dtype='float32'")
+
+    def _given(self, output: Any, return_dict: bool | None) -> Any:
+        wanted = getattr(self.config, "return_dict", True) if return_dict is None else return_dict
+        return output if wanted else output.to_tuple()
+
+
+def _is_batch(audio: Any) -> bool:
+    return isinstance(audio, (list, tuple)) and len(audio) > 0 and not np.isscalar(audio[0]) and np.ndim(audio[0]) > 0
+
+
+def _mono(item: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    array = np.asarray(item)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind != "f":
+        raise AudioError(f"need float samples of shape [S], or a list of such, got {array.dtype} {list(array.shape)}")
+    return array.astype(np.float32)
+
+
+def _lengths(mask: Tensor | None, items: int, samples: int) -> Sequence[int]:
+    """Samples of each item by a padding mask.
+
+    Raises:
+        AudioError: a mask of another shape, with holes, padding before the audio, or nothing but padding.
+    """
+    if mask is None:
+        return [samples] * items
+    rows = mask.reshape(items, -1).bool() if mask.dim() in (2, 3) and mask.shape[0] == items else mask
+    if tuple(rows.shape) != (items, samples):
+        raise AudioError(f"need a padding_mask of shape [{items}, {samples}], got {list(mask.shape)}")
+    lengths = rows.sum(1)
+    if not torch.equal(rows, torch.arange(samples, device=rows.device) < lengths[:, None]) or not bool(lengths.all()):
+        raise AudioError("need a padding_mask of ones, then zeros (padding_side 'right'), with at least one 1 an item")
+    found: list[int] = lengths.tolist()
+    return found
+
+
+def _register() -> None:
+    AutoConfig.register(MODEL_TYPE, AudioCodecConfig, exist_ok=True)
+    AutoFeatureExtractor.register(AudioCodecConfig, AudioCodecFeatureExtractor, exist_ok=True)
+    AutoModel.register(AudioCodecConfig, AudioCodecModel, exist_ok=True)
+    tokenization = getattr(transformers, "AutoModelForAudioTokenization", None)
+    if tokenization is not None:
+        tokenization.register(AudioCodecConfig, AudioCodecModel, exist_ok=True)
+
+
+_register()
