@@ -30,6 +30,7 @@ DISCRIMINATORS_FILE = "discriminators.safetensors"
 MAX_CONFIG = 1 << 20  # bytes
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _NAME = re.compile(rf"({_WORD}/{_WORD})(?:@([^@#\s]+))?(?:#([0-9a-f]{{16}}))?")
+UPLOAD = "upload"  # in messages, instead of the name of a file
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
@@ -144,7 +145,7 @@ def upload(folder: Path, repository: Repository, message: str, private: bool = F
     Raises:
         HubError: not reachable or not allowed; then nothing has changed there.
     """
-    with _translated(repository, "upload"):
+    with _translated(repository, UPLOAD):
         from huggingface_hub import HfApi
 
         api = HfApi()
@@ -216,7 +217,7 @@ def _translated(repository: Repository, what: str) -> Iterator[None]:
 
     Args:
         repository: that is named.
-        what: file, or `upload`.
+        what: file, or `UPLOAD`.
     """
     try:
         import huggingface_hub  # noqa: F401 - what follows in the block needs it
@@ -238,30 +239,35 @@ def _reason(error: Exception, repository: Repository, what: str) -> str | None:
     """What an error of the library means and what to do; None: it is no error of a hub or of the way there."""
     from huggingface_hub import constants, errors
 
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = next((s for e in _chain(error) if (s := getattr(getattr(e, "response", None), "status_code", None))), None)
     if isinstance(error, errors.GatedRepoError):
         return f"its owner must let you in: ask on its page, then {LOG_IN}"
-    if isinstance(error, errors.RepositoryNotFoundError) or (status == 404 and what == "upload"):
+    if isinstance(error, errors.RepositoryNotFoundError) or (status == 404 and what == UPLOAD):
         return f"no such repository on {constants.ENDPOINT}, or a private one: check the name, or {LOG_IN}"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"has no revision {repository.revision!r}"
     if isinstance(error, errors.RemoteEntryNotFoundError):
         return f"has no {what}: no model that `audiocodec push` wrote"
     if status in (401, 403):
-        return f"the hub refuses ({status}): {LOG_IN}, with a token that may {'write' if what == 'upload' else 'read'} it"
+        return f"the hub refuses ({status}): {LOG_IN}, with a token for {'writing' if what == UPLOAD else 'reading'}"
     if isinstance(error, errors.OfflineModeIsEnabled) or (
         isinstance(error, errors.LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE
     ):
         return f"{what} is not in the cache ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE forbids to fetch it"
     if isinstance(error, errors.HFValidationError):
         return "is no name of a repository"
-    if isinstance(error, (OSError, ValueError)) or type(error).__module__.partition(".")[0].startswith("httpx"):
-        return f"{what} could not be had from {constants.ENDPOINT}, nothing was kept: {_first(error)}; try again later"
+    if any(isinstance(e, (OSError, ValueError)) or type(e).__module__.startswith("httpx") for e in _chain(error)):
+        cause = list(_chain(error))[-1]
+        said = f"{type(cause).__name__}: {(str(cause).strip().splitlines() or ['no answer'])[0]}; try again later"
+        if what == UPLOAD:
+            return f"could not be uploaded to {constants.ENDPOINT}, nothing has changed there: {said}"
+        return f"{what} could not be had from {constants.ENDPOINT}, nothing was kept: {said}"
     return None
 
 
-def _first(error: BaseException) -> str:
-    """The first line of what lies at the bottom of an error."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no answer'}"
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it came from."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__

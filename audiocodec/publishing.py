@@ -36,7 +36,12 @@ __all__ = ["AudioCodecConfig", "AudioCodecFeatureExtractor", "AudioCodecModel"]
 
 
 def save_pretrained(
-    codec: Codec, folder: str | Path, *, license: str = "unknown", tags: Sequence[str] = (), card: str | Path | None = None
+    codec: Codec,
+    folder: str | Path,
+    *,
+    license: str = "unknown",
+    tags: Sequence[str] = (),
+    card: str | Path | None = None,
 ) -> Path:
     """Write a codec as a folder for `audiocodec.load`, for transformers, and for a hub.
 
@@ -58,6 +63,9 @@ def save_pretrained(
         CheckpointError: it cannot be written, or weights are not finite.
         UsageError: a card that cannot be read; a licence or tag that cannot be one.
     """
+    hub_page.check_words(license, tags)
+    if card is not None:
+        _text(card)  # before anything is written
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -97,6 +105,9 @@ def push(
         HubError: the hub cannot be reached or refuses; nothing has changed there then.
     """
     place = hub.checked(repository)
+    hub_page.check_words(license, tags)
+    if card is not None:
+        _text(card)  # before anything else
     with tempfile.TemporaryDirectory(prefix="audiocodec-push-") as temporary:
         folder = Path(temporary)
         if isinstance(model, (str, Path)):
@@ -136,7 +147,7 @@ def _write_weights(codec: Codec, path: Path, notes: dict[str, Any]) -> None:
 def _finish(folder: Path, license: str, tags: Sequence[str], card: str | Path | None) -> None:
     """What goes beside the weights, `config.json` last."""
     header = model_file.describe(folder / MODEL_FILE)
-    text = None if card is None else _text(Path(card))
+    text = None if card is None else _text(card)
     for name in hub_page.pictures(text or ""):
         if (picture := Path(card or "").parent / name).is_file():
             _copy(picture, folder / name)
@@ -185,9 +196,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
-def _text(path: Path) -> str:
+def _text(path: str | Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
 

@@ -69,7 +69,9 @@ class Codec(TorchCoder):
 
         codec = load(f"{model}@{revision}" if revision else model, runtime="torch", device=device)
         if fingerprint not in (None, codec.fingerprint.hex()):
-            raise FingerprintMismatch(f"{model}: is model {codec.fingerprint.hex()}, not {fingerprint}, as was asked for")
+            raise FingerprintMismatch(
+                f"{model}: is model {codec.fingerprint.hex()}, not {fingerprint}, as was asked for"
+            )
         return codec
 
     def save_pretrained(

@@ -8,7 +8,6 @@ the same weights, names and tokens, in float32 and without gradient.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +113,9 @@ class AudioCodecFeatureExtractor(SequenceFeatureExtractor):  # type: ignore[misc
             AudioError: another rate, channels, integers, or no audio.
         """
         if sampling_rate not in (None, self.sampling_rate):
-            raise AudioError(f"sampling_rate {sampling_rate}: this codec needs {self.sampling_rate} Hz; resample the audio")
+            raise AudioError(
+                f"sampling_rate {sampling_rate}: this codec needs {self.sampling_rate} Hz; resample the audio"
+            )
         items = [_mono(item) for item in (audio if _is_batch(audio) else [audio])]
         padded = self.pad(
             BatchFeature({"input_values": items}),
@@ -170,7 +171,12 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
         """Build it, with random weights."""
         super().__init__(config)
         codec = build_codec(config.codec_config, norm=False)
-        self.encoder, self.scale, self.quantizer, self.decoder = codec.encoder, codec.scale, codec.quantizer, codec.decoder
+        self.encoder, self.scale, self.quantizer, self.decoder = (
+            codec.encoder,
+            codec.scale,
+            codec.quantizer,
+            codec.decoder,
+        )
         codec.near_ties.error = LatentError.from_json(json.dumps(config.latent_error or []))
         self._codec = (codec.eval(),)  # in a tuple: its parts are registered once
         self.post_init()
@@ -184,7 +190,9 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
         """
         wants_info = options.pop("output_loading_info", False)
         model, info = super().from_pretrained(name, *args, output_loading_info=True, **options)
-        wrong = {kind: sorted(map(str, info.get(f"{kind}_keys") or ())) for kind in ("missing", "unexpected", "mismatched")}
+        wrong = {
+            kind: sorted(map(str, info.get(f"{kind}_keys") or ())) for kind in ("missing", "unexpected", "mismatched")
+        }
         said = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in wrong.items() if names]
         if said:
             raise CheckpointError(f"{name}: weights do not fit {CONFIG_FILE}: {'; '.join(said)}")
@@ -210,7 +218,7 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
         padding_mask: Tensor | None = None,
         num_quantizers: int | None = None,
         return_dict: bool | None = None,
-    ) -> AudioCodecEncoderOutput | tuple[Tensor, ...]:
+    ) -> Any:
         """Encode audio; each item gets the codes that it would get alone.
 
         Args:
@@ -218,6 +226,9 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
             padding_mask: `[B, S]` or `[B, 1, S]`, 1 for an item's own samples, which come first.
             num_quantizers: use only the first so many codebooks.
             return_dict: False gives a tuple.
+
+        Returns:
+            `AudioCodecEncoderOutput`.
 
         Raises:
             AudioError: a shape or mask that cannot be, or samples that are not finite.
@@ -234,13 +245,16 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
         audio_codes: Tensor,
         padding_mask: Tensor | None = None,
         return_dict: bool | None = None,
-    ) -> AudioCodecDecoderOutput | tuple[Tensor, ...]:
+    ) -> Any:
         """Decode codes; each item gets the audio that it would get alone.
 
         Args:
             audio_codes: integers `[B, K, T]`; K may be fewer than the codec has.
             padding_mask: of the samples, as for `encode`: the result has its length.
             return_dict: False gives a tuple.
+
+        Returns:
+            `AudioCodecDecoderOutput`.
 
         Raises:
             TokenFileError: codes of the wrong shape or outside their codebook.
@@ -255,7 +269,8 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
         lengths = _lengths(padding_mask, audio_codes.shape[0], padding_mask.shape[-1])
         hop = self.codec.hop_length
         items = [
-            self.codec.decode(codes[None, :, : -(-length // hop)], length)[0, 0] for codes, length in zip(audio_codes, lengths)
+            self.codec.decode(codes[None, :, : -(-length // hop)], length)[0, 0]
+            for codes, length in zip(audio_codes, lengths)
         ]
         wav = items[0].new_zeros(len(items), 1, padding_mask.shape[-1])
         for row, item in zip(wav, items):
@@ -268,8 +283,8 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
         padding_mask: Tensor | None = None,
         num_quantizers: int | None = None,
         return_dict: bool | None = None,
-    ) -> AudioCodecOutput | tuple[Tensor, ...]:
-        """`encode`, then `decode`: audio of the length of `input_values`."""
+    ) -> Any:
+        """`encode`, then `decode`: `AudioCodecOutput`, with audio of the length of `input_values`."""
         samples = input_values.shape[-1]
         mask = input_values.new_ones(input_values.shape[0], samples) if padding_mask is None else padding_mask
         encoded = self.encode(input_values, mask, num_quantizers, return_dict=True)
@@ -302,7 +317,9 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
 
     def _check_dtype(self) -> None:
         if self.dtype != torch.float32:
-            raise UsageError(f"the model is in {self.dtype}: its tokens are defined in float32; load it with dtype='float32'")
+            raise UsageError(
+                f"the model is in {self.dtype}: its tokens are defined in float32; load it with dtype='float32'"
+            )
 
     def _given(self, output: Any, return_dict: bool | None) -> Any:
         wanted = getattr(self.config, "return_dict", True) if return_dict is None else return_dict
@@ -320,7 +337,7 @@ def _mono(item: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     return array.astype(np.float32)
 
 
-def _lengths(mask: Tensor | None, items: int, samples: int) -> Sequence[int]:
+def _lengths(mask: Tensor | None, items: int, samples: int) -> list[int]:
     """Samples of each item by a padding mask.
 
     Raises:

@@ -25,13 +25,7 @@ def page(header: FileHeader, card: str | None, license: str, tags: Sequence[str]
         card: Markdown of a model card; None: a table of what the header says.
         license: identifier, such as `apache-2.0`.
         tags: added to those of every codec.
-
-    Raises:
-        UsageError: a licence or a tag that cannot be one.
     """
-    for text in (license, *tags):
-        if not _IDENTIFIER.fullmatch(text):
-            raise UsageError(f"{text!r} is no licence or tag: letters, digits and ._-")
     text = _FRONT.sub("", card) if card is not None else _short(header)
     named = {"license": license, "library_name": "audiocodec", "pipeline_tag": "audio-to-audio"}
     lists = {
@@ -40,6 +34,17 @@ def page(header: FileHeader, card: str | None, license: str, tags: Sequence[str]
     }
     front = [f"{key}: {json.dumps(value)}" for key, value in {**named, **lists}.items() if value]
     return "\n".join(["---", *front, "---", "", text.strip(), "", _use(header)])
+
+
+def check_words(license: str, tags: Sequence[str]) -> None:
+    """Refuse what cannot be a licence or a tag.
+
+    Raises:
+        UsageError: naming it.
+    """
+    for text in (license, *tags):
+        if not _IDENTIFIER.fullmatch(text):
+            raise UsageError(f"{text!r} is no licence or tag: letters, digits and ._-")
 
 
 def pictures(card: str) -> list[str]:
