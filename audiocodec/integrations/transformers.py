@@ -26,7 +26,7 @@ from audiocodec.codec.latent_error import LatentError
 from audiocodec.codec.torch import Codec
 from audiocodec.config.plain import config_from_json
 from audiocodec.config.schema import Config
-from audiocodec.errors import AudioError, CheckpointError, UsageError
+from audiocodec.errors import AudioError, CheckpointError, ConfigError, UsageError
 from audiocodec.hub import CONFIG_FILE, MODEL_TYPE
 from audiocodec.publishing import save_pretrained
 
@@ -54,10 +54,22 @@ class AudioCodecConfig(PreTrainedConfig):  # type: ignore[misc]
     latent_error: list[float] | None = None
 
     def __post_init__(self, **more: Any) -> None:
-        """Fill in what the codec's configuration says."""
+        """Fill in what the codec's configuration says.
+
+        Raises:
+            ConfigError: it makes no sense to this version, or an attribute says something else.
+        """
         config = self.codec_config
-        self.sampling_rate, self.hop_length = config.sample_rate, config.hop_length
-        self.num_quantizers, self.codebook_size = config.quantizer.num_codebooks, config.quantizer.codebook_size
+        facts = {
+            "sampling_rate": config.sample_rate,
+            "hop_length": config.hop_length,
+            "num_quantizers": config.quantizer.num_codebooks,
+            "codebook_size": config.quantizer.codebook_size,
+        }
+        for name, value in facts.items():
+            if getattr(self, name) not in (None, value):
+                raise ConfigError(f"{CONFIG_FILE}: {name} is {getattr(self, name)}, the codec in there has {value}")
+            setattr(self, name, value)
         super().__post_init__(**more)
 
     @property
@@ -196,7 +208,7 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
         said = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in wrong.items() if names]
         if said:
             raise CheckpointError(f"{name}: weights do not fit {CONFIG_FILE}: {'; '.join(said)}")
-        model._fill_buffers()
+        model._settle()
         stated = model.config.fingerprint
         if stated is not None and model.dtype == torch.float32 and options.get("state_dict") is None:
             found = model.codec.fingerprint.hex()
@@ -306,8 +318,15 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Do nothing: weights are made when the codec is built, or loaded."""
 
-    def _fill_buffers(self) -> None:
-        """Compute what no file holds, such as windows: transformers builds a model that it loads without any values."""
+    def _settle(self) -> None:
+        """Make values what they are in a codec of `audiocodec.load`, to the last bit of the audio.
+
+        transformers builds a model that it loads without any values: what no file holds, such as windows, is computed here.
+        And it leaves weights where they lie in the file: products of matrices round otherwise there than in memory that
+        torch aligns.
+        """
+        for tensor in (*self.parameters(), *self.buffers()):
+            tensor.data = tensor.data.clone()
         own, stored = dict(self.named_buffers()), self.state_dict().keys()
         names = own.keys() - stored
         if names:
