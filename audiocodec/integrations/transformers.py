@@ -189,7 +189,10 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
             codec.quantizer,
             codec.decoder,
         )
-        codec.near_ties.error = LatentError.from_json(json.dumps(config.latent_error or []))
+        try:
+            codec.near_ties.error = LatentError.from_json(json.dumps(config.latent_error or []))
+        except ValueError as error:
+            raise CheckpointError(f"{CONFIG_FILE}: latent_error: {error}") from None
         self._codec = (codec.eval(),)  # in a tuple: its parts are registered once
         self.post_init()
 
