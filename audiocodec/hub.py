@@ -69,13 +69,13 @@ def parse(text: str) -> Repository | None:
 
 
 def checked(text: str) -> Repository:
-    """The repository that `org/name[@revision]` names, wherever paths are.
+    """The repository to upload to that `org/name[@branch]` names, whatever paths there are.
 
     Raises:
-        HubError: it names none.
+        HubError: it names none, or a fingerprint, too.
     """
     match = _NAME.fullmatch(text)
-    if match is None:
+    if match is None or match[3]:
         raise HubError(f"{text!r} names no repository; write org/name, letters, digits and ._- on both sides")
     return Repository(*match.groups())
 

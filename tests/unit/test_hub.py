@@ -174,6 +174,36 @@ def test_the_command_line_takes_repositories(
     assert models.find(bytes.fromhex(fingerprint)).startswith(str(tmp_path / "cache"))
 
 
+def test_workers_of_tokenize_get_the_commit(server: Hub, pushed: Path, tmp_path: Path, fingerprint: str) -> None:
+    """On another machine the path in this one's cache says nothing, and the branch may have moved."""
+    from argparse import Namespace
+
+    from audiocodec.cli.verbs.tokenize import _job
+
+    server.add(NAME, pushed)
+    said = {"output_dir": "out", "device": "cpu", "engine": "local", "threads": 1, "jobs": 1, "batch_seconds": 1.0}
+    job = _job(Namespace(model=NAME, num_codebooks=None, runtime="auto", quiet=True, allow_pipes=False, **said))
+    commit = next((tmp_path / "cache").glob("models--org--codec/snapshots/*")).name
+    assert job.model == f"{NAME}@{commit}#{fingerprint}" and len(commit) == 40
+    asked = len(server.asked)
+    assert audiocodec.load(job.model).fingerprint.hex() == fingerprint and len(server.asked) == asked
+
+
+def test_compare_calls_a_repository_by_its_name(server: Hub, pushed: Path, fingerprint: str) -> None:
+    from audiocodec.evaluation.settings import Settings
+    from audiocodec.evaluation.systems.kinds import ModelSystem
+
+    server.add(NAME, pushed).tags["v1"] = 0
+    for text, label, number in (
+        (NAME, "codec", None),
+        (f"{NAME}@1", "codec-1", 1),
+        (f"{NAME}@v1@2", "codec-2", 2),
+        (f"{NAME}@v1#{fingerprint}", "codec", None),
+    ):
+        found = ModelSystem.of(text, Settings(), lambda line: None)
+        assert (found.label, found.num_codebooks) == (label, number)
+
+
 # --- a hub that fails or lies
 
 
@@ -366,6 +396,7 @@ def test_push_of_an_experiment(
     [
         (["first", "name"], "'name' names no repository; write org/name"),
         (["first", "a/b/c"], "'a/b/c' names no repository"),
+        (["first", "a/b#0123456789abcdef"], "'a/b#0123456789abcdef' names no repository"),
         (["none", NAME], "none: no such model"),
         (["speech_24k", NAME, "--license", "do what you want"], "'do what you want' is no licence or tag"),
         (["speech_24k", NAME, "--card", "none.md"], "none.md: cannot be read"),
