@@ -144,7 +144,7 @@ def test_remote_code_runs_only_when_it_is_trusted(folder: Path, tmp_path: Path, 
     import sys
 
     done = run([sys.executable, "-c", REMOTE, folder], tmp_path, env={"HF_HOME": str(tmp_path / "home")})
-    refused, module = "refused True False", "audiocodec.integrations.transformers"
+    refused, module = "refused True False", "audiocodec.integrations.transformers.model"
     said = [line for line in done.stdout.splitlines() if line.endswith("False") or "AudioCodec" in line]
     assert said == [refused, refused, f"{module} AudioCodecFeatureExtractor {codec.fingerprint.hex()}"]
 

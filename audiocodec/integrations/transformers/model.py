@@ -1,9 +1,4 @@
-"""The codec as classes of transformers: importing this module registers them with the Auto classes.
-
-`AutoModel.from_pretrained` and `AutoFeatureExtractor.from_pretrained` then read the folders and repositories that
-`audiocodec push` and `save_pretrained` write, without code from there. The model is the codec of `audiocodec.load`:
-the same weights, names and tokens, in float32 and without gradient.
-"""
+"""The codec as a model of transformers."""
 
 from __future__ import annotations
 
@@ -12,137 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import transformers
 from torch import Tensor
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
-from transformers.feature_extraction_utils import BatchFeature
+from transformers import PreTrainedModel, modeling_utils
 from transformers.utils import ModelOutput
 
 from audiocodec.build import build_codec
 from audiocodec.codec.latent_error import LatentError
 from audiocodec.codec.torch import Codec
-from audiocodec.config.plain import config_from_json
-from audiocodec.config.schema import Config
-from audiocodec.errors import AudioError, CheckpointError, ConfigError, UsageError
-from audiocodec.hub import CONFIG_FILE, MODEL_TYPE
+from audiocodec.errors import AudioError, CheckpointError, UsageError
+from audiocodec.hub import CONFIG_FILE
+from audiocodec.integrations.transformers.configuration import AudioCodecConfig
 from audiocodec.publishing import save_pretrained
 
-_Tokenizer: Any = getattr(transformers.modeling_utils, "PreTrainedAudioTokenizerBase", PreTrainedModel)
-
-
-class AudioCodecConfig(PreTrainedConfig):  # type: ignore[misc]
-    """What `config.json` says.
-
-    Attributes:
-        codec: the configuration of the codec, every key written out; None: the defaults of this package.
-        sampling_rate, hop_length, num_quantizers, codebook_size: the same as in there, under the names of transformers.
-        fingerprint: of the weights; None: not known.
-        latent_error: measured error of the latents, which says what is decided in float64.
-    """
-
-    model_type = MODEL_TYPE
-
-    codec: dict[str, Any] | None = None
-    sampling_rate: int | None = None
-    hop_length: int | None = None
-    num_quantizers: int | None = None
-    codebook_size: int | None = None
-    fingerprint: str | None = None
-    latent_error: list[float] | None = None
-
-    def __post_init__(self, **more: Any) -> None:
-        """Fill in what the codec's configuration says.
-
-        Raises:
-            ConfigError: it makes no sense to this version, or an attribute says something else.
-        """
-        config = self.codec_config
-        facts = {
-            "sampling_rate": config.sample_rate,
-            "hop_length": config.hop_length,
-            "num_quantizers": config.quantizer.num_codebooks,
-            "codebook_size": config.quantizer.codebook_size,
-        }
-        for name, value in facts.items():
-            if getattr(self, name) not in (None, value):
-                raise ConfigError(f"{CONFIG_FILE}: {name} is {getattr(self, name)}, the codec in there has {value}")
-            setattr(self, name, value)
-        super().__post_init__(**more)
-
-    @property
-    def codec_config(self) -> Config:
-        """The codec's configuration.
-
-        Raises:
-            ConfigError: it makes no sense to this version.
-        """
-        return Config() if self.codec is None else config_from_json(json.dumps(self.codec), CONFIG_FILE)
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames a second."""
-        return self.codec_config.frame_rate
-
-    @classmethod
-    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
-        """Do nothing: the file that a folder needs for it is always written."""
-
-
-class AudioCodecFeatureExtractor(SequenceFeatureExtractor):  # type: ignore[misc]
-    """Pads mono waveforms to a batch: `input_values [B, 1, S]`, `padding_mask [B, S]`."""
-
-    model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - as the base class has it
-
-    def __init__(
-        self, feature_size: int = 1, sampling_rate: int = 24_000, padding_value: float = 0.0, **more: Any
-    ) -> None:
-        """Take what `preprocessor_config.json` says."""
-        super().__init__(feature_size=feature_size, sampling_rate=sampling_rate, padding_value=padding_value, **more)
-
-    def __call__(
-        self,
-        audio: Any,
-        sampling_rate: int | None = None,
-        padding: bool | str | None = True,
-        truncation: bool = False,
-        max_length: int | None = None,
-        return_tensors: str | None = None,
-    ) -> BatchFeature:
-        """Make a batch.
-
-        Args:
-            audio: float samples in [-1, 1], mono `[S]`, or a list of such.
-            sampling_rate: of the audio, Hz; must be the codec's.
-            padding: `True` or `longest`, `max_length`, or `False`.
-            truncation: cut items longer than `max_length`.
-            max_length: samples.
-            return_tensors: `pt` or `np`.
-
-        Raises:
-            AudioError: another rate, channels, integers, or no audio.
-        """
-        if sampling_rate not in (None, self.sampling_rate):
-            raise AudioError(
-                f"sampling_rate {sampling_rate}: this codec needs {self.sampling_rate} Hz; resample the audio"
-            )
-        items = [_mono(item) for item in (audio if _is_batch(audio) else [audio])]
-        padded = self.pad(
-            BatchFeature({"input_values": items}),
-            padding=padding or False,
-            truncation=truncation,
-            max_length=max_length,
-            return_attention_mask=True,
-        )
-        padded["padding_mask"] = padded.pop("attention_mask")
-        padded["input_values"] = [np.asarray(item, np.float32)[None] for item in padded["input_values"]]
-        return padded.convert_to_tensors(return_tensors) if return_tensors is not None else padded
-
-    @classmethod
-    def register_for_auto_class(cls, auto_class: str = "AutoFeatureExtractor") -> None:
-        """Do nothing: the file that a folder needs for it is always written."""
+_Tokenizer: Any = getattr(modeling_utils, "PreTrainedAudioTokenizerBase", PreTrainedModel)
 
 
 @dataclass
@@ -348,17 +226,6 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
         return output if wanted else output.to_tuple()
 
 
-def _is_batch(audio: Any) -> bool:
-    return isinstance(audio, (list, tuple)) and len(audio) > 0 and not np.isscalar(audio[0]) and np.ndim(audio[0]) > 0
-
-
-def _mono(item: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    array = np.asarray(item)
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind != "f":
-        raise AudioError(f"need float samples of shape [S], or a list of such, got {array.dtype} {list(array.shape)}")
-    return array.astype(np.float32)
-
-
 def _lengths(mask: Tensor | None, items: int, samples: int) -> list[int]:
     """Samples of each item by a padding mask.
 
@@ -375,15 +242,3 @@ def _lengths(mask: Tensor | None, items: int, samples: int) -> list[int]:
         raise AudioError("need a padding_mask of ones, then zeros (padding_side 'right'), with at least one 1 an item")
     found: list[int] = lengths.tolist()
     return found
-
-
-def _register() -> None:
-    AutoConfig.register(MODEL_TYPE, AudioCodecConfig, exist_ok=True)
-    AutoFeatureExtractor.register(AudioCodecConfig, AudioCodecFeatureExtractor, exist_ok=True)
-    AutoModel.register(AudioCodecConfig, AudioCodecModel, exist_ok=True)
-    tokenization = getattr(transformers, "AutoModelForAudioTokenization", None)
-    if tokenization is not None:
-        tokenization.register(AudioCodecConfig, AudioCodecModel, exist_ok=True)
-
-
-_register()
