@@ -7,6 +7,7 @@ from typing import Any
 
 from audiocodec import hub, model_places, models
 from audiocodec.audio import io
+from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.tokens.layout import MAGIC
 from audiocodec.tokens.token_file import EXTENSION, describe_file
@@ -25,8 +26,7 @@ def recognise(path: str) -> dict[str, Any]:
         AudioCodecError: nothing of these, or damaged.
         OSError: it cannot be read.
     """
-    named = path in model_places.at_hand() or hub.parse(path) is not None
-    if os.path.isdir(path) or (named and not os.path.exists(path)):
+    if os.path.isdir(path) or (not os.path.exists(path) and _is_name(path)):
         return _of_model(path)
     with open(path, "rb") as file:
         head = file.read(16)
@@ -43,6 +43,12 @@ def recognise(path: str) -> dict[str, Any]:
         "channels": found.channels,
         "num_samples": found.num_samples,
     }
+
+
+def _is_name(path: str) -> bool:
+    """Whether it names a model at hand or a repository; what is called like a file is a file that is not there."""
+    file = path.lower().endswith((EXTENSION, *AUDIO_EXTENSIONS))
+    return path in model_places.at_hand() or (not file and hub.parse(path) is not None)
 
 
 def _of_model(path: str) -> dict[str, Any]:

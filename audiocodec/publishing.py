@@ -60,7 +60,7 @@ def save_pretrained(
         The folder.
 
     Raises:
-        CheckpointError: it cannot be written, or weights are not finite.
+        CheckpointError: it cannot be written, holds discriminators of another model, or weights are not finite.
         UsageError: a card that cannot be read; a licence or tag that cannot be one.
     """
     hub_page.check_words(license, tags)
@@ -71,6 +71,10 @@ def save_pretrained(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{target}: cannot be made: {error.strerror or error}") from error
+    if (target / DISCRIMINATORS_FILE).exists():
+        raise CheckpointError(
+            f"{target}: holds {DISCRIMINATORS_FILE} of a model that was there before; name a new folder"
+        )
     _write_weights(codec, target / MODEL_FILE, {})
     _finish(target, license, tags, card)
     return target

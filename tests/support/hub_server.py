@@ -37,8 +37,8 @@ class Repo:
 
     def number_of(self, revision: str) -> int | None:
         """Of a branch, tag or commit; None: there is none."""
-        known = {commit_id(n): n for n in range(len(self.commits))} | self.tags | {"main": len(self.commits) - 1}
-        return known.get(revision)
+        known = {commit_id(n): n for n in range(len(self.commits))} | self.tags
+        return len(self.commits) - 1 if revision == "main" and self.commits else known.get(revision)
 
 
 def commit_id(number: int) -> str:

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import ModelCard, constants
 from safetensors.numpy import save_file
 from support.hub_server import Hub, serving, use
+from support.priors import CODEC, random_network
 
 import audiocodec
 from audiocodec import Codec, FingerprintMismatch, HubError, UsageError, hub, model_file, models
 from audiocodec.cli.main import main
 from audiocodec.hub import Repository, parse
+from audiocodec.tokens import priors
 
 NAME = "org/codec"
 
@@ -174,6 +176,21 @@ def test_the_command_line_takes_repositories(
     assert models.find(bytes.fromhex(fingerprint)).startswith(str(tmp_path / "cache"))
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub, of its HTTP library
+def test_a_prior_comes_with_its_model(server: Hub, tiny_model_path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "with_prior"
+    folder.mkdir()
+    shutil.copy(tiny_model_path, folder / "model.safetensors")
+    prior = random_network((16, 24)).export()
+    prior.save(folder / "prior.safetensors")
+    with pytest.raises(audiocodec.PriorError, match="is not at hand"):
+        priors.find(prior.fingerprint, "a.act")
+    audiocodec.push(folder, NAME)
+    audiocodec.load(NAME)
+    assert priors.find(prior.fingerprint, "a.act").fingerprint == prior.fingerprint
+    assert priors.of_codec(bytes.fromhex(CODEC)).fingerprint == prior.fingerprint
+
+
 def test_workers_of_tokenize_get_the_commit(server: Hub, pushed: Path, tmp_path: Path, fingerprint: str) -> None:
     """On another machine the path in this one's cache says nothing, and the branch may have moved."""
     from argparse import Namespace
@@ -202,6 +219,13 @@ def test_compare_calls_a_repository_by_its_name(server: Hub, pushed: Path, finge
     ):
         found = ModelSystem.of(text, Settings(), lambda line: None)
         assert (found.label, found.num_codebooks) == (label, number)
+
+
+@pytest.mark.parametrize("name", ["nothing/a.wav", "nothing/a.act", "nothing/a.safetensors"])
+def test_a_file_that_is_not_there_is_no_repository(name: str, server: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", name]) == 1
+    assert capsys.readouterr().err.startswith("audiocodec: error: ")
+    assert server.asked == []
 
 
 # --- a hub that fails or lies
@@ -358,8 +382,9 @@ def test_push_and_load(server: Hub, tiny_model_path: Path, fingerprint: str) -> 
         "preprocessor_config.json",
     ]
     assert audiocodec.load(NAME).fingerprint.hex() == fingerprint
-    front = files["README.md"].decode().split("---\n")[1]
-    assert 'license: "apache-2.0"\nlibrary_name: "audiocodec"\n' in front and '"mine"' in front
+    front = ModelCard(files["README.md"].decode()).data  # as a hub reads it
+    assert (front.license, front.library_name, front.pipeline_tag) == ("apache-2.0", "audiocodec", "audio-to-audio")
+    assert {"audiocodec", "simvq", "mine"} < set(front.tags) and front.metrics is None
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub, of its HTTP library
@@ -384,8 +409,8 @@ def test_push_of_an_experiment(
     assert set(said["files"]) == {"model.safetensors", "prior.safetensors", "discriminators.safetensors"}
     assert not any(b"where/it/lay" in data for data in files.values())
     assert files["log.png"] == b"picture"
-    page = files["README.md"].decode()
-    assert 'metrics: ["pesq"]' in page and "# First" in page and 'license: "cc0-1.0"' in page
+    page = ModelCard(files["README.md"].decode())
+    assert (page.data.metrics, page.data.license) == (["pesq"], "cc0-1.0") and page.text.startswith("\n# First\n")
     path = hub.fetch(Repository(NAME), beside=(hub.DISCRIMINATORS_FILE,))
     assert {p.name for p in path.parent.iterdir()} == {"config.json", *said["files"]}
     assert [p.parent for p in hub.cached("prior.safetensors")] == [path.parent]
@@ -440,6 +465,10 @@ def test_a_folder_that_cannot_be_written(tiny_model_path: Path, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(audiocodec.CheckpointError, match="file: cannot be made: File exists"):
         codec.save_pretrained(tmp_path / "file")
+    (tmp_path / "fine_tuning").mkdir()
+    (tmp_path / "fine_tuning" / "discriminators.safetensors").write_bytes(b"")
+    with pytest.raises(audiocodec.CheckpointError, match="holds discriminators.safetensors of a model that was there"):
+        codec.save_pretrained(tmp_path / "fine_tuning")
     with torch.no_grad():
         codec.scale.mean.fill_(float("nan"))
     with pytest.raises(audiocodec.CheckpointError, match="NaN"):

@@ -124,6 +124,19 @@ def test_from_a_hub_without_code_of_the_repository(
     assert "model.safetensors" in asked and not any(name.endswith(".py") for name in asked)
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub, of its HTTP library
+def test_the_model_pushes_the_same_folder(
+    model: AudioCodecModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as hub:
+        use(hub, tmp_path / "cache", monkeypatch)
+        model.push_to_hub("org/codec")
+        (files,) = hub.repos["org/codec"].commits
+    assert files == {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(UsageError, match="call push_to_hub"):
+        model.save_pretrained(tmp_path / "again", push_to_hub=True)
+
+
 REMOTE = r"""
 import sys
 from transformers import AutoFeatureExtractor, AutoModel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from audiocodec.codec.torch import Codec
 from audiocodec.errors import AudioError, CheckpointError, UsageError
 from audiocodec.hub import CONFIG_FILE
 from audiocodec.integrations.transformers.configuration import AudioCodecConfig
-from audiocodec.publishing import save_pretrained
+from audiocodec.publishing import push, save_pretrained
 
 _Tokenizer: Any = getattr(modeling_utils, "PreTrainedAudioTokenizerBase", PreTrainedModel)
 
@@ -185,12 +186,27 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
         return self._given(AudioCodecOutput(**{**encoded, **decoded}), return_dict)
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> None:
-        """Write a folder as `audiocodec.save_pretrained` does; options of transformers change nothing.
+        """Write a folder as `audiocodec.save_pretrained` does; options of transformers, such as sizes of shards, change nothing.
 
         Raises:
             CheckpointError: it cannot be written, or weights are not finite.
+            UsageError: `push_to_hub=True`, which is a method of its own.
         """
+        if options.get("push_to_hub"):
+            raise UsageError("save_pretrained(push_to_hub=True): call push_to_hub('org/name') instead")
         save_pretrained(self.codec, save_directory)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        license: str = "unknown",
+        tags: Sequence[str] = (),
+    ) -> str:
+        """Upload to `org/name` what `save_pretrained` writes; see `audiocodec.push`."""
+        return push(self.codec, repo_id, license=license, tags=tags, private=bool(private), message=commit_message)
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
