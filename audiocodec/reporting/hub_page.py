@@ -7,13 +7,14 @@ import re
 from collections.abc import Sequence
 
 from audiocodec.errors import UsageError
-from audiocodec.evaluation.catalogue import MEASURES
+from audiocodec.evaluation.catalogue import METRICS
 from audiocodec.markdown import table
 from audiocodec.model_header import FileHeader
 
 TAGS = "audio", "speech", "neural-audio-codec", "audio-tokenizer"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PICTURE = re.compile(r"!\[[^\]]*\]\(([A-Za-z0-9][A-Za-z0-9._-]*\.(?:png|svg|jpg))\)")
+_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\((?![a-z]+:|#)[^)\n]*\)")  # to a file that no repository has
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
@@ -26,11 +27,11 @@ def page(header: FileHeader, card: str | None, license: str, tags: Sequence[str]
         license: identifier, such as `apache-2.0`.
         tags: added to those of every codec.
     """
-    text = _FRONT.sub("", card) if card is not None else _short(header)
+    text = _LINK.sub(r"\1", _FRONT.sub("", card)) if card is not None else _short(header)
     named = {"license": license, "library_name": "audiocodec", "pipeline_tag": "audio-to-audio"}
     lists = {
         "tags": ["audiocodec", *TAGS, header.config.quantizer.kind, *tags],
-        "metrics": [m.name for m in MEASURES.values() if f"| {m.heading} " in text],
+        "metrics": [m.name for metric in METRICS for m in metric.measures if f"| {m.heading} " in text],
     }
     front = [f"{key}: {json.dumps(value)}" for key, value in {**named, **lists}.items() if value]
     return "\n".join(["---", *front, "---", "", text.strip(), "", _use(header)])

@@ -400,7 +400,9 @@ def test_push_of_an_experiment(
     model_file.save(model_file.load(tiny_model_path), config, newest / "model.safetensors")
     save_file({"w": np.ones(2, np.float32)}, newest / "discriminators.safetensors")
     save_file({"w": np.zeros(2, np.float32)}, newest / "prior.safetensors")
-    (experiment / "CARD.md").write_text("# First\n\n| audio | PESQ-WB |\n|---|---|\n| dev | 1.5 |\n\n![log](log.png)\n")
+    (experiment / "CARD.md").write_text(
+        "# First\n\n| audio | PESQ-WB |\n|---|---|\n| dev | 1.5 |\n\n![log](log.png) [sister](../b/CARD.md)\n"
+    )
     (experiment / "log.png").write_bytes(b"picture")
     assert main(["push", "exp/first", NAME, "--license", "cc0-1.0"]) == 0
     assert capsys.readouterr().out.startswith(f"{server.url}/{NAME}/commit/")
@@ -411,6 +413,7 @@ def test_push_of_an_experiment(
     assert files["log.png"] == b"picture"
     page = ModelCard(files["README.md"].decode())
     assert (page.data.metrics, page.data.license) == (["pesq"], "cc0-1.0") and page.text.startswith("\n# First\n")
+    assert "\n![log](log.png) sister\n" in page.text  # what it shows comes along, other files do not
     path = hub.fetch(Repository(NAME), beside=(hub.DISCRIMINATORS_FILE,))
     assert {p.name for p in path.parent.iterdir()} == {"config.json", *said["files"]}
     assert [p.parent for p in hub.cached("prior.safetensors")] == [path.parent]
