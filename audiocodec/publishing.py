@@ -75,7 +75,7 @@ def save_pretrained(
         raise CheckpointError(
             f"{target}: holds {DISCRIMINATORS_FILE} of a model that was there before; name a new folder"
         )
-    _write_weights(codec, target / MODEL_FILE, {})
+    _write_weights(codec, target / MODEL_FILE)
     _finish(target, license, tags, card)
     return target
 
@@ -117,7 +117,7 @@ def push(
         if isinstance(model, (str, Path)):
             card = _write_model(model, folder, card)
         else:
-            _write_weights(model, folder / MODEL_FILE, {})
+            _write_weights(model, folder / MODEL_FILE)
         _finish(folder, license, tags, card)
         fingerprint = model_file.describe(folder / MODEL_FILE).fingerprint
         return hub.upload(folder, place, message or f"audiocodec model {fingerprint}", private)
@@ -128,8 +128,7 @@ def _write_model(model: str | Path, folder: Path, card: str | Path | None) -> st
     from audiocodec.training.checkpoints.lean import discriminators_beside
 
     path = model_places.resolve(model, beside=(DISCRIMINATORS_FILE,))
-    header = model_file.describe(path)
-    _write_weights(model_file.load(path), folder / MODEL_FILE, dict(header.notes))
+    _write_weights(model_file.load(path), folder / MODEL_FILE)
     if (prior := path.parent / PRIOR_FILE).is_file():
         _copy(prior, folder / PRIOR_FILE)
     if (discriminators := discriminators_beside(path)) is not None:
@@ -139,11 +138,11 @@ def _write_model(model: str | Path, folder: Path, card: str | Path | None) -> st
     return card or next((found for found in beside if found.is_file()), None)
 
 
-def _write_weights(codec: Codec, path: Path, notes: dict[str, Any]) -> None:
+def _write_weights(codec: Codec, path: Path) -> None:
     config = codec.config
     public = replace(config, data=replace(config.data, train="", valid=""))
     half = all(bool((t.half().to(t) == t).all()) for t in codec.state_dict().values() if t.is_floating_point())
-    model_file.save(codec, public, path, half=half, notes=notes)
+    model_file.save(codec, public, path, half=half, notes=dict(codec.notes))
     if half and codec.near_ties.error.seen:  # rounding has changed nothing
         model_file.state_latent_error(path, codec.near_ties.error)
 
@@ -179,6 +178,7 @@ def _config(header: FileHeader, files: Mapping[str, str]) -> dict[str, Any]:
         "codebook_size": config.quantizer.codebook_size,
         "fingerprint": header.fingerprint,
         "latent_error": json.loads(header.latent_error_text),
+        "notes": dict(header.notes),
         "files": dict(files),
         "codec": json.loads(header.config_text),
     }

@@ -24,7 +24,7 @@ from support.workspace import run
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioTokenization
 
 import audiocodec
-from audiocodec import AudioError, CheckpointError, ConfigError, TokenFileError, UsageError
+from audiocodec import AudioError, CheckpointError, ConfigError, TokenFileError, UsageError, model_file
 from audiocodec.integrations.transformers import AudioCodecConfig, AudioCodecFeatureExtractor, AudioCodecModel
 
 HOP, RATE = 320, 24_000
@@ -187,6 +187,17 @@ def test_save_and_load(model: AudioCodecModel, folder: Path, tmp_path: Path, bat
     again = AudioCodecModel.from_pretrained(tmp_path / "again")
     assert torch.equal(again(**batch).audio_values, model(**batch).audio_values)
     assert audiocodec.load(tmp_path / "again").fingerprint == model.codec.fingerprint
+
+
+def test_warnings_stay_with_the_model(codec: audiocodec.Codec, tmp_path: Path) -> None:
+    """Whoever saves a model from before quantization, however often, and by whichever class."""
+    notes = {"quantizer_started": False, "step": 3}
+    model_file.save(codec, codec.config, tmp_path / "model.safetensors", notes=notes)
+    first = audiocodec.load(tmp_path / "model.safetensors", runtime="torch").save_pretrained(tmp_path / "first")
+    AutoModel.from_pretrained(first).save_pretrained(tmp_path / "second")
+    for folder in (first, tmp_path / "second"):
+        assert model_file.describe(folder).warning.startswith("saved at step 3, before quantization started")
+        assert "Warning: saved at step 3" in (folder / "README.md").read_text()
 
 
 def test_initialisation(model: AudioCodecModel) -> None:

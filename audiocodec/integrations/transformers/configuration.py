@@ -20,6 +20,7 @@ class AudioCodecConfig(PreTrainedConfig):  # type: ignore[misc]
         codec: the configuration of the codec, every key written out; None: the defaults of this package.
         sampling_rate, hop_length, num_quantizers, codebook_size: the same as in there, under the names of transformers.
         fingerprint: of the weights; None: not known.
+        notes: of the model file.
         latent_error: measured error of the latents, which says what is decided in float64.
     """
 
@@ -32,6 +33,7 @@ class AudioCodecConfig(PreTrainedConfig):  # type: ignore[misc]
     codebook_size: int | None = None
     fingerprint: str | None = None
     latent_error: list[float] | None = None
+    notes: dict[str, Any] | None = None
 
     def __post_init__(self, **more: Any) -> None:
         """Fill in what the codec's configuration says.

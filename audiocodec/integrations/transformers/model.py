@@ -72,6 +72,7 @@ class AudioCodecModel(_Tokenizer):  # type: ignore[misc]
             codec.near_ties.error = LatentError.from_json(json.dumps(config.latent_error or []))
         except ValueError as error:
             raise CheckpointError(f"{CONFIG_FILE}: latent_error: {error}") from None
+        codec.notes = config.notes or {}
         self._codec = (codec.eval(),)  # in a tuple: its parts are registered once
         self.post_init()
 
