@@ -21,6 +21,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         found = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
         for name, value in {**found, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.delenv("HF_HUB_CACHE")
         yield hub
 
 
