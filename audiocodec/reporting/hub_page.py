@@ -55,8 +55,9 @@ def pictures(card: str) -> list[str]:
 
 def _short(header: FileHeader) -> str:
     config = header.config
+    channels = "stereo" if config.channels > 1 else "mono"
     rows = [
-        ("codec", f"{config.sample_rate / 1000:g} kHz mono, {config.frame_rate:g} frames a second"),
+        ("codec", f"{config.sample_rate / 1000:g} kHz {channels}, {config.frame_rate:g} frames a second"),
         ("codes", f"{config.quantizer.num_codebooks} x {config.quantizer.codebook_size:,}, {config.quantizer.kind}"),
         ("bitrate", f"{config.bitrate_bps / 1000:g} kbps"),
         ("weights", f"{header.parameters:,} parameters, {header.bytes / 1e6:.1f} MB"),
