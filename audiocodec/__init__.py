@@ -1,11 +1,15 @@
 """Discrete audio tokens for speech: waveforms to codes and back.
 
 Code audio:
-    load: a codec, on torch or onnxruntime.
+    load: a codec, on torch or onnxruntime; by the name of a model, a file, or a repository on a hub.
     Codec: the codec on torch, with gradients; `codec.encode`, `decode`, `latents`, `quantize`, `embed`.
     compress, decompress: audio in memory to the bytes of a token file and back.
     encode_file, decode_file: audio files to a `TokenFile` and back, in bounded memory.
     TokenFile: codes with all that decoding needs.
+
+Give away:
+    save_pretrained: a codec as a folder that `load` and transformers read.
+    push: the same to a repository on a hub.
 
 Train and measure:
     train: a codec from a configuration.
@@ -32,6 +36,7 @@ __all__ = [
     "CorpusError",
     "CorruptFile",
     "FingerprintMismatch",
+    "HubError",
     "LanguageModelError",
     "ManifestError",
     "MetricUndefined",
@@ -53,7 +58,9 @@ __all__ = [
     "encode_file",
     "evaluate",
     "load",
+    "push",
     "report",
+    "save_pretrained",
     "train",
 ]
 
@@ -69,6 +76,7 @@ if TYPE_CHECKING:
         CorpusError,
         CorruptFile,
         FingerprintMismatch,
+        HubError,
         LanguageModelError,
         ManifestError,
         MetricUndefined,
@@ -85,6 +93,7 @@ if TYPE_CHECKING:
     from audiocodec.evaluation.compare import compare
     from audiocodec.evaluation.evaluate import evaluate
     from audiocodec.loading import load
+    from audiocodec.publishing import push, save_pretrained
     from audiocodec.reporting.write import report
     from audiocodec.tokens.token_file import TokenFile
     from audiocodec.training.run import train
@@ -99,7 +108,9 @@ _HOMES = {
     "encode_file": "codec.files",
     "evaluate": "evaluation.evaluate",
     "load": "loading",
+    "push": "publishing",
     "report": "reporting.write",
+    "save_pretrained": "publishing",
     "train": "training.run",
 }
 

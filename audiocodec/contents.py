@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from audiocodec import model_places, models
+from audiocodec import hub, model_places, models
 from audiocodec.audio import io
+from audiocodec.data.corpus import AUDIO_EXTENSIONS
 from audiocodec.errors import AudioCodecError, CheckpointError
 from audiocodec.tokens.layout import MAGIC
 from audiocodec.tokens.token_file import EXTENSION, describe_file
@@ -16,7 +17,7 @@ def recognise(path: str) -> dict[str, Any]:
     """Describe a file, an experiment folder, an exported folder or a model by its name.
 
     Args:
-        path: of the file or folder, or the name of a model in the package or the user's folder.
+        path: of the file or folder, or the name of a model in the package, in the user's folder or on a hub.
 
     Returns:
         Ready for JSON: `path`, `kind` (`tokens`, `model` or `audio`), then what that kind has.
@@ -25,7 +26,7 @@ def recognise(path: str) -> dict[str, Any]:
         AudioCodecError: nothing of these, or damaged.
         OSError: it cannot be read.
     """
-    if os.path.isdir(path) or (not os.path.exists(path) and path in model_places.at_hand()):
+    if os.path.isdir(path) or (not os.path.exists(path) and _is_name(path)):
         return _of_model(path)
     with open(path, "rb") as file:
         head = file.read(16)
@@ -42,6 +43,12 @@ def recognise(path: str) -> dict[str, Any]:
         "channels": found.channels,
         "num_samples": found.num_samples,
     }
+
+
+def _is_name(path: str) -> bool:
+    """Whether it names a model at hand or a repository; what is called like a file is a file that is not there."""
+    file = path.lower().endswith((EXTENSION, *AUDIO_EXTENSIONS))
+    return path in model_places.at_hand() or (not file and hub.parse(path) is not None)
 
 
 def _of_model(path: str) -> dict[str, Any]:

@@ -58,7 +58,11 @@ class NotFinite(CheckpointError):
 
 
 class FingerprintMismatch(CheckpointError):
-    """Tokens of one codec given to another."""
+    """Tokens of one codec given to another, or another model than the one that was asked for."""
+
+
+class HubError(CheckpointError):
+    """A repository on a hub that cannot be read or written, or holds no model of this package."""
 
 
 class MetricUndefined(AudioCodecError):

@@ -59,8 +59,10 @@ def load(
     Args:
         model: name of a model in the package (`speech_24k`, `speech_24k_residual`), a `.safetensors` file, an experiment
             folder, whose newest checkpoint counts, a folder that `audiocodec export --onnx` wrote, or a model in the
-            folder `$AUDIOCODEC_MODELS` by its name; None: `speech_24k`. A `TokenFile`: the model that made it, by its
-            fingerprint, among those of the package and of that folder.
+            folder `$AUDIOCODEC_MODELS` by its name; None: `speech_24k`. Where none of these is there, `org/name`,
+            `org/name@revision` or `org/name#fingerprint`: a repository on a hub, kept in the cache of huggingface_hub. A
+            `TokenFile`: the model that made it, by its fingerprint, among those of the package, of that folder and of
+            that cache.
         runtime: `torch`, `onnx` (onnxruntime and numpy, results are numpy arrays), or `auto`: torch where it is installed.
         device: `cpu`, `cuda`, `cuda:1` (torch), or `auto`: CUDA where it can be used.
         threads: CPU threads of the networks, for torch those of the whole process; None: the runtime's choice.
@@ -71,7 +73,8 @@ def load(
     Raises:
         UsageError: the runtime or the device is not there, or cannot run the model.
         CheckpointError: no such model, a damaged one, or weights that do not fit their configuration.
-        FingerprintMismatch: the model of the token file is not here.
+        HubError: the repository cannot be reached or read, or holds no model of this package.
+        FingerprintMismatch: the model of the token file is not here, or the repository holds another model.
     """
     name = models.find(model.fingerprint) if isinstance(model, TokenFile) else model
     found = Model(name, runtime=runtime, device=str(device), threads=threads)

@@ -167,6 +167,7 @@ def load(model: str | Path | None = None, device: str = "cpu") -> Codec:
     load_state(codec, {name: tensor.float() for name, tensor in state.items()}, str(path))
     codec.freeze()
     codec.near_ties.error = header.latent_error
+    codec.notes = header.notes
     check_weights(path, codec.fingerprint, header.fingerprint)
     return codec.to(device)
 

@@ -1,15 +1,17 @@
-"""Where models are: by a name in the package or in the user's folder, or by a path."""
+"""Where models are: by a name in the package or in the user's folder, by a path, or by a repository on a hub."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from audiocodec import hub
 from audiocodec.errors import CheckpointError
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = "speech_24k"
-MODEL_FILE = "model.safetensors"
+MODEL_FILE = hub.MODEL_FILE
 SUFFIX = ".safetensors"
 VARIABLE = "AUDIOCODEC_MODELS"
 
@@ -40,15 +42,18 @@ def name_of(path: str | Path) -> str | None:
     return next((name for name, place in at_hand().items() if place.resolve() == found), None)
 
 
-def resolve(model: str | Path | None = None) -> Path:
+def resolve(model: str | Path | None = None, beside: Sequence[str] = ()) -> Path:
     """The model file that `model` means.
 
     Args:
         model: None for the default; a shipped name, with `-` or `_`; a `.safetensors` file; a folder with a
-            `model.safetensors`, or an experiment folder, whose newest checkpoint counts; a name in the user's folder.
+            `model.safetensors`, or an experiment folder, whose newest checkpoint counts; a name in the user's folder;
+            where nothing of that is there, `org/name[@revision][#fingerprint]`, a repository on a hub.
+        beside: more files to fetch from a repository, where it has them.
 
     Raises:
         CheckpointError: nothing there is a model.
+        HubError: nor on the hub; the message says why.
     """
     name = DEFAULT_MODEL if model is None else str(model)
     shipped = PRETRAINED / name.replace("-", "_") / MODEL_FILE
@@ -64,6 +69,9 @@ def resolve(model: str | Path | None = None) -> Path:
     known = at_hand()
     if name in known:
         return known[name]
+    if (repository := hub.parse(name)) is not None:
+        return hub.fetch(repository, beside)
     raise CheckpointError(
-        f"{name}: no such model; give a .safetensors file, an experiment folder, or one of: {', '.join(known)}"
+        f"{name}: no such model; give a .safetensors file, an experiment folder, org/name on a hub, or one of: "
+        f"{', '.join(known)}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from audiocodec import model_file, model_places
+from audiocodec import hub, model_file, model_places
 from audiocodec.errors import AudioCodecError, FingerprintMismatch
 from audiocodec.model_header import ModelHeader
 from audiocodec.onnx import folder
@@ -29,7 +29,7 @@ def at_hand() -> dict[str, ModelHeader | AudioCodecError]:
 
 
 def find(fingerprint: bytes, given: Iterable[str | Path] = ()) -> str:
-    """The model with a fingerprint: the first of those given, else one at hand.
+    """The model with a fingerprint: the first of those given, else one at hand or fetched from a hub before.
 
     Args:
         fingerprint: 8 bytes, as a token file has them.
@@ -61,6 +61,10 @@ def _candidates(given: Iterable[str | Path]) -> Iterator[tuple[str, str, ModelHe
         header = _described(path)
         if isinstance(header, ModelHeader):  # a damaged one is not the tokens' fault; `audiocodec models` names it
             yield name, str(path), header
+    for path in hub.cached(model_places.MODEL_FILE):
+        header = _described(path)
+        if isinstance(header, ModelHeader):
+            yield str(path), str(path), header
 
 
 def _described(path: Path) -> ModelHeader | AudioCodecError:

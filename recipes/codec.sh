@@ -9,6 +9,7 @@
 #   4  decode them                   exp/<name>/wav/<set>, and a list of it, exp/<name>/wav/<set>.scp
 #   5  score                         exp/<name>/eval/<set>/{rows.jsonl,summary.json}
 #   6  results table, pages          exp/<name>/{RESULTS.md,report_<set>.html}
+#   7  push the model to a hub       only with --repository org/name
 #
 # A stage writes to <out>.tmp and renames it when all is well: a killed one leaves only .tmp, and a finished one
 # changes nothing when it runs again. What is older than what it was made from is made again.
@@ -18,7 +19,7 @@ RECIPES=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 OPTION_FILES=("${BASH_SOURCE[0]}")
 
 stage=0                                # first stage to run
-stop_stage=6                           # last stage to run
+stop_stage=7                           # last stage to run
 config=simvq_24k                       # model and training configuration: a name in audiocodec/configs, or a file
 name=                                  # experiment: exp/NAME (default: the name of the configuration file)
 train_set=train                        # data folder to train on
@@ -30,6 +31,8 @@ num_gpus=0                             # GPUs to ask the cluster for
 device=auto                            # where encoding and decoding run: auto, cpu or cuda
 num_codebooks=                         # score with fewer codebooks than the model has
 metrics=                               # what to score, separated by commas (default: all of audiocodec evaluate)
+repository=                            # org/name on a hub to push the model and its card to (default: nothing is pushed)
+license=unknown                        # of the pushed model, such as apache-2.0
 allow_unscored=false                   # exit status 0 although some utterances have no score in some metric
 
 # Arguments of local/download.sh, of local/data.sh after its output folder, and more of audiocodec train; run.sh fills them from
@@ -40,11 +43,12 @@ TRAIN_OPTIONS=()
 
 run_stages() {
     [ $# -eq 0 ] || stop 2 "unexpected argument: $1"
-    [[ $stage =~ ^[0-6]$ && $stop_stage =~ ^[0-6]$ ]] || stop 2 "--stage and --stop-stage are 0 to 6"
+    [[ $stage =~ ^[0-7]$ && $stop_stage =~ ^[0-7]$ ]] || stop 2 "--stage and --stop-stage are 0 to 7"
     [ "$stage" -le "$stop_stage" ] || stop 2 "--stage $stage comes after --stop-stage $stop_stage"
     [[ $num_processes =~ ^[1-9][0-9]*$ ]] || stop 2 "--num-processes is a number from 1 on, got '$num_processes'"
     [[ $num_gpus =~ ^[0-9]+$ ]] || stop 2 "--num-gpus is a number, got '$num_gpus'"
     [[ $num_codebooks =~ ^([1-9][0-9]*)?$ ]] || stop 2 "--num-codebooks is a number from 1 on, got '$num_codebooks'"
+    [ "$stage" != 7 ] || [ -n "$repository" ] || stop 2 "--stage 7 pushes the model to a hub: say --repository org/name"
     [ -n "$train_set" ] || stop 2 "--train-set is empty"
     [ -n "${test_sets// /}" ] || [ "$stop_stage" -lt 3 ] || stop 2 "--test-sets is empty"
     [ -f "$RECIPES/../audiocodec/configs/$config.yaml" ] || [ -f "$config" ] || stop 2 "no such configuration: $config"
@@ -155,6 +159,12 @@ stage_6() {
     done
     [ "$unscored" = 0 ] || [ "$allow_unscored" = true ] ||
         stop 1 "some utterances have no score (rows.jsonl says why); --allow-unscored true accepts that"
+}
+
+stage_7() {
+    [ -n "$repository" ] || return 0
+    say "stage 7: push $EXP to $repository"
+    audiocodec push "$EXP" "$repository" --license "$license"
 }
 
 # record_options STAGE: keeps the options that a stage really ran with, for the results page.

@@ -13,6 +13,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ["AUDIOCODEC_MODELS"] = os.devnull  # no test finds what somebody keeps in a folder of models
+os.environ["HF_HUB_CACHE"] = os.path.join(os.devnull, "hub")  # nor in the cache of a hub, nor asks the hub itself
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 # A shell's background jobs, such as a continuous integration's, inherit an ignored Ctrl-C, and so would every command run here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

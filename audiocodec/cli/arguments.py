@@ -29,7 +29,8 @@ def add_model(parser: argparse._ActionsContainer, text: str, default: str | None
 def models_text() -> str:
     """What `-m` takes."""
     return (
-        f"{', '.join(model_places.available())}, another of `audiocodec models`, .safetensors file or experiment folder"
+        f"{', '.join(model_places.available())}, another of `audiocodec models`, .safetensors file, experiment folder, "
+        "or org/name[@revision] on a hub"
     )
 
 

@@ -44,6 +44,7 @@ VERBS = {
     "lm": "language models over tokens: train, score, continue a recording, export as a plain Llama",
     "prior": "train what recode --compress predicts codes with, from a data set of tokens",
     "export": "a model file to give away, from a training run or another model file",
+    "push": "a model to a repository on a hub, for audiocodec and transformers",
     "codebook": "how a model's codebooks lie and are used: dead codes, distances, directions",
     "make-data": "make data folders (wav.scp, utt2spk, utt2num_samples) from a folder of audio, or from a wav.scp",
     "validate-data": "check data folders (wav.scp, utt2spk, utt2num_samples)",

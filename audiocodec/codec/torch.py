@@ -5,6 +5,8 @@ Chunks, streams and the checks of what comes in are those of `codec.torch_coder`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor
 from audiocodec.codec.float32 import float32_inference
 from audiocodec.codec.inputs import check_tokens
 from audiocodec.codec.torch_coder import Audio, Lengths, TorchCoder
+from audiocodec.errors import FingerprintMismatch
 from audiocodec.nn.conv import fold_weight_norm
 from audiocodec.nn.pitch import Pitch
 from audiocodec.nn.voiced_decoder import VoicedDecoder
@@ -45,6 +48,53 @@ class CodecOutput(NamedTuple):
 
 class Codec(TorchCoder):
     """Encoder, quantizer and decoder of one channel, at one sample rate; channels are coded as items of a batch."""
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str, *, revision: str | None = None, fingerprint: str | None = None, device: str = "cpu"
+    ) -> Codec:
+        """A codec from a repository on a hub, a folder, or by any other name that `audiocodec.load` takes.
+
+        Args:
+            model: `org/name`, or another name.
+            revision: branch, tag or commit of a repository.
+            fingerprint: that the codec must have, 16 hexadecimal digits; None: any.
+            device: `cpu`, `cuda`, `cuda:1`.
+
+        Raises:
+            CheckpointError, HubError: as for `audiocodec.load`.
+            FingerprintMismatch: another codec.
+        """
+        from audiocodec import load
+
+        codec = load(f"{model}@{revision}" if revision else model, runtime="torch", device=device)
+        if fingerprint not in (None, codec.fingerprint.hex()):
+            raise FingerprintMismatch(
+                f"{model}: is model {codec.fingerprint.hex()}, not {fingerprint}, as was asked for"
+            )
+        return codec
+
+    def save_pretrained(
+        self, folder: str | Path, *, license: str = "unknown", tags: Sequence[str] = (), card: str | Path | None = None
+    ) -> Path:
+        """Write a folder for `audiocodec.load`, transformers and hubs; see `audiocodec.save_pretrained`."""
+        from audiocodec import save_pretrained
+
+        return save_pretrained(self, folder, license=license, tags=tags, card=card)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        license: str = "unknown",
+        tags: Sequence[str] = (),
+        card: str | Path | None = None,
+        private: bool = False,
+    ) -> str:
+        """Upload to a repository on a hub, `org/name`; see `audiocodec.push`."""
+        from audiocodec import push
+
+        return push(self, repository, license=license, tags=tags, card=card, private=private)
 
     def freeze(self) -> Codec:
         """Fold weight normalisation, switch to inference and drop gradients; returns itself."""

@@ -6,8 +6,9 @@ Chunks, and the checks that need no torch, are those of every runtime (`codec.in
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,10 +69,16 @@ class TorchCoder(nn.Module, BlockCodec):
         self.encoder, self.scale, self.quantizer, self.decoder = encoder, scale, quantizer, decoder
         self.sample_rate, self.hop_length, self.level_db = config.sample_rate, config.hop_length, config.data.level_db
         self.channels = config.channels
+        self.notes: Mapping[str, Any] = {}  # of the model file that it came from
         self._config = config
         self._fingerprint: bytes | None = None
         self._exact: tuple[tuple[int, ...], ExactEncoder] | None = None
         self._near_ties = NearTies(self._exact_encoder, LatentError())
+
+    @property
+    def config(self) -> Config:
+        """What all parts were built from."""
+        return self._config
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:

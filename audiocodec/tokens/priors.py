@@ -1,4 +1,4 @@
-"""Where priors are found: in the package, beside a model, or where the user says."""
+"""Where priors are found: in the package, beside a model that was fetched from a hub, or where the user says."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from audiocodec import hub
 from audiocodec.errors import PriorError
 from audiocodec.tokens.prior import Prior
 
-PRIOR_FILE = "prior.safetensors"
+PRIOR_FILE = hub.PRIOR_FILE
 ENVIRONMENT = "AUDIOCODEC_PRIORS"  # files and folders, separated as in PATH
 _PACKAGED = Path(__file__).parents[1] / "pretrained"
 
@@ -55,6 +56,7 @@ def _places() -> Iterator[Path]:
     for place in given:
         yield from sorted(place.glob("**/*prior*.safetensors")) if place.is_dir() else [place]
     yield from sorted(_PACKAGED.glob(f"*/{PRIOR_FILE}"))
+    yield from hub.cached(PRIOR_FILE)
 
 
 @lru_cache(maxsize=4)

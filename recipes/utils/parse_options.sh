@@ -79,7 +79,7 @@ while [ $# -gt 0 ]; do
     esac
     printf -v "$_po_name" '%s' "$_po_value"
     case $_po_name in
-        stage | stop_stage) ;;
+        stage | stop_stage | repository | license) ;; # change no number
         *) GIVEN_OPTIONS+=("--${_po_name//_/-}" "$(printf '%q' "$_po_value")") ;;
     esac
 done

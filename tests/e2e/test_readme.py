@@ -16,7 +16,7 @@ import pytest
 from support.workspace import CHECKOUT, copy_of, run
 
 README = CHECKOUT / "README.md"
-GUIDES = ("training", "evaluation", "codebooks", "tokenize", "language_models")
+GUIDES = ("training", "evaluation", "codebooks", "tokenize", "language_models", "hub")
 # Pages whose commands are run; later ones use what earlier ones wrote.
 PAGES = [README, *(CHECKOUT / "docs" / "guide" / f"{name}.md" for name in GUIDES)]
 

@@ -99,13 +99,14 @@ def test_every_run_script_starts(corpus: str, shell: str) -> None:
     assert run([shell, (folder / "run.sh").relative_to(CHECKOUT), "--help"], CHECKOUT).stdout == help_text
     unknown = run([shell, folder / "run.sh", "--stop-stag", "1"], CHECKOUT, status=2)
     assert "unknown option --stop-stag;" in unknown.stderr
-    assert "--stop-stage are 0 to 6" in run([shell, "run.sh", "--stage", "7"], folder, status=2).stderr
+    assert "--stop-stage are 0 to 7" in run([shell, "run.sh", "--stage", "8"], folder, status=2).stderr
     for options, message in (
         (["--stage", "5", "--stop-stage", "3"], "--stage 5 comes after --stop-stage 3"),
         (["--num-processes", "abc"], "--num-processes is a number from 1 on, got 'abc'"),
         (["--num-gpus", "-1"], "--num-gpus is a number, got '-1'"),
         (["--num-codebooks", "0"], "--num-codebooks is a number from 1 on, got '0'"),
         (["--test-sets", " "], "--test-sets is empty"),
+        (["--stage", "7"], "--stage 7 pushes the model to a hub: say --repository org/name"),
     ):
         assert message in run([shell, "run.sh", *options], folder, status=2).stderr
     assert "unexpected argument: x" in run([shell, "run.sh", "x"], folder, status=2).stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.hub_server import serving, use
 from support.training_run import config, stopping_at, tensors, trainer, without_checksums
 from torch import Tensor
 
@@ -61,6 +62,20 @@ def test_a_run_goes_on_with_the_weights_of_an_experiment(tmp_path: Path, command
     assert all(np.array_equal(begun[name], begun[name.replace("ema/", "codec/")]) for name in averaged)
     moved = tensors(tmp_path / "exp", 1)["codec/quantizer.stages.0.map.weight"]
     assert not np.array_equal(moved, begun["codec/quantizer.stages.0.map.weight"])  # quantized, in spite of the warm-up
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub, of its HTTP library
+def test_a_run_goes_on_with_the_weights_of_a_repository(
+    tmp_path: Path, command: list[str], source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The discriminators come along, as from the experiment itself."""
+    with serving() as hub:
+        use(hub, tmp_path / "cache", monkeypatch)
+        assert main(["push", str(source), "org/first"]) == 0
+        assert main([*command, "--init-from", "org/first", *options("train.steps=1")]) == 0
+    log = log_of(tmp_path / "exp")
+    assert any(line.startswith("begins with the weights of") and "models--org--first" in line for line in log)
+    assert any(line.startswith("discriminators: loaded ") for line in log) and "quantizer: goes on as it is" in log
 
 
 def test_another_quantizer_is_started_anew(tmp_path: Path, command: list[str], source: Path) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 import numpy as np
 import soundfile
 
-from audiocodec import contents, model_file
+from audiocodec import contents, hub, model_file
 from audiocodec.audio import io
 from audiocodec.cli.jobs import make_plan
 from audiocodec.codec.interface import BlockCodec
@@ -285,6 +286,28 @@ def checkpoints(place: Path, model: Path) -> Round:
     return again
 
 
+def repositories(place: Path, model: Path) -> Round:
+    """What a hub sends: a configuration, and weights whose hash it states rightly."""
+    folder = model_file.load(model).save_pretrained(place / "repository")
+    config, weights = (folder / "config.json").read_text(), (folder / "model.safetensors").read_bytes()
+
+    def again(random: Random) -> None:
+        said = json.loads(config)
+        if random.random() < 0.3:
+            (folder / "model.safetensors").write_bytes(damage(weights, random))
+            said["files"]["model.safetensors"] = hub.sha256(folder / "model.safetensors")
+        else:
+            (folder / "model.safetensors").write_bytes(weights)
+        text = json.dumps(said)
+        (folder / "config.json").write_text(
+            text if random.random() < 0.2 else damage_json(text, random), errors="replace"
+        )
+        with mock.patch.object(hub, "_download", lambda repository, name, revision: folder / name):
+            model_file.describe(hub.fetch(hub.Repository("org/name"), (hub.DISCRIMINATORS_FILE,)))
+
+    return again
+
+
 def archives(place: Path, model: Path) -> Round:
     sound = []
     for mode, form in (("w:gz", tarfile.PAX_FORMAT), ("w", tarfile.GNU_FORMAT)):
@@ -314,6 +337,7 @@ TARGETS = (
     evaluations,
     data_sets,
     checkpoints,
+    repositories,
     archives,
 )
 OWN = (unpack.Refused,)

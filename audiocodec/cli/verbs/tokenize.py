@@ -7,7 +7,7 @@ import math
 import os
 from pathlib import Path
 
-from audiocodec import model_places
+from audiocodec import hub, model_places
 from audiocodec.cli import arguments, batch, runtime, token_model
 from audiocodec.cli.console import say
 from audiocodec.errors import CorpusError, UsageError
@@ -111,8 +111,11 @@ def _plan(args: argparse.Namespace) -> Plan:
 
 
 def _job(args: argparse.Namespace) -> Job:
-    found = Path(batch.model_of(args).header.path).resolve()
-    shipped = model_places.PRETRAINED.resolve() in found.parents
+    header = batch.model_of(args).header
+    found = Path(header.path).resolve()
+    name = found.parent.name if model_places.PRETRAINED.resolve() in found.parents else str(found)
+    if args.model is not None and (repository := hub.parse(args.model)) is not None:  # other machines fetch the same
+        name = f"{repository.name}@{Path(header.path).parent.name}#{header.fingerprint}"
     device = args.device
     if args.engine == "torchrun" and device in ("auto", "cuda") and _has_cuda():
         device = f"cuda:{array.rank_share()[2]}"
@@ -123,7 +126,7 @@ def _job(args: argparse.Namespace) -> Job:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))  # of workers, which inherit it
     return Job(
         folder=os.path.abspath(args.output_dir),
-        model=found.parent.name if shipped else str(found),
+        model=name,
         runtime=choose_runtime(args.runtime, args.model),
         device=device,
         threads=threads,

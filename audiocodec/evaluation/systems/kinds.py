@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from audiocodec import hub
 from audiocodec.errors import UsageError
 from audiocodec.evaluation.model_facts import ModelFacts
 from audiocodec.evaluation.pairing import AnyPath, Entry, pair
@@ -93,7 +94,8 @@ class ModelSystem:
     def of(cls, text: str, settings: Settings, announce: Callable[[str], None]) -> ModelSystem:
         """From `[LABEL=]MODEL[@N]`, `@N` for its first N codebooks; the header is read now, weights when they are needed.
 
-        Without a label it is called what the user calls it: the name, or the last part of the path, and `-N`.
+        Without a label it is called what the user calls it: the name, or the last part of the path or of the repository's
+        name, and `-N`. A repository's revision that is a number is written with `@N` behind it.
         """
         label, name = _labelled(text)
         place, at, count = name.rpartition("@")
@@ -106,7 +108,9 @@ class ModelSystem:
             threads=settings.threads,
             announce=announce,
         )
-        label = label or Path(place).name.removesuffix(".safetensors") + (f"-{num_codebooks}" if num_codebooks else "")
+        repository = hub.parse(place)
+        called = place if repository is None else repository.name
+        label = label or Path(called).name.removesuffix(".safetensors") + (f"-{num_codebooks}" if num_codebooks else "")
         if not is_label(label):
             raise UsageError(f"-m {name}: {label!r} cannot name a folder; say -m LABEL={name}")
         return cls(label, model, num_codebooks, settings)

@@ -24,7 +24,7 @@ from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 from audiocodec.nn.conv import fold_weight_norm
 from audiocodec.nn.discriminator import gains
-from audiocodec.training.checkpoints.lean import discriminators_beside
+from audiocodec.training.checkpoints.lean import DISCRIMINATORS_FILE, discriminators_beside
 from audiocodec.training.losses import DiscriminatorBundle
 from audiocodec.training.setup import Parts
 
@@ -71,7 +71,9 @@ def begin_with(parts: Parts, config: Config, source: str) -> tuple[str, bool]:
     Raises:
         CheckpointError: as of `take_codec` and `take_discriminators`.
     """
-    path = Path(parts.gather(str(model_places.resolve(source)))[0])  # an experiment that runs may move on
+    path = Path(
+        parts.gather(str(model_places.resolve(source, beside=(DISCRIMINATORS_FILE,))))[0]
+    )  # an experiment that runs may move on
     taken, goes_on = take_codec(parts.raw_codec, config, path)
     parts.ema.average.load_state_dict(parts.raw_codec.state_dict())
     log.info("begins with the weights of %s", path)

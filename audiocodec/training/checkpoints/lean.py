@@ -17,13 +17,13 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from audiocodec import model_file, model_places
+from audiocodec import hub, model_file, model_places
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 from audiocodec.files import replacing
 
-DISCRIMINATORS_FILE = "discriminators.safetensors"
+DISCRIMINATORS_FILE = hub.DISCRIMINATORS_FILE
 COMING = "discriminators.next.safetensors"
 BELONGS_TO = "model_sha256"  # in the header of the discriminators
 

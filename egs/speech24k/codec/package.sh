@@ -11,6 +11,8 @@ exp=                        # experiment (a relative path counts from this folde
 model=single                # single or residual
 name=                       # of the model: a folder in audiocodec/pretrained (default: speech_24k, speech_24k_residual)
 baselines=                    # folder that audiocodec compare wrote, with results of other codecs on dev
+repository=                 # org/name on a hub to push the model and its card to, too (default: nothing is pushed)
+license=unknown             # of the pushed model, such as apache-2.0
 . ../../../recipes/utils/parse_options.sh
 
 stop() { # stop STATUS MESSAGE
@@ -72,3 +74,4 @@ audiocodec card "$exp" -m "$made/model.safetensors" --title "$name" "${rows[@]}"
 package=../../../audiocodec/pretrained/$name
 mkdir -p "$package"
 cp "$made"/{model.safetensors,training.png,CARD.md} "$package"
+[ -z "$repository" ] || audiocodec push "$made" "$repository" --license "$license"
