@@ -9,7 +9,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
-import audiocodec  # noqa: E402
+import audiocodec
 
 _setup = configparser.ConfigParser()
 _setup.read(CHECKOUT / "setup.cfg", encoding="utf-8")
@@ -36,7 +36,11 @@ pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
 html_theme = "furo"
-html_theme_options = {"source_repository": _setup["metadata"]["url"], "source_branch": "main", "source_directory": "docs/"}
+html_theme_options = {
+    "source_repository": _setup["metadata"]["url"],
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
 html_extra_path = [str(CHECKOUT / "build" / "docs" / "extra")]
 html_show_sphinx = False
 html_copy_source = False

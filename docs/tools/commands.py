@@ -48,7 +48,9 @@ def described(parser: argparse.ArgumentParser) -> list[str]:
     """Usage, then everything that can be given."""
     usage = parser.format_usage().removeprefix("usage: ").strip()
     kinds = (argparse._SubParsersAction, argparse._HelpAction)
-    actions = [action for action in parser._actions if not isinstance(action, kinds) and action.help != argparse.SUPPRESS]
+    actions = [
+        action for action in parser._actions if not isinstance(action, kinds) and action.help != argparse.SUPPRESS
+    ]
     return [
         f"```text\n{usage}\n```",
         f"```{{program}} {parser.prog}\n```",
@@ -59,7 +61,9 @@ def described(parser: argparse.ArgumentParser) -> list[str]:
 def option(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     """An option or an argument, as Sphinx's directive has it."""
     formatter = parser._get_formatter()
-    value = formatter._format_args(action, formatter._get_default_metavar_for_optional(action)) if action.nargs != 0 else ""
+    value = (
+        formatter._format_args(action, formatter._get_default_metavar_for_optional(action)) if action.nargs != 0 else ""
+    )
     names = [f"{name} {value}".strip() for name in action.option_strings] or [_argument(action)]
     text = formatter._expand_help(action) if action.help else ""
     required = " *Required.*" if action.option_strings and action.required else ""

@@ -45,4 +45,6 @@ def _depth(name: str) -> int:
 
 def _auto(kind: str, name: str, members: bool = False) -> str:
     options = ":members:\n:show-inheritance:\n" if members else ":show-inheritance:\n" if kind == "exception" else ""
-    return f"```{{eval-rst}}\n.. auto{kind}:: {name}\n" + "".join(f"   {line}\n" for line in options.splitlines()) + "```"
+    return (
+        f"```{{eval-rst}}\n.. auto{kind}:: {name}\n" + "".join(f"   {line}\n" for line in options.splitlines()) + "```"
+    )

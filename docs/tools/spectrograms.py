@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 import soxr
 from matplotlib.figure import Figure
+from PIL import Image
 
 import audiocodec
 
@@ -77,6 +78,7 @@ def draw(path: str) -> None:
     figure.supxlabel("seconds", fontsize=10)
     figure.supylabel("kHz", fontsize=10)
     figure.savefig(path, dpi=90)
+    Image.open(path).quantize(96).save(path, optimize=True)  # a third of the bytes
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ CASES = {
     "...: not a token file: starts with ..., not ...": "decode text.wav -o a.wav",
     "...: has ... bytes, its header says ...": "decode cut.act -o a.wav",
     "...: damaged: the checksum does not match": "decode bad.act -o a.wav",
-    "...: no such folder": "train --config mini --exp e --set data.train=none",
+    "...: no such folder": "validate-data none",
     "...: cannot read the summary: ...": "report folder -o r.html",
     "audiocodec: error: ...: .../wav.scp: No such file or directory": "validate-data folder",
     "... already exists; --force overwrites, --resume keeps what is finished": "encode speech.flac -o good.act",
@@ -94,7 +94,9 @@ def test_message(
         monkeypatch.setattr(loading, "find_spec", lambda name: None)
     before = outputs(place)
     words = CASES[message].split()
-    onnx = ["--runtime", "onnx"] if words[0] in ("encode", "decode") and not {"--runtime", "--device"} & {*words} else []
+    onnx = (
+        ["--runtime", "onnx"] if words[0] in ("encode", "decode") and not {"--runtime", "--device"} & {*words} else []
+    )
     assert main([*words, *onnx]) == messages()[message]
     said = capsys.readouterr().err
     assert re.search(".+".join(map(re.escape, message.split("..."))), said), said
