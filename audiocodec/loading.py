@@ -72,6 +72,11 @@ def load(
         UsageError: the runtime or the device is not there, or cannot run the model.
         CheckpointError: no such model, a damaged one, or weights that do not fit their configuration.
         FingerprintMismatch: the model of the token file is not here.
+
+    Example:
+        >>> codec = audiocodec.load("speech_24k")
+        >>> codec.sample_rate, codec.hop_length, codec.codebook_sizes
+        (24000, 320, (65536,))
     """
     name = models.find(model.fingerprint) if isinstance(model, TokenFile) else model
     found = Model(name, runtime=runtime, device=str(device), threads=threads)

@@ -25,7 +25,8 @@ root_doc = "index"
 exclude_patterns = ["tools"]
 default_role = "code"  # docstrings quote names as `name`
 myst_heading_anchors = 4
-suppress_warnings = ["ref.python"]  # docstrings name attributes that several classes have
+# docstrings name attributes that several classes have; a generated page may leave out a level of headings
+suppress_warnings = ["ref.python", "myst.header"]
 nitpicky = False
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
