@@ -37,11 +37,7 @@ pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
 html_theme = "furo"
-html_theme_options = {
-    "source_repository": _setup["metadata"]["url"],
-    "source_branch": "main",
-    "source_directory": "docs/",
-}
+html_theme_options = {"top_of_page_buttons": []}
 html_extra_path = [str(CHECKOUT / "build" / "docs" / "extra")]
 html_show_sphinx = False
 html_copy_source = False

@@ -13,7 +13,7 @@ FOLDER = "reference/commands"
 
 def pages() -> dict[str, str]:
     """Name -> Markdown of the overview and of every verb's page."""
-    os.environ["COLUMNS"] = "100"  # argparse folds the usage there
+    os.environ["COLUMNS"] = "88"  # argparse folds the usage there: as wide as a block of code
     parser = make_parser(*VERBS)
     verbs = subparsers(parser)
     rows = "\n".join(f"| [{verb}]({verb}.md) | {escape(text)} |" for verb, text in VERBS.items())

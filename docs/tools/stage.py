@@ -105,10 +105,21 @@ def stage(root: Path, out: Path) -> None:
         shutil.copy2(root / picture, out / picture_place(picture))
     for name, text in {**commands.pages(), python_api.PAGE: python_api.page()}.items():
         _write(out / name, text)
-    contents = (root / "docs" / "tools" / "contents.txt").read_text(encoding="utf-8")
+    contents = listed((root / "docs" / "tools" / "contents.txt").read_text(encoding="utf-8"), places)
     for name, tree in {"index.md": contents, **LISTS}.items():
         with (out / name).open("a", encoding="utf-8") as page:
             page.write("\n" + tree)
+
+
+def listed(contents: str, places: dict[str, str]) -> str:
+    """The contents, with every page of a folder that they do not name where they say `folder/*`."""
+    named = set(contents.split())
+    pages_left = [place.removesuffix(".md") for place in sorted(places.values())]
+
+    def rest(match: re.Match[str]) -> str:
+        return "\n".join(page for page in pages_left if page.startswith(match[1]) and page not in named)
+
+    return re.sub(r"^(\w+/)\*$", rest, contents, flags=re.MULTILINE)
 
 
 def _with_samples(text: str, build: Path) -> str:
