@@ -104,7 +104,7 @@ def test_every_block_says_what_it_is() -> None:
 
 
 def test_every_link_to_a_file_leads_to_one() -> None:
-    folders = ("docs/**/*.md", "egs/**/*.md", "audiocodec/pretrained/*/*.md")
+    folders = ("docs/**/*.md", "egs/*/*.md", "egs/*/codec/*.md", "audiocodec/pretrained/*/*.md")
     pages = [*CHECKOUT.glob("*.md"), *(page for pattern in folders for page in sorted(CHECKOUT.glob(pattern)))]
     shown = {
         page: re.sub(r"<!-- site: .*? -->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL) for page in pages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def test_every_verb_and_option_has_its_place() -> None:
     for verb, parser in commands.subparsers(make_parser(*VERBS)).items():
         page = made[f"reference/commands/{verb}.md"]
         for below in (parser, *commands.subparsers(parser).values()):
-            options = {action.option_strings[-1] for action in below._actions if action.option_strings} - {"--help"}
+            shown = [action for action in below._actions if action.option_strings and action.help != argparse.SUPPRESS]
+            options = {action.option_strings[-1] for action in shown} - {"--help"}
             assert all(option in page for option in options), verb
     assert "```{option} -m MODEL, --model MODEL\n" in made["reference/commands/encode.md"]
     assert "## lm train" in made["reference/commands/lm.md"]
