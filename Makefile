@@ -140,7 +140,7 @@ release-check: $(RELEASE_VENV)/.ready
 	$(RELEASE_VENV)/bin/python .ci/release_check.py $(PIP_ARGS)
 
 clean:
-	rm -rf demo_out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis egs/mini/codec/data egs/mini/codec/exp
+	rm -rf demo_out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis egs/mini/codec/data egs/mini/codec/exp
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean

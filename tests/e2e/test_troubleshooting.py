@@ -7,7 +7,9 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from support.workspace import CHECKOUT
 
 from audiocodec import loading
@@ -21,6 +23,10 @@ CASES = {
     "...: No such file or directory": "encode none.wav -o a.act",
     "...: is empty (0 bytes)": "encode empty.wav -o a.act",
     "...: not audio, or damaged at its start (...)": "encode text.wav -o a.act",
+    "...: its channels cancel when they are mixed (opposite polarity); choose one, as with --channel 1": "encode cancel.wav -o a.act",
+    "...: has ... channels, no channel ...": "encode cancel.wav -o a.act --channel 3",
+    "...: ... is a command (...); commands run only with --allow-pipes": "encode list.scp -d out",
+    "...: no prior of model ... is at hand; audiocodec prior trains one, AUDIOCODEC_PRIORS names its file": "recode foreign.act --compress -o c.act",
     "...: holds no .wav, .flac, .ogg, .opus, .mp3, ... (audio) files": "encode folder -d out",
     "...: cannot write audio with extension '...'; use one of ...": "decode good.act -o a.xyz",
     "...: not a token file: starts with ..., not ...": "decode text.wav -o a.wav",
@@ -30,6 +36,7 @@ CASES = {
     "...: cannot read the summary: ...": "report folder -o r.html",
     "audiocodec: error: ...: .../wav.scp: No such file or directory": "validate-data folder",
     "... already exists; --force overwrites, --resume keeps what is finished": "encode speech.flac -o good.act",
+    "-o names one output but there are ... inputs; use -d for a folder of outputs": "encode speech.flac text.wav -o a.act",
     "...: no such model; give a .safetensors file, an experiment folder, or one of: ...": "encode speech.flac -o a.act -m none",
     "...: was encoded by model ..., which is not here; give it with -m, or put it into ...": "decode foreign.act -o a.wav",
     "... codebooks are asked for, ... has ...": "encode speech.flac -o a.act --num-codebooks 3",
@@ -66,6 +73,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "speech.flac").symlink_to(SPEECH)
     (folder / "text.wav").write_text("hello")
     (folder / "empty.wav").touch()
+    (folder / "list.scp").write_text("a cat speech.flac |\n")
+    tone = 0.1 * np.sin(np.arange(8_000) / 9)
+    soundfile.write(folder / "cancel.wav", np.stack([tone, -tone], 1), 16_000)
     assert main(["encode", str(SPEECH), "-o", str(folder / "good.act"), "--runtime", "onnx", "--quiet"]) == 0
     good = (folder / "good.act").read_bytes()
     (folder / "cut.act").write_bytes(good[:100])

@@ -27,6 +27,8 @@ _MADE = shutil.ignore_patterns(
     "data.tmp",
     "corpus",
     "demo_out",
+    "build",
+    "dist",
 )
 
 

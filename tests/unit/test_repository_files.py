@@ -146,7 +146,7 @@ def test_the_conda_recipe_asks_for_what_the_package_asks_for() -> None:
     run = re.search(r"  run:\n((?:    - .+\n)+)", recipe)
     assert run
     theirs = dict(line.partition(" ")[::2] for line in re.findall(r"- (.+)", run[1]))
-    names = {"pysoundfile": "soundfile", "python-soxr": "soxr"}  # what conda-forge calls them
+    names = {"pysoundfile": "soundfile", "soxr-python": "soxr"}  # what conda-forge calls them
     found = {names.get(name, name): version for name, version in theirs.items() if name != "python"}
     wanted = re.findall(r"^([\w-]+)(\S*)$", setup_cfg()["options"]["install_requires"], re.MULTILINE)
     assert found == dict(wanted) and theirs["python"] == setup_cfg()["options"]["python_requires"]
