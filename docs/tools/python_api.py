@@ -8,16 +8,18 @@ import audiocodec
 
 PAGE = "reference/python.md"
 FUNCTIONS = ("load", "compress", "decompress", "encode_file", "decode_file", "train", "evaluate", "compare", "report")
-# Classes that public functions return, by the modules that have them: (module, class).
+# Classes of what public functions and methods return: (module, class).
 RETURNED = (
     ("audiocodec.onnx.codec", "OnnxCodec"),
     ("audiocodec.codec.torch", "EncodedBatch"),
     ("audiocodec.quantization.base", "QuantizerOutput"),
+    ("audiocodec.codec.streams", "EncoderStream"),
+    ("audiocodec.codec.streams", "DecoderStream"),
     ("audiocodec.training.run", "TrainingResult"),
     ("audiocodec.evaluation.evaluate", "Evaluation"),
     ("audiocodec.evaluation.compare", "Comparison"),
+    ("audiocodec.reporting.page", "Content"),
 )
-STREAMS = ("audiocodec.codec.streams",)
 HEAD = """# Python
 
 What `import audiocodec` has, made from the docstrings. [The guide](../guide/python.md) shows how the parts go together. Other
@@ -44,7 +46,13 @@ def _depth(name: str) -> int:
 
 
 def _auto(kind: str, name: str, members: bool = False) -> str:
-    options = ":members:\n:show-inheritance:\n" if members else ":show-inheritance:\n" if kind == "exception" else ""
+    options = (
+        ":members:\n:inherited-members: Module, tuple\n:show-inheritance:\n"
+        if members
+        else ":show-inheritance:\n"
+        if kind == "exception"
+        else ""
+    )
     return (
         f"```{{eval-rst}}\n.. auto{kind}:: {name}\n" + "".join(f"   {line}\n" for line in options.splitlines()) + "```"
     )
