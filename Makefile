@@ -7,6 +7,9 @@
 # make lease-rehearsal training on a borrowed card, rehearsed on the CPU (egs/speech24k/codec/lease.sh)
 # make fuzz            damaged files of every kind for FUZZ_SECONDS (600), from FUZZ_SEED (the time) on
 # make test-baselines  parity against encodec and torchaudio, in an environment of its own (5 GB)
+# make docs            the site, build/docs/html: every page, command and Python name, with its links checked
+# make samples         the samples page of both models beside Opus and Codec2, which make docs puts on the site
+# make release-check   wheel and source distribution: metadata, sizes, README, installed where nothing else is
 # make clean           remove what the targets above wrote, except the environments and anyone's exp/
 # make distclean       ... and the environments
 #
@@ -20,6 +23,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BASELINES_VENV ?= .venv-baselines
+RELEASE_VENV ?= .venv-release
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 REHEARSAL_ARGS ?=
@@ -31,6 +35,7 @@ INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 TEST_OPTIONS = -rs -n $(JOBS) --dist loadfile --ignore=tests/parity/baselines
 SCRIPTS = $(shell find recipes egs -name '*.sh' -type f | sort) .ci/run
 DEMO_AUDIO := egs/mini/codec/local/audio
+DOCS := build/docs
 
 # OpenMP threads that spin while they wait cost more than they gain where cores are few.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -38,7 +43,7 @@ export GOMP_SPINCOUNT ?= 1000
 # No run of ours may depend on what the caller's Python path holds.
 unexport PYTHONPATH
 
-.PHONY: demo test test-recipes test-quick fuzz kill lint lease-rehearsal test-baselines environment clean distclean
+.PHONY: demo test test-recipes test-quick fuzz kill lint lease-rehearsal test-baselines environment docs samples release-check clean distclean
 
 environment: $(VENV)/.ready
 
@@ -106,9 +111,37 @@ $(BASELINES_VENV)/.ready: setup.cfg pyproject.toml
 test-baselines: $(BASELINES_VENV)/.ready
 	$(BASELINES_VENV)/bin/python -m pytest -rs -m baselines tests/parity/baselines $(PYTEST_ARGS)
 
+$(VENV)/.docs: $(VENV)/.ready
+	@echo "installing what builds the site into $(VENV)"
+	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: export OMP_NUM_THREADS := 1
+docs: $(VENV)/.docs
+	@mkdir -p $(DOCS)/extra
+	cd docs && $(abspath $(BIN))/python -m tools.stage ../$(DOCS)
+	$(BIN)/sphinx-build -q -E -W --keep-going -c docs $(DOCS)/source $(DOCS)/html
+	cd docs && $(abspath $(BIN))/python -m tools.links ../$(DOCS)/html
+
+samples: $(if $(wildcard $(VENV)/.ready),$(VENV)/.ready,$(VENV)/.usable)
+	@mkdir -p $(DOCS)/extra/samples
+	$(BIN)/audiocodec compare --reference $(DEMO_AUDIO) -d $(DOCS)/compared --resume -m speech_24k \
+	  -m speech_24k_residual@2 -m speech_24k_residual@4 -m speech_24k_residual@8 --against speech_24k \
+	  --baseline reference opus-6 opus-12 codec2-1200 codec2-3200
+	$(BIN)/audiocodec report $(DOCS)/compared -o $(DOCS)/extra/samples/report.html --examples 12 --title "audiocodec: samples" --force
+
+# An environment of its own for the tools, and empty ones for what they check; .ci/release_check.py says what that is.
+$(RELEASE_VENV)/.ready: setup.cfg constraints.txt
+	@[ -x $(RELEASE_VENV)/bin/python ] && $(RELEASE_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(RELEASE_VENV)
+	@$(RELEASE_VENV)/bin/python $(INSTALL) -c constraints.txt build twine 'readme_renderer[md]'
+	@touch $@
+
+release-check: $(RELEASE_VENV)/.ready
+	$(RELEASE_VENV)/bin/python .ci/release_check.py $(PIP_ARGS)
+
 clean:
-	rm -rf demo_out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis egs/mini/codec/data egs/mini/codec/exp
+	rm -rf demo_out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis egs/mini/codec/data egs/mini/codec/exp
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(BASELINES_VENV)
+	rm -rf $(VENV) $(BASELINES_VENV) $(RELEASE_VENV)

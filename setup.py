@@ -9,6 +9,7 @@ from setuptools import setup
 here = Path(__file__).parent
 metadata = configparser.ConfigParser()
 metadata.read(here / "setup.cfg", encoding="utf-8")
-files = metadata["metadata"]["url"] + "/blob/main/"
+url = metadata["metadata"]["url"]
 readme = (here / "README.md").read_text(encoding="utf-8")
-setup(long_description=re.sub(r"(\]\()(?!https?:|#)([^)]+\))", rf"\1{files}\2", readme))
+readme = re.sub(r"(!\[[^]]*\]\()(?!https?:)([^)]+\))", rf"\1{url}/raw/main/\2", readme)  # pictures
+setup(long_description=re.sub(r"(\]\()(?!https?:|#)([^)]+\))", rf"\1{url}/blob/main/\2", readme))

@@ -69,6 +69,10 @@ def decode_file(
         FingerprintMismatch: the tokens are of another codec, or of none that is at hand.
         AudioError: the file cannot be written, or memory runs out.
         TokenFileError: not a valid token file.
+
+    Example:
+        >>> audiocodec.decode_file(None, "speech.act", "decoded.wav")
+        0
     """
     held = tokens if isinstance(tokens, TokenFile) else TokenFile.read(Path(tokens))
     return files.decode_file(load(held) if codec is None else codec, held, path, sample_rate, progress)
@@ -89,6 +93,11 @@ def decompress(codec: BlockCodec | None, data: bytes, sample_rate: int | None = 
         TokenFileError: not a valid token file.
         FingerprintMismatch: the tokens are of another codec, or of none that is at hand.
         AudioError: a sample rate that cannot be.
+
+    Example:
+        >>> wav, sample_rate = audiocodec.decompress(None, pathlib.Path("speech.act").read_bytes())
+        >>> wav.dtype, wav.shape, sample_rate
+        (dtype('float32'), (16000,), 16000)
     """
     tokens = TokenFile.from_bytes(data)
     return files.decode_tokens(load(tokens) if codec is None else codec, tokens, sample_rate)

@@ -6,7 +6,15 @@ The command line turns any `AudioCodecError` into one line on stderr and a non-z
 
 
 class AudioCodecError(Exception):
-    """Base of all errors this package raises on purpose."""
+    """Base of all errors this package raises on purpose.
+
+    Example:
+        >>> try:
+        ...     audiocodec.load("none")
+        ... except audiocodec.AudioCodecError as error:
+        ...     print(type(error).__name__, str(error)[:20])
+        CheckpointError none: no such model;
+    """
 
 
 class UsageError(AudioCodecError):

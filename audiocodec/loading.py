@@ -75,6 +75,11 @@ def load(
         CheckpointError: no such model, a damaged one, or weights that do not fit their configuration.
         HubError: the repository cannot be reached or read, or holds no model of this package.
         FingerprintMismatch: the model of the token file is not here, or the repository holds another model.
+
+    Example:
+        >>> codec = audiocodec.load("speech_24k")
+        >>> codec.sample_rate, codec.hop_length, codec.codebook_sizes
+        (24000, 320, (65536,))
     """
     name = models.find(model.fingerprint) if isinstance(model, TokenFile) else model
     found = Model(name, runtime=runtime, device=str(device), threads=threads)

@@ -151,6 +151,11 @@ def _parse(words: list[str]) -> argparse.Namespace:
     _limit_numpy(words)
     if "OMP_WAIT_POLICY" not in os.environ:  # threads that spin while they wait pay for a core that others use
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is loaded
+    return make_parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
+
+
+def make_parser(*chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of the command line; only the `chosen` verbs have their options, because these import the verb."""
     parser = argparse.ArgumentParser(
         prog="audiocodec",
         description="Discrete speech tokens: audio to SimVQ codes and back.",
@@ -159,18 +164,17 @@ def _parse(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"audiocodec {audiocodec.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    chosen = next((word for word in words if not word.startswith("-")), None)
     for verb, summary in VERBS.items():
         sub = verbs.add_parser(
             verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
         )
-        if verb == chosen:
+        if verb in chosen:
             module: Any = import_module(f"audiocodec.cli.verbs.{verb.replace('-', '_')}")
             module.add_arguments(sub)
             sub.epilog = f"Example:\n  {module.EXAMPLE}\n\nModels in the package: {', '.join(model_places.available())}"
             sub.formatter_class = argparse.RawDescriptionHelpFormatter
             sub.set_defaults(run=module.run)
-    return parser.parse_args(words)
+    return parser
 
 
 def _limit_numpy(words: list[str]) -> None:

@@ -58,6 +58,11 @@ def encode_file(
     Raises:
         AudioError: naming the file and the cause: also channels that cancel when mixed, more of them than a stereo codec
             codes, and when memory runs out.
+
+    Example:
+        >>> tokens = audiocodec.encode_file(audiocodec.load(), "speech.wav")
+        >>> tokens.original_sample_rate, tokens.original_num_samples, tokens.codes.shape
+        (16000, 16000, (1, 75))
     """
     if channel is not None and channel < 1:
         raise AudioError(f"channel {channel}: channels are counted from 1 on")
@@ -169,6 +174,12 @@ def compress(
 
     Raises:
         AudioError: another shape, samples that are integers or not finite, or a sample rate that cannot be.
+
+    Example:
+        >>> codec = audiocodec.load()
+        >>> data = audiocodec.compress(codec, 0.1 * numpy.sin(numpy.arange(24_000) / 20))
+        >>> audiocodec.TokenFile.from_bytes(data).codes.shape  # one second
+        (1, 75)
     """
     channels = float_samples(as_array(wav))
     channels = channels[None] if channels.ndim == 1 else channels

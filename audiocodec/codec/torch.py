@@ -47,7 +47,16 @@ class CodecOutput(NamedTuple):
 
 
 class Codec(TorchCoder):
-    """Encoder, quantizer and decoder of one channel, at one sample rate; channels are coded as items of a batch."""
+    """Encoder, quantizer and decoder of one channel, at one sample rate; channels are coded as items of a batch.
+
+    Example:
+        >>> codec = audiocodec.load(runtime="torch")
+        >>> codes = codec.encode(0.01 * torch.randn(2, 1, 24_000))
+        >>> codes.shape, codec.decode(codes).shape
+        (torch.Size([2, 1, 75]), torch.Size([2, 1, 24000]))
+        >>> codec.embed(codes).shape  # the vectors of the codes
+        torch.Size([2, 32, 75])
+    """
 
     @classmethod
     def from_pretrained(

@@ -140,6 +140,13 @@ def compare(
         UsageError: arguments that contradict each other, a path or a program that is not there, or an earlier comparison
             in `out`.
         AudioCodecError: no references, a table or a model that cannot be read.
+
+    Example:
+        >>> compared = audiocodec.compare(
+        ...     "audio", "compared", models="speech_24k", baselines="reference", metrics="stoi", jobs=1
+        ... )
+        >>> list(compared.rows), compared.page.name
+        (['reference', 'speech_24k'], 'RESULTS.md')
     """
     settings = Settings(metrics_of(metrics), words_of(by), table, jobs, force, resume, allow_pipes, device, threads)
     baselines = None if baselines is None else words_of(baselines)

@@ -123,6 +123,11 @@ def evaluate(
     Raises:
         UsageError: arguments that contradict each other, a path that is not there, or an earlier evaluation in `out`.
         AudioCodecError: no references, a table, a model or timings that cannot be read.
+
+    Example:
+        >>> scored = audiocodec.evaluate("audio", "scores", estimate="decoded", metrics="stoi", jobs=1)
+        >>> [row.id for row in scored.rows], pathlib.Path("scores/summary.json").is_file()
+        (['speech'], True)
     """
     files = (timings,) if isinstance(timings, str | os.PathLike) else tuple(timings)
     settings = Settings(

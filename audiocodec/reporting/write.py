@@ -57,6 +57,11 @@ def report(
         ReportError: no system is called as `against`.
         AudioCodecError: a folder holds no finished evaluation, systems have different references for an utterance, audio,
             ratings or VERSA's scores cannot be read, ratings are of another page, or VERSA's scores of other utterances.
+
+    Example:
+        >>> content = audiocodec.report("compared", "report.html", title="Our codecs")
+        >>> [system.label for system in content.systems]
+        ['speech_24k', 'reference']
     """
     folders = evaluations([eval_dirs] if isinstance(eval_dirs, str | os.PathLike) else list(eval_dirs))
     _check_paths(folders, os.fspath(path), names, ratings, force)

@@ -47,6 +47,13 @@ class TokenFile:
 
     Raises:
         TokenFileError: a field is out of range, of the wrong kind, or contradicts another.
+
+    Example:
+        >>> tokens = audiocodec.TokenFile.read("speech.act")
+        >>> tokens.codes.shape, tokens.codebook_sizes, tokens.sample_rate
+        ((1, 75), (65536,), 24000)
+        >>> audiocodec.TokenFile.from_bytes(tokens.to_bytes()) == tokens
+        True
     """
 
     codes: npt.NDArray[np.int32]

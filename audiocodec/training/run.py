@@ -106,6 +106,11 @@ def train(
         ManifestError, AudioError: data that cannot be read.
         CheckpointError: a checkpoint that does not fit or cannot be written.
         TrainingError: not finite again and again, or the device has no room.
+
+    Example:
+        >>> done = audiocodec.train("mini", "exp", overrides=["data.train=data", "train.steps=1", "train.batch_size=1"])
+        >>> done.step, audiocodec.load(done.folder).sample_rate
+        (1, 24000)
     """
     begun = time.monotonic() if started is None else started
     watch, target = watch or Watch(), Path(folder)

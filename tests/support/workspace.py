@@ -27,6 +27,8 @@ _MADE = shutil.ignore_patterns(
     "data.tmp",
     "corpus",
     "demo_out",
+    "build",
+    "dist",
 )
 
 
@@ -37,6 +39,7 @@ def _made(folder: str, names: list[str]) -> set[str]:
 
 def copy_of(folder: Path, *names: str) -> Path:
     """Copy files and folders of the checkout (everything, if none is named) to `folder`; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in names or [path.name for path in CHECKOUT.iterdir()]:
         source = CHECKOUT / name
         if name in _made(str(CHECKOUT), [name]):
