@@ -61,6 +61,9 @@ def check_version(version: str, tag: str | None) -> None:
     if tag:
         require(tag == f"v{version}", f"the tag is {tag}, the version {version}")
         require(re.fullmatch(r"\d{4}-\d{2}-\d{2}", heading[1]), f"CHANGELOG.md: {version} has no date: {heading[1]!r}")
+        for name in ("README.md", "docs/guide/install.md"):
+            text = " ".join((CHECKOUT / name).read_text().split())
+            require("no release on a package index yet" not in text, f"{name} says that there is no release")
     say(f"version {version}, in CHANGELOG.md: {heading[1]}")
 
 

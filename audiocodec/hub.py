@@ -2,7 +2,7 @@
 
 The library huggingface_hub does the work, with its cache, its variables (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN, HF_ENDPOINT)
 and its log-in; it is imported when a repository is named, not before. What is fetched is JSON and safetensors: no code of
-a repository is ever run. A repository is one that `publishing` wrote: its `config.json` names the other files with their
+a repository is ever run. A repository is one that `publishing` wrote: its `config.json` names the weights with their
 SHA-256, and a file that has another is removed from the cache and refused.
 """
 
@@ -108,6 +108,7 @@ def fetch(repository: Repository, beside: Sequence[str] = ()) -> Path:
     found = config_path.parent / MODEL_FILE
     held = _metadata(repository, found).get("fingerprint")
     if held != stated:
+        _remove(found)
         raise HubError(
             f"{repository}: {MODEL_FILE} is not the model that {CONFIG_FILE} describes ({held or 'none of audiocodec'}, "
             f"need {stated}); ask its owner to push it again"
@@ -140,7 +141,7 @@ def upload(folder: Path, repository: Repository, message: str, private: bool = F
         Address of the commit.
 
     Raises:
-        HubError: not reachable or not allowed; then nothing has changed there.
+        HubError: not reachable or not allowed; then no file has changed there.
     """
     with translated(str(repository), UPLOAD):
         from huggingface_hub import HfApi
@@ -183,12 +184,17 @@ def _check(repository: Repository, path: Path, stated: Any) -> None:
     """Refuse a file that is not the one that was pushed, and remove it from the cache."""
     found = sha256(path)
     if found != stated:
-        path.resolve().unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        _remove(path)
         raise HubError(
             f"{repository}: {path.name} has SHA-256 {found[:16]}..., {CONFIG_FILE} says {str(stated)[:16]}...: damaged, or "
             "replaced by hand. It was removed from the cache: try again, or ask the owner to push again"
         )
+
+
+def _remove(path: Path) -> None:
+    """Remove a file from the cache: the link and what it leads to."""
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,13 +21,10 @@ def translated(repository: str, what: str) -> Iterator[None]:
         repository: `org/name`, with its revision.
         what: file, or `UPLOAD`.
     """
-    try:
-        import huggingface_hub  # noqa: F401 - what follows in the block needs it
-    except ImportError:
-        raise HubError(
-            f"{repository}: no such file or model here; to look for it on the hub, install huggingface_hub: "
-            f"{advice('hub')}"
-        ) from None
+    needed(repository, what)
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # a line for every attempt, before the error that says it
     try:
         yield
     except Exception as error:
@@ -34,6 +32,17 @@ def translated(repository: str, what: str) -> Iterator[None]:
         if reason is None:
             raise
         raise HubError(f"{repository}: {reason}") from error
+    finally:
+        logger.setLevel(level)
+
+
+def needed(repository: str, what: str) -> None:
+    """Raise HubError where the library is not installed."""
+    try:
+        import huggingface_hub  # noqa: F401
+    except ImportError:
+        why = "uploading needs" if what == UPLOAD else "no such file or model here; to look for it on the hub, install"
+        raise HubError(f"{repository}: {why} huggingface_hub: {advice('hub')}") from None
 
 
 def _reason(error: Exception, repository: str, what: str) -> str | None:
@@ -43,10 +52,10 @@ def _reason(error: Exception, repository: str, what: str) -> str | None:
     status = next((s for e in _chain(error) if (s := getattr(getattr(e, "response", None), "status_code", None))), None)
     if isinstance(error, errors.GatedRepoError):
         return f"its owner must let you in: ask on its page, then {LOG_IN}"
-    if isinstance(error, errors.RepositoryNotFoundError) or (status == 404 and what == UPLOAD):
-        return f"no such repository on {constants.ENDPOINT}, or a private one: check the name, or {LOG_IN}"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"has no revision {repository.partition('@')[2] or 'main'!r}"
+    if isinstance(error, errors.RepositoryNotFoundError) or (status == 404 and what == UPLOAD):
+        return f"no such repository on {constants.ENDPOINT}, or a private one: check the name, or {LOG_IN}"
     if isinstance(error, errors.RemoteEntryNotFoundError):
         return f"has no {what}: no model that `audiocodec push` wrote"
     if status in (401, 403):
@@ -61,7 +70,7 @@ def _reason(error: Exception, repository: str, what: str) -> str | None:
         cause = list(_chain(error))[-1]
         said = f"{type(cause).__name__}: {(str(cause).strip().splitlines() or ['no answer'])[0]}; try again later"
         if what == UPLOAD:
-            return f"could not be uploaded to {constants.ENDPOINT}, nothing has changed there: {said}"
+            return f"could not be uploaded to {constants.ENDPOINT}, no file has changed there (a new repository may be empty now): {said}"
         return f"{what} could not be had from {constants.ENDPOINT}, nothing was kept: {said}"
     return None
 

@@ -1,6 +1,6 @@
 """A model as a folder that `audiocodec.load` and transformers read, and the same folder in a repository on a hub.
 
-The folder holds `config.json` (for transformers, with our configuration in it and the SHA-256 of the other files),
+The folder holds `config.json` (for transformers, with our configuration in it and the SHA-256 of the weights),
 `model.safetensors`, `README.md` with front matter, `preprocessor_config.json`, and a file of Python that only imports our
 classes; beside them, where there are such, the prior, and the discriminators for fine-tuning.
 """
@@ -19,8 +19,10 @@ from audiocodec import hub, model_file, model_places
 from audiocodec.errors import CheckpointError, UsageError
 from audiocodec.files import replacing, write_text
 from audiocodec.hub import CONFIG_FILE, DISCRIMINATORS_FILE, MODEL_FILE, MODEL_TYPE, PRIOR_FILE
+from audiocodec.hub_errors import UPLOAD, needed
 from audiocodec.model_header import FileHeader
 from audiocodec.reporting import hub_page
+from audiocodec.tokens.prior import Prior
 
 if TYPE_CHECKING:
     from audiocodec.codec.torch import Codec
@@ -60,21 +62,19 @@ def save_pretrained(
         The folder.
 
     Raises:
-        CheckpointError: it cannot be written, holds discriminators of another model, or weights are not finite.
-        UsageError: a card that cannot be read; a licence or tag that cannot be one.
+        CheckpointError: it cannot be written, holds a prior or discriminators that were there before, or weights are not
+            finite.
+        UsageError: a codec that is not on torch; a card that cannot be read; a licence or tag that cannot be one.
     """
-    hub_page.check_words(license, tags)
-    if card is not None:
-        _text(card)  # before anything is written
+    _check(codec, license, tags, card)
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{target}: cannot be made: {error.strerror or error}") from error
-    if (target / DISCRIMINATORS_FILE).exists():
-        raise CheckpointError(
-            f"{target}: holds {DISCRIMINATORS_FILE} of a model that was there before; name a new folder"
-        )
+    for name in (PRIOR_FILE, DISCRIMINATORS_FILE):
+        if (target / name).exists():
+            raise CheckpointError(f"{target}: holds {name} of a model that was there before; name a new folder")
     _write_weights(codec, target / MODEL_FILE)
     _finish(target, license, tags, card)
     return target
@@ -106,12 +106,12 @@ def push(
 
     Raises:
         CheckpointError: no such model, or a damaged one.
-        HubError: the hub cannot be reached or refuses; nothing has changed there then.
+        HubError: the hub cannot be reached or refuses; no file has changed there then.
+        UsageError: see `save_pretrained`.
     """
     place = hub.checked(repository)
-    hub_page.check_words(license, tags)
-    if card is not None:
-        _text(card)  # before anything else
+    _check(model, license, tags, card)
+    needed(str(place), UPLOAD)
     with tempfile.TemporaryDirectory(prefix="audiocodec-push-") as temporary:
         folder = Path(temporary)
         if isinstance(model, (str, Path)):
@@ -123,6 +123,17 @@ def push(
         return hub.upload(folder, place, message or f"audiocodec model {fingerprint}", private)
 
 
+def _check(model: Codec | str | Path, license: str, tags: Sequence[str], card: str | Path | None) -> None:
+    """Refuse what cannot be written, before anything is."""
+    from audiocodec.codec.torch import Codec
+
+    if not isinstance(model, (str, Path, Codec)):
+        raise UsageError(f'a codec on torch is needed, got {type(model).__name__}; load it with runtime="torch"')
+    hub_page.check_words(license, tags)
+    if card is not None:
+        _text(card)
+
+
 def _write_model(model: str | Path, folder: Path, card: str | Path | None) -> str | Path | None:
     """Weights of a model on disk, with the prior and the discriminators beside it; the card that is given or there."""
     from audiocodec.training.checkpoints.lean import discriminators_beside
@@ -130,6 +141,11 @@ def _write_model(model: str | Path, folder: Path, card: str | Path | None) -> st
     path = model_places.resolve(model, beside=(DISCRIMINATORS_FILE,))
     _write_weights(model_file.load(path), folder / MODEL_FILE)
     if (prior := path.parent / PRIOR_FILE).is_file():
+        made_for = Prior.load(prior).config.codec
+        if made_for != (fingerprint := model_file.describe(folder / MODEL_FILE).fingerprint):
+            raise CheckpointError(
+                f"{prior}: is for model {made_for}, this is {fingerprint}; remove it, or put the right one there"
+            )
         _copy(prior, folder / PRIOR_FILE)
     if (discriminators := discriminators_beside(path)) is not None:
         tensors = model_file.read_tensors(discriminators)

@@ -53,25 +53,26 @@ class Desk:
                 del self._recordings[old]
         return found
 
-    def code(self, name: str, key: str, watch: Watch) -> dict[str, Any]:
-        """One version of a recording.
-
-        Args:
-            name, watch: see `take`.
-            key: of the version.
+    def find(self, name: str, key: str) -> tuple[Recording, Version]:
+        """A recording and a version by their names.
 
         Raises:
             KeyError: there is no such recording any more, or no such version.
+        """
+        return self._recordings[name], self.versions[key]
+
+    def code(self, recording: Recording, version: Version, watch: Watch) -> dict[str, Any]:
+        """One version of a recording; `watch` as of `take`.
+
+        Raises:
             AudioCodecError: it cannot be coded.
             Gone: nobody waits.
         """
-        recording, version = self._recordings[name], self.versions[key]
         with self._one_at_a_time(watch) as watched:
             return shown.coded(version.code(recording, watched), recording)
 
-    def compress(self, name: str, key: str, watch: Watch) -> dict[str, Any]:
+    def compress(self, recording: Recording, version: Version, watch: Watch) -> dict[str, Any]:
         """Bytes and kbps of its token file compressed by a prior; empty without one. See `code`."""
-        recording, version = self._recordings[name], self.versions[key]
         if not isinstance(version, ModelVersion) or version.prior is None:
             return {}
         with self._one_at_a_time(watch) as watched:

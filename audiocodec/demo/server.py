@@ -23,11 +23,12 @@ from typing import Any
 
 from audiocodec.demo.desk import Desk
 from audiocodec.demo.page import POLICY, Page
-from audiocodec.demo.recording import MAX_BYTES
+from audiocodec.demo.recording import MAX_BYTES, Recording
+from audiocodec.demo.versions import Version
 from audiocodec.demo.watch import Gone
 from audiocodec.errors import AudioCodecError, UsageError
 
-HOST = "127.0.0.1"
+HOST, HTTP_PORT = "127.0.0.1", 80
 _PIECE = 1 << 20  # bytes of an upload read at once
 _DIGITS = 18  # of a length that are looked at: Python refuses thousands
 _LINGER_SECONDS = 2.0  # in which an upload that was refused may read the answer
@@ -89,9 +90,10 @@ class Server(ThreadingTCPServer):
         return f"http://{HOST}:{self.port}/{self.token}/"
 
     @property
-    def names(self) -> tuple[str, str]:
-        """What a browser may call it in `Host`."""
-        return f"{HOST}:{self.port}", f"localhost:{self.port}"
+    def names(self) -> tuple[str, ...]:
+        """What a browser may call it in `Host`, where the port of HTTP is left out."""
+        named = (f"{HOST}:{self.port}", f"localhost:{self.port}")
+        return (*named, HOST, "localhost") if self.port == HTTP_PORT else named
 
     def server_close(self) -> None:
         """Stop listening, end the work, remove what lies about."""
@@ -163,19 +165,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _work(self, steps: list[str]) -> tuple[str, bytes]:
         desk = self.server.desk
+        if steps == ["recordings"]:
+            with self._upload() as path:
+                made = desk.take(path, self._watch)
+        elif len(steps) == 3 and steps[0] == "recordings":
+            made = desk.code(*self._found(*steps[1:]), self._watch)
+        elif len(steps) == 4 and steps[0] == "recordings" and steps[3] == "compressed":
+            made = desk.compress(*self._found(*steps[1:3]), self._watch)
+        else:
+            raise Refused(HTTPStatus.NOT_FOUND, "there is nothing of that name")
+        return "application/json", json.dumps(made, allow_nan=False).encode()
+
+    def _found(self, name: str, key: str) -> tuple[Recording, Version]:
         try:
-            if steps == ["recordings"]:
-                with self._upload() as path:
-                    made = desk.take(path, self._watch)
-            elif len(steps) == 3 and steps[0] == "recordings":
-                made = desk.code(steps[1], steps[2], self._watch)
-            elif len(steps) == 4 and steps[0] == "recordings" and steps[3] == "compressed":
-                made = desk.compress(steps[1], steps[2], self._watch)
-            else:
-                raise Refused(HTTPStatus.NOT_FOUND, "there is nothing of that name")
+            return self.server.desk.find(name, key)
         except KeyError:
             raise Refused(HTTPStatus.NOT_FOUND, "the server no longer has this recording; give it again") from None
-        return "application/json", json.dumps(made, allow_nan=False).encode()
 
     @contextlib.contextmanager
     def _upload(self) -> Iterator[Path]:

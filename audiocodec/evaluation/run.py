@@ -123,6 +123,7 @@ def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], options: Options)
             scores = result
             if isinstance(result, Lost):
                 scores = Scores(failures=dict.fromkeys(measures, result.reason), again=True)
+            found = scores.values.keys() | scores.failures.keys()
             before = kept.get(task.entry.id) or _row_of(Row(task.entry.id, stamp=stamps[index]), task.entry)
             yield replace(
                 before,
@@ -133,7 +134,7 @@ def _score_all(tasks: Sequence[Task], kept: Mapping[str, Row], options: Options)
                 details=before.details | scores.details,
                 notes=scores.notes or before.notes,
                 again=tuple(scores.failures) if scores.again else (),
-                weights=before.weights | {name: weights[name] for name in weights if name in scores.values},
+                weights=before.weights | {name: weights[name] for name in weights if name in found},
             )
 
 
@@ -160,10 +161,13 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
         if row is not None and not entry.problem and row.stamp == _stamp(entry, options):
             other = {name for name, used in weights.items() if row.weights.get(name, used) != used}
             values = {name: value for name, value in row.values.items() if name in known and name not in other}
-            failures = {name: why for name, why in row.failures.items() if name in known and name not in row.again}
+            failures = {
+                name: why for name, why in row.failures.items() if name in known and name not in {*row.again, *other}
+            }
             reasons = {*failures.values(), *row.notes}
             details = {why: detail for why, detail in row.details.items() if why in reasons}
-            known_of = replace(row, values=values, failures=failures, details=details, again=())
+            used = {name: used for name, used in row.weights.items() if name not in other}
+            known_of = replace(row, values=values, failures=failures, details=details, again=(), weights=used)
             kept[entry.id] = _row_of(known_of, entry)
     return kept
 

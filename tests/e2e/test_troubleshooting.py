@@ -37,7 +37,7 @@ CASES = {
     "audiocodec: error: ...: .../wav.scp: No such file or directory": "validate-data folder",
     "... already exists; --force overwrites, --resume keeps what is finished": "encode speech.flac -o good.act",
     "-o names one output but there are ... inputs; use -d for a folder of outputs": "encode speech.flac text.wav -o a.act",
-    "...: no such model; give a .safetensors file, an experiment folder, or one of: ...": "encode speech.flac -o a.act -m none",
+    "...: no such model; give a .safetensors file, an experiment folder, org/name on a hub, or one of: ...": "encode speech.flac -o a.act -m none",
     "...: was encoded by model ..., which is not here; give it with -m, or put it into ...": "decode foreign.act -o a.wav",
     "... codebooks are asked for, ... has ...": "encode speech.flac -o a.act --num-codebooks 3",
     "-m is given twice, ... and ...; only one can be used": "encode speech.flac -o a.act -m a -m b",

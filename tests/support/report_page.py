@@ -163,8 +163,12 @@ def rate_mushra(browser: Browser) -> None:
 def downloaded(browser: Browser, stage: str) -> tuple[Path, dict[str, Any]]:
     before = set(browser.downloads.iterdir())
     browser.click(f"[data-stage={stage}] .download")
-    wait_until(lambda: [p for p in set(browser.downloads.iterdir()) - before if p.suffix == ".json"], "no download")
-    (path,) = set(browser.downloads.iterdir()) - before
+
+    def new() -> list[Path]:  # what is not finished has another ending
+        return [path for path in set(browser.downloads.iterdir()) - before if path.suffix == ".json"]
+
+    wait_until(new, "no download")
+    (path,) = new()
     return path, json.loads(path.read_text())
 
 

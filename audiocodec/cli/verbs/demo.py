@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="MODEL",
         help="a further model beside those of the package, any number of times: a name of `audiocodec models`, "
-        ".safetensors file, experiment folder or exported folder",
+        ".safetensors file, experiment folder, exported folder or org/name on a hub",
     )
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="on 127.0.0.1 (default: one that is free)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

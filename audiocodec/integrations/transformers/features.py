@@ -42,13 +42,15 @@ class AudioCodecFeatureExtractor(SequenceFeatureExtractor):  # type: ignore[misc
             return_tensors: `pt` or `np`.
 
         Raises:
-            AudioError: another rate, channels, integers, or no audio.
+            AudioError: another rate, channels, integers, or no audio; items of several lengths without padding as a tensor.
         """
         if sampling_rate not in (None, self.sampling_rate):
             raise AudioError(
                 f"sampling_rate {sampling_rate}: this codec needs {self.sampling_rate} Hz; resample the audio"
             )
         items = [_mono(item) for item in (audio if _is_batch(audio) else [audio])]
+        if return_tensors is not None and not padding and len({len(item) for item in items}) > 1:
+            raise AudioError("items of several lengths are no tensor; use padding=True")
         padded = self.pad(
             BatchFeature({"input_values": items}),
             padding=padding or False,
