@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocodec import hub, model_file, model_places
-from audiocodec.errors import CheckpointError, UsageError
+from audiocodec.errors import CheckpointError, PriorError, UsageError
 from audiocodec.files import replacing, write_text
 from audiocodec.hub import CONFIG_FILE, DISCRIMINATORS_FILE, MODEL_FILE, MODEL_TYPE, PRIOR_FILE
 from audiocodec.hub_errors import UPLOAD, needed
@@ -141,17 +141,24 @@ def _write_model(model: str | Path, folder: Path, card: str | Path | None) -> st
     path = model_places.resolve(model, beside=(DISCRIMINATORS_FILE,))
     _write_weights(model_file.load(path), folder / MODEL_FILE)
     if (prior := path.parent / PRIOR_FILE).is_file():
-        made_for = Prior.load(prior).config.codec
-        if made_for != (fingerprint := model_file.describe(folder / MODEL_FILE).fingerprint):
-            raise CheckpointError(
-                f"{prior}: is for model {made_for}, this is {fingerprint}; remove it, or put the right one there"
-            )
+        _check_prior(prior, model_file.describe(folder / MODEL_FILE).fingerprint)
         _copy(prior, folder / PRIOR_FILE)
     if (discriminators := discriminators_beside(path)) is not None:
         tensors = model_file.read_tensors(discriminators)
         model_file.write_atomically(folder / DISCRIMINATORS_FILE, lambda to: model_file.write_tensors(to, tensors))
     beside = [place / CARD_FILE for place in (Path(model), path.parent)]
     return card or next((found for found in beside if found.is_file()), None)
+
+
+def _check_prior(path: Path, fingerprint: str) -> None:
+    try:
+        made_for = Prior.load(path).config.codec
+    except PriorError as error:
+        raise CheckpointError(str(error)) from None
+    if made_for != fingerprint:
+        raise CheckpointError(
+            f"{path}: is for model {made_for}, this is {fingerprint}; remove it, or put the right one there"
+        )
 
 
 def _write_weights(codec: Codec, path: Path) -> None:

@@ -24,6 +24,7 @@ from audiocodec import Codec, FingerprintMismatch, HubError, UsageError, hub, mo
 from audiocodec.cli.main import main
 from audiocodec.hub import Repository, parse
 from audiocodec.tokens import priors
+from audiocodec.tokens.prior import Prior
 
 NAME = "org/codec"
 
@@ -48,6 +49,11 @@ def pushed(tiny_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="module")
 def fingerprint(tiny_model_path: Path) -> str:
     return model_file.describe(tiny_model_path).fingerprint
+
+
+def prior_of(codec: str) -> Prior:
+    made = random_network((16, 24)).export()
+    return Prior(replace(made.config, codec=codec), made.tensors)
 
 
 def left_in(cache: Path) -> list[str]:
@@ -177,18 +183,24 @@ def test_the_command_line_takes_repositories(
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub, of its HTTP library
-def test_a_prior_comes_with_its_model(server: Hub, tiny_model_path: Path, tmp_path: Path) -> None:
+def test_a_prior_comes_with_its_model(server: Hub, tiny_model_path: Path, tmp_path: Path, fingerprint: str) -> None:
     folder = tmp_path / "with_prior"
     folder.mkdir()
     shutil.copy(tiny_model_path, folder / "model.safetensors")
-    prior = random_network((16, 24)).export()
+    foreign = random_network((16, 24)).export()
+    foreign.save(folder / "prior.safetensors")
+    with pytest.raises(
+        audiocodec.CheckpointError, match=rf"prior\.safetensors: is for model {CODEC}, this is {fingerprint}"
+    ):
+        audiocodec.push(folder, NAME)
+    prior = prior_of(fingerprint)
     prior.save(folder / "prior.safetensors")
     with pytest.raises(audiocodec.PriorError, match="is not at hand"):
         priors.find(prior.fingerprint, "a.act")
     audiocodec.push(folder, NAME)
     audiocodec.load(NAME)
     assert priors.find(prior.fingerprint, "a.act").fingerprint == prior.fingerprint
-    assert priors.of_codec(bytes.fromhex(CODEC)).fingerprint == prior.fingerprint
+    assert priors.of_codec(bytes.fromhex(fingerprint)).fingerprint == prior.fingerprint
 
 
 def test_workers_of_tokenize_get_the_commit(server: Hub, pushed: Path, tmp_path: Path, fingerprint: str) -> None:
@@ -399,7 +411,7 @@ def test_push_of_an_experiment(
     config = replace(config, data=replace(config.data, train="where/it/lay"))
     model_file.save(model_file.load(tiny_model_path), config, newest / "model.safetensors")
     save_file({"w": np.ones(2, np.float32)}, newest / "discriminators.safetensors")
-    save_file({"w": np.zeros(2, np.float32)}, newest / "prior.safetensors")
+    prior_of(model_file.describe(newest / "model.safetensors").fingerprint).save(newest / "prior.safetensors")
     (experiment / "CARD.md").write_text(
         "# First\n\n| audio | PESQ-WB |\n|---|---|\n| dev | 1.5 |\n\n![log](log.png) [sister](../b/CARD.md)\n"
     )
