@@ -100,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             objects = json.loads(data)["objects"]
             put = [{**o, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{o['oid']}"}}} for o in objects]
             self._answer(200, {"transfer": "basic", "objects": put})
+        elif "/preupload/" in self.path and not self.path.endswith("/preupload/main"):
+            self._refuse(404, "RevisionNotFound")
         elif "/preupload/" in self.path:
             files = [
                 {"path": f["path"], "uploadMode": "lfs" if f["path"].endswith(".safetensors") else "regular"}

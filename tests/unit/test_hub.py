@@ -23,6 +23,7 @@ import audiocodec
 from audiocodec import Codec, FingerprintMismatch, HubError, UsageError, hub, model_file, models
 from audiocodec.cli.main import main
 from audiocodec.hub import Repository, parse
+from audiocodec.publishing import save_pretrained
 from audiocodec.tokens import priors
 from audiocodec.tokens.prior import Prior
 
@@ -462,6 +463,13 @@ def test_uploads_that_the_hub_refuses(
     assert "org/new" not in server.repos and len(server.repos[NAME].commits) == 1
 
 
+def test_a_branch_that_is_not_there(server: Hub, tiny_model_path: Path, pushed: Path) -> None:
+    server.add(NAME, pushed)
+    with pytest.raises(HubError, match=r"org/codec@none: has no revision 'none'"):
+        audiocodec.push(tiny_model_path, f"{NAME}@none")
+    assert len(server.repos[NAME].commits) == 1
+
+
 # --- the folder
 
 
@@ -480,10 +488,15 @@ def test_a_folder_that_cannot_be_written(tiny_model_path: Path, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(audiocodec.CheckpointError, match="file: cannot be made: File exists"):
         codec.save_pretrained(tmp_path / "file")
-    (tmp_path / "fine_tuning").mkdir()
-    (tmp_path / "fine_tuning" / "discriminators.safetensors").write_bytes(b"")
-    with pytest.raises(audiocodec.CheckpointError, match="holds discriminators.safetensors of a model that was there"):
-        codec.save_pretrained(tmp_path / "fine_tuning")
+    for name in ("discriminators.safetensors", "prior.safetensors"):
+        (tmp_path / name[:5]).mkdir()
+        (tmp_path / name[:5] / name).write_bytes(b"")
+        with pytest.raises(audiocodec.CheckpointError, match=f"holds {name} of a model that was there"):
+            codec.save_pretrained(tmp_path / name[:5])
+    light = audiocodec.load(tiny_model_path, runtime="onnx")
+    with pytest.raises(UsageError, match=r'a codec on torch is needed, got OnnxCodec; load it with runtime="torch"'):
+        save_pretrained(light, tmp_path / "light")
+    assert not (tmp_path / "light").exists()
     with torch.no_grad():
         codec.scale.mean.fill_(float("nan"))
     with pytest.raises(audiocodec.CheckpointError, match="NaN"):

@@ -274,6 +274,14 @@ def test_audio_that_is_refused(audio: Any, rate: int, message: str) -> None:
         AudioCodecFeatureExtractor()(audio, sampling_rate=rate)
 
 
+def test_items_of_several_lengths_are_a_tensor_with_padding_only() -> None:
+    items = [np.zeros(100, np.float32), np.zeros(90, np.float32)]
+    listed = AudioCodecFeatureExtractor()(items, sampling_rate=RATE, padding=False)
+    assert [part.shape for part in listed["input_values"]] == [(1, 100), (1, 90)]
+    with pytest.raises(AudioError, match="use padding=True"):
+        AudioCodecFeatureExtractor()(items, sampling_rate=RATE, padding=False, return_tensors="pt")
+
+
 # --- bad input
 
 

@@ -110,10 +110,12 @@ def test_scores_of_other_weights_are_neither_kept_nor_compared(
     (tmp_path / "ref").mkdir()
     io.write(tmp_path / "ref" / "u.wav", noise, 16_000)
 
-    def evaluate(weights: str, out: str, *options: str) -> dict[str, Any]:
+    def evaluate(weights: str, out: str, *options: str, status: int = 0) -> dict[str, Any]:
         monkeypatch.setenv(module.VARIABLE, str(tmp_path / weights))
         words = ["--reference", str(tmp_path / "ref"), "--estimate", str(tmp_path / "ref"), "-d", str(tmp_path / out)]
-        assert main(["evaluate", *words, "--metrics", "utmos,si_sdr,stft", "--jobs", "1", "--quiet", *options]) == 0
+        assert (
+            main(["evaluate", *words, "--metrics", "utmos,si_sdr,stft", "--jobs", "1", "--quiet", *options]) == status
+        )
         return json.loads((tmp_path / out / "rows.jsonl").read_text())
 
     first = evaluate("a.pt", "one")
@@ -124,6 +126,13 @@ def test_scores_of_other_weights_are_neither_kept_nor_compared(
     second = evaluate("b.pt", "two", "--resume")
     assert second["utmos"] == pytest.approx(2.0) and second["weights"]["utmos"].startswith("b.pt ")
     assert second["stft_distance"] == first["stft_distance"]
+    rows = tmp_path / "two" / "rows.jsonl"
+    failed = json.loads(rows.read_text())
+    del failed["utmos"]
+    rows.write_text(json.dumps({**failed, "failures": {"utmos": "of these weights"}}) + "\n")
+    assert evaluate("b.pt", "two", "--resume", status=1).get("utmos") is None  # a reason counts like a score
+    assert evaluate("a.pt", "two", "--resume")["utmos"] == first["utmos"]
+    evaluate("b.pt", "two", "--resume")
     capsys.readouterr()
     folders = [str(tmp_path / "one"), str(tmp_path / "two")]
     assert main(["report", *folders, "-o", str(tmp_path / "r.html"), "--quiet"]) == 2
