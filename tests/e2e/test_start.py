@@ -1,10 +1,11 @@
-"""What the long run of egs/speech24k begins with: a model of its configuration that speaks, and discriminators that are its own."""
+"""What the long runs of egs/speech24k begin with: models of their configurations that speak, and discriminators that are their own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from safetensors.numpy import load_file
 
@@ -16,22 +17,25 @@ from audiocodec.metrics.stoi import stoi
 from audiocodec.training.checkpoints.lean import discriminators_beside
 
 CHECKOUT = Path(__file__).parents[2]
-START = CHECKOUT / "egs" / "speech24k" / "codec" / "start"
+RECIPE = CHECKOUT / "egs" / "speech24k" / "codec"
+STARTS = {"start": "speech_24k_voiced", "start_residual": "speech_24k_residual_voiced"}
 SPEECH = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
 
 
-def test_it_is_a_model_of_its_configuration() -> None:
-    model = START / model_places.MODEL_FILE
-    ours = model_file.describe(model).config
-    assert ours.model == load_config(CHECKOUT / "audiocodec" / "configs" / "speech_24k_voiced.yaml").model
+@pytest.mark.parametrize("folder", STARTS)
+def test_it_is_a_model_of_its_configuration(folder: str) -> None:
+    model = RECIPE / folder / model_places.MODEL_FILE
+    ours, wanted = model_file.describe(model).config, load_config(STARTS[folder])
+    assert (ours.model, ours.quantizer) == (wanted.model, wanted.quantizer)
     discriminators = discriminators_beside(model)
     assert discriminators is not None
     assert all(np.isfinite(array).all() for array in load_file(discriminators).values())
 
 
-def test_it_speaks() -> None:
+@pytest.mark.parametrize("folder", STARTS)
+def test_it_speaks(folder: str) -> None:
     """A model with random weights reaches about 0.2."""
-    codec = audiocodec.load(START / model_places.MODEL_FILE)
+    codec = audiocodec.load(RECIPE / folder / model_places.MODEL_FILE)
     wav, rate = soundfile.read(min(SPEECH.rglob("*.flac")), dtype="float32")
     wav = resample(wav, rate, codec.sample_rate)
     wav = wav * (10 ** (-24 / 20) / np.sqrt(np.mean(wav**2)))

@@ -73,7 +73,8 @@ class Rehearsal:
         self.folder, self.checkout = folder, copy_of(folder / "checkout", *names)
         for model in self.checkout.glob("audiocodec/pretrained/*/*.safetensors"):
             model.unlink()
-        shutil.rmtree(self.checkout / RECIPE / "start", ignore_errors=True)
+        for start in (self.checkout / RECIPE).glob("start*"):
+            shutil.rmtree(start)
         for words in (["init", "-q"], ["add", "-A"]):
             run(["git", *words], self.checkout)
         self.recipe = self.checkout / RECIPE
