@@ -294,5 +294,7 @@ def test_a_server_that_has_gone(browser: Browser, versions: dict[str, Version]) 
         browser.go(server.address)
     browser.click("#sample")
     wait_for(browser, "#problem", "The server does not answer. Was it stopped? Run `audiocodec demo` again")
+    assert browser.run("return document.querySelectorAll('.heard input').length") == 0  # nothing seems to be there
     drop(browser, SPEECH.read_bytes(), "a.flac")
     wait_for(browser, "#problem", "The server does not answer")
+    assert browser.run("return document.querySelector('#sample').disabled") is False  # one can try again

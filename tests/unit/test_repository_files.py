@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,13 @@ def test_a_release_goes_to_testpypi_first_and_stores_no_token() -> None:
         upload = jobs[name]["steps"][-1]
         assert upload["uses"].startswith("pypa/gh-action-pypi-publish@") and upload["with"]["attestations"] is True
     assert "secrets." not in path.read_text(encoding="utf-8")
-    assert jobs["testpypi"]["steps"][-1]["with"]["repository-url"] == "https://test.pypi.org/legacy/"
+    guard, upload = jobs["testpypi"]["steps"][-2:]
+    assert upload["with"]["repository-url"] == guard["env"]["UPLOAD_URL"] == "${{ vars.UPLOAD_URL }}"
+    for address, status in (("https://test.index.example/upload/", 0), ("https://upload.index.example/", 1), ("", 1)):
+        done = subprocess.run(
+            ["bash", "-c", guard["run"]], env={"UPLOAD_URL": address, "PATH": os.environ["PATH"]}, check=False
+        )
+        assert done.returncode == status, address
 
 
 # --- forms, hooks, containers
