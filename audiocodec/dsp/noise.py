@@ -30,6 +30,6 @@ def phases(bins: int) -> npt.NDArray[np.float32]:
     return (2 * np.pi * unit).astype(np.float32).reshape(ROWS, bins)
 
 
-def turns() -> npt.NDArray[np.float32]:
-    """A random angle for each frame `[ROWS]`, in radians, of the same hash."""
+def rotations() -> npt.NDArray[np.float32]:
+    """A random phase rotation for each frame `[ROWS]`, in radians, of the same hash."""
     return phases(1)[:, 0]

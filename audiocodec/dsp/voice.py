@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of F0; the range of `metrics.pitch`
+LOWEST_HZ, HIGHEST_HZ = 50.0, 600.0  # of F0; the range of `audio.f0`
 BASE_HZ = 150.0  # log F0 is that over this
 CYCLE = 2**32  # units of phase
 ONSET = CYCLE // 2  # phase with which a voice begins: between two pulses

@@ -1,7 +1,7 @@
 """V/UV F1 and F0 errors: whether a reconstruction is voiced where the original is, and at the same pitch.
 
 All come from SwiftF0 (package `swift-f0`, weights inside), on frames of 16 ms at 16 kHz, voiced where its confidence
-is at least 0.5, pitch looked for within `F0_RANGE`.
+is at least 0.5, pitch looked for from 50 to 600 Hz (`audio.f0`).
 
 - V/UV F1: 2 TP / (2 TP + FP + FN) of the voiced frames. No unit, range 0 to 1, higher is better.
 - F0 RMSE: root mean square of 1200 log2(estimate / reference) over the frames that are voiced in both. Units: cents (an
@@ -20,21 +20,15 @@ Undefined: all when no frame of either signal is voiced, the F0 errors when no f
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.audio.io import resample
+from audiocodec.audio import f0
 from audiocodec.errors import MetricUndefined
-from audiocodec.metrics.pairs import FloatArray, check_pair
+from audiocodec.metrics.pairs import check_pair
 
 FloatArray64 = npt.NDArray[np.float64]
-RATE = 16_000
-VOICED = 0.5  # confidence at which SwiftF0 is calibrated
 GROSS = 0.2  # of the reference
-F0_RANGE = (50.0, 600.0)  # Hz, of speech; the model's own range ends at 2094 Hz, where clicks have a pitch
 
 
 def pitch(
@@ -54,9 +48,8 @@ def pitch(
         MetricUndefined: the pair has none of them; the message says why.
     """
     original, reconstruction = check_pair(reference=reference, estimate=estimate)
-    original, reconstruction = (resample(x, sample_rate, RATE) for x in (original, reconstruction))
-    original_f0, original_voiced = track(original)
-    estimate_f0, estimate_voiced = track(reconstruction)
+    original_f0, original_voiced = f0.track(original, sample_rate)
+    estimate_f0, estimate_voiced = f0.track(reconstruction, sample_rate)
     voiced = np.count_nonzero(original_voiced) + np.count_nonzero(estimate_voiced)
     if voiced == 0:
         raise MetricUndefined("no voiced frame in either signal")
@@ -77,16 +70,3 @@ def _errors(wanted: FloatArray64, found: FloatArray64) -> dict[str, float | Metr
         "f0_median_cents": float(np.median(np.abs(cents))),
         "f0_gross": float(np.mean(np.abs(ratio - 1) > GROSS)),
     }
-
-
-def track(wav: FloatArray) -> tuple[FloatArray64, npt.NDArray[np.bool_]]:
-    """F0 in Hz [T] and whether a frame of 16 ms is voiced [T], of samples [S] at `RATE`."""
-    result = _detector().detect(wav, RATE, *F0_RANGE)
-    return result.pitch_hz, result.confidence >= VOICED
-
-
-@lru_cache(maxsize=1)
-def _detector() -> Any:
-    from swift_f0 import SwiftF0
-
-    return SwiftF0(threads=1, spin=False)  # OMP_NUM_THREADS does not reach ONNX Runtime

@@ -11,13 +11,13 @@ import numpy as np
 import soxr
 
 from audiocodec import model_file
-from audiocodec.audio import io
+from audiocodec.audio import f0, io
 from audiocodec.data.manifest import list_scp
 from audiocodec.errors import AudioCodecError
 from audiocodec.files import write_text
 from audiocodec.lm import files
 from audiocodec.lm.continuation import continue_file
-from audiocodec.metrics import pitch, voice_activity
+from audiocodec.metrics import voice_activity
 from audiocodec.prior.data import read_codes
 
 GRAM = 4  # frames that count as a repetition when they were there before
@@ -82,11 +82,10 @@ def _grams(utterances: Iterable[np.ndarray]) -> set[tuple[int, ...]]:
 def _pitch(path: Path, after: float) -> tuple[float | None, float | None]:
     """Median F0 in Hz after so many seconds and its standard deviation in semitones; None where nothing is voiced."""
     channels, rate = io.read(path)
-    wav = soxr.resample(channels.mean(0), rate, pitch.RATE).astype(np.float32)
-    f0, voiced = pitch.track(wav[round(after * pitch.RATE) :])
+    hertz, voiced = f0.track(channels.mean(0)[round(after * rate) :].astype(np.float32), rate)
     if not voiced.any():
         return None, None
-    return float(np.median(f0[voiced])), float(np.std(12 * np.log2(f0[voiced])))
+    return float(np.median(hertz[voiced])), float(np.std(12 * np.log2(hertz[voiced])))
 
 
 def _speech_share(path: Path, after: float) -> float:
