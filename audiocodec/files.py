@@ -77,6 +77,15 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, hexadecimal, read piece by piece."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def temporary_beside(target: Path) -> Path:
     """A hidden name of this process's own in the folder of `target`, in which nothing of a killed process is left then."""
     if (folder := os.path.abspath(target.parent)) not in _tidied:

@@ -9,7 +9,6 @@ SHA-256, and a file that has another is removed from the cache and refused.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from audiocodec.errors import FingerprintMismatch, HubError
-from audiocodec.files import read_text
+from audiocodec.files import read_text, sha256
 from audiocodec.hub_errors import UPLOAD, translated
 from audiocodec.records import from_json
 
@@ -195,15 +194,6 @@ def _remove(path: Path) -> None:
     """Remove a file from the cache: the link and what it leads to."""
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _metadata(repository: Repository, path: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
@@ -12,3 +13,9 @@ def advice(extra: str) -> str:
     if (CHECKOUT / "setup.cfg").is_file():
         return f'pip install -e "{CHECKOUT}[{extra}]"'
     return f'pip install "audiocodec[{extra}]"'
+
+
+def package_folder(name: str) -> Path | None:
+    """Folder of an installed package, which is not imported; None: it is not installed."""
+    spec = find_spec(name)
+    return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None

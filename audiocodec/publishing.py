@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiocodec import hub, model_file, model_places
 from audiocodec.errors import CheckpointError, PriorError, UsageError
-from audiocodec.files import replacing, write_text
+from audiocodec.files import replacing, sha256, write_text
 from audiocodec.hub import CONFIG_FILE, DISCRIMINATORS_FILE, MODEL_FILE, MODEL_TYPE, PRIOR_FILE
 from audiocodec.hub_errors import UPLOAD, needed
 from audiocodec.model_header import FileHeader
@@ -181,7 +181,7 @@ def _finish(folder: Path, license: str, tags: Sequence[str], card: str | Path | 
     write_text(folder / EXTRACTOR_FILE, _json(_extractor(header)))
     write_text(folder / CODE_FILE, CODE)
     names = [name for name in (MODEL_FILE, PRIOR_FILE, DISCRIMINATORS_FILE) if (folder / name).is_file()]
-    write_text(folder / CONFIG_FILE, _json(_config(header, {name: hub.sha256(folder / name) for name in names})))
+    write_text(folder / CONFIG_FILE, _json(_config(header, {name: sha256(folder / name) for name in names})))
 
 
 def _config(header: FileHeader, files: Mapping[str, str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from audiocodec.audio.io import resample
 from audiocodec.errors import MetricUndefined
 from audiocodec.metrics.pairs import check_pair, need_rate, need_seconds
+from audiocodec.metrics.sessions import one_thread
 
 RATE = 16_000
 MIN_SECONDS = 1.0
@@ -57,12 +58,9 @@ def dnsmos(
 @lru_cache(maxsize=1)
 def _model() -> Any:
     """The package's two models, on one thread: it makes sessions as wide as the machine, whatever OMP_NUM_THREADS is."""
-    import onnxruntime
     from speechmos import dnsmos as package
 
-    paths = [str(Path(package.__file__).parent / "dnsmos_models" / name) for name in _MODELS]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    model = package.DNSMOS(*paths)
-    model.onnx_sess, model.p808_onnx_sess = (onnxruntime.InferenceSession(path, options) for path in paths)
+    paths = [Path(package.__file__).parent / "dnsmos_models" / name for name in _MODELS]
+    model = package.DNSMOS(*map(str, paths))
+    model.onnx_sess, model.p808_onnx_sess = map(one_thread, paths)
     return model

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from audiocodec.audio.io import resample
 from audiocodec.metrics.pairs import FloatArray, check_pair, need_rate, need_seconds
+from audiocodec.metrics.sessions import one_thread
 
 RATE = 16_000
 MIN_SECONDS = 1.0
@@ -53,12 +54,8 @@ def plcmos(*, reference: npt.NDArray[np.floating], estimate: npt.NDArray[np.floa
 @lru_cache(maxsize=1)
 def _model() -> tuple[Any, list[FloatArray]]:
     """The package's model, on one thread, and the raters [1, 64]."""
-    import onnxruntime
     from speechmos import plcmos as package
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
     model = package.PLCMOS()
-    path = Path(package.__file__).parent / "plcmos_models" / "plcmos_v2.onnx"
-    model.session = onnxruntime.InferenceSession(str(path), options)
+    model.session = one_thread(Path(package.__file__).parent / "plcmos_models" / "plcmos_v2.onnx")
     return model, list(np.random.default_rng(SEED).normal(size=(RATERS, 1, 64)).astype(np.float32))

@@ -12,8 +12,6 @@ Undefined: below 16 kHz, shorter than 32 ms, and silence.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,9 @@ import numpy.typing as npt
 
 from audiocodec.audio.io import resample
 from audiocodec.errors import MetricUndefined, UsageError
-from audiocodec.installing import advice
+from audiocodec.installing import advice, package_folder
 from audiocodec.metrics.pairs import check_pair, need_rate, need_seconds
+from audiocodec.metrics.sessions import one_thread
 
 RATE = 16_000
 STEP, CONTEXT = 512, 64  # samples that the network takes at once, and those of the step before that it takes with them
@@ -79,12 +78,7 @@ def speech_probabilities(wav: npt.NDArray[np.floating]) -> npt.NDArray[np.float3
 
 @lru_cache(maxsize=1)
 def _session() -> Any:
-    import onnxruntime
-
-    spec = find_spec("silero_vad")
-    if spec is None or not spec.submodule_search_locations:
+    folder = package_folder("silero_vad")
+    if folder is None:
         raise UsageError(f"the share of speech needs silero_vad, which is not installed; {advice('metrics')}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    path = Path(next(iter(spec.submodule_search_locations))) / "data" / "silero_vad.onnx"
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return one_thread(folder / "data" / "silero_vad.onnx")

@@ -6,13 +6,13 @@ have as its SHA-256. Scores are only comparable if they come from the same weigh
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from audiocodec.errors import UsageError
+from audiocodec.files import sha256
 
 _DIGITS = 12  # of a hash, enough to tell weights apart
 _LOADED: set[tuple[Path, int]] = set()  # with the time of their last change
@@ -74,8 +74,4 @@ def check_they_load(path: Path, load: Callable[[str], object]) -> None:
 
 @lru_cache(maxsize=8)
 def _sha256(path: Path, _changed: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256(path)

@@ -18,7 +18,6 @@ Undefined: below 16 kHz, no word in the reference transcript, and silence.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import numpy.typing as npt
 
 from audiocodec.audio.io import resample
 from audiocodec.errors import UsageError
+from audiocodec.installing import package_folder
 from audiocodec.metrics.pairs import FloatArray, check_pair, need_rate
 from audiocodec.metrics.weights import check_they_load, checked, given
 from audiocodec.metrics.words import error_rate
@@ -85,12 +85,12 @@ def _find() -> tuple[Path, str]:
                 f"{folder}: holds no {missing[0]}; {VARIABLE} names a Whisper model in CTranslate2's format"
             )
         return folder, f"{folder.resolve().name}/{checked(folder / _MODEL, VARIABLE)}"
-    spec = find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
+    package = package_folder(PACKAGE)
+    if package is None:
         raise UsageError(
             f"no model: {VARIABLE} is not set, and the package {PACKAGE.replace('_', '-')} is not installed"
         )
-    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    folder = package / "model"
     return folder, f"tiny.en/{checked(folder / _MODEL, PACKAGE, TINY_EN)}"
 
 

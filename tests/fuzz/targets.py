@@ -32,6 +32,7 @@ from audiocodec.evaluation.rows import Row, read_rows
 from audiocodec.evaluation.summary import summarize
 from audiocodec.evaluation.summary_file import Summary, read_summary
 from audiocodec.evaluation.systems.reconstruct import Size, read_sizes
+from audiocodec.files import sha256
 from audiocodec.onnx import folder
 from audiocodec.onnx.load import load as load_onnx
 from audiocodec.onnx.load import read as read_onnx
@@ -295,7 +296,7 @@ def repositories(place: Path, model: Path) -> Round:
         said = json.loads(config)
         if random.random() < 0.3:
             (folder / "model.safetensors").write_bytes(damage(weights, random))
-            said["files"]["model.safetensors"] = hub.sha256(folder / "model.safetensors")
+            said["files"]["model.safetensors"] = sha256(folder / "model.safetensors")
         else:
             (folder / "model.safetensors").write_bytes(weights)
         text = json.dumps(said)

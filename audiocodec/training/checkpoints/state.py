@@ -23,7 +23,7 @@ from audiocodec import model_file, model_places
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError, NotFinite
-from audiocodec.files import new_folder, read_text, temporary_beside
+from audiocodec.files import new_folder, read_text, sha256, temporary_beside
 from audiocodec.nn.discriminator import gains
 from audiocodec.records import from_json, parse
 from audiocodec.training.checkpoints.compatibility import refuse_other
@@ -68,7 +68,7 @@ def save(
                 for key, tensor in _optimizer_tensors(optimizer, modules[name]).items()
             }
             model_file.write_tensors(temporary / "optimizers.safetensors", tensors)
-            said = {**values, FILES: {path.name: _sha256(path) for path in sorted(temporary.iterdir())}}
+            said = {**values, FILES: {path.name: sha256(path) for path in sorted(temporary.iterdir())}}
             (temporary / STATE).write_text(json.dumps({**said, DIGEST: _digest(said)}, indent=1))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot write the checkpoint: {error}") from error
@@ -119,9 +119,9 @@ def _verified(folder: Path) -> dict[str, Any]:
         if digest is not None and digest != _digest(values):
             raise ValueError("it contradicts its own checksum")
         files = parse(dict[str, str], values.pop(FILES, {}), FILES)
-        for name, sha256 in files.items():
+        for name, wanted in files.items():
             path = folder / os.path.basename(name)
-            if _sha256(path) != sha256:
+            if sha256(path) != wanted:
                 raise ValueError("it is not the file that was written: the checkpoint is damaged")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -132,14 +132,6 @@ def _verified(folder: Path) -> dict[str, Any]:
 def _way_out(folder: Path) -> str:
     before = [path for path in _all(folder.parent) if path.name < folder.name]
     return f"remove {folder} to go on from {before[-1].name if before else 'the beginning'}"
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _digest(values: Mapping[str, Any]) -> str:
