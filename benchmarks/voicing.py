@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("model", metavar="MODEL", help="with a voiced decoder")
     parser.add_argument("scp", type=Path, metavar="WAV_SCP", help="list of recordings")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth recording")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table here")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table to FILE as well")
     args = parser.parse_args()
     codec = audiocodec.load(args.model, runtime="torch", threads=1)
     if not isinstance(codec.decoder, VoicedDecoder):
@@ -53,7 +53,9 @@ def main() -> None:
         for name, decoded in _forms(codec, codec.decoder, wav):
             found.setdefault(name, []).append(_scores(codec, wav, decoded[: len(wav)]))
     rows = [[name, *_cells(np.array(scores))] for name, scores in found.items()]
-    publish(report("Voicing", [f"{len(clips)} recordings."], HEADER, rows), args.output)
+    undefined = sum(int(np.isnan(scores).sum()) for scores in found.values())
+    notes = [f"{len(clips)} recordings; {undefined} scores are undefined and in no mean."]
+    publish(report("Voicing", notes, HEADER, rows), args.output)
 
 
 def _forms(codec: Codec, decoder: VoicedDecoder, wav: Wav) -> Iterator[tuple[str, Wav]]:

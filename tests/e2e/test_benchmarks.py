@@ -13,6 +13,10 @@ import soundfile
 from support.corpora import write_corpus
 from support.workspace import CHECKOUT, benchmark_table, run
 
+import audiocodec
+from audiocodec.audio.resampling import resample
+from audiocodec.metrics.pitch import pitch
+
 
 def test_inference(tiny_model_path: Path, tmp_path: Path) -> None:
     rows = benchmark_table(
@@ -205,6 +209,24 @@ def test_recognisers(tmp_path: Path) -> None:
     name, form, transcript, own, words, _ = (cell.strip() for cell in original.strip("|").split("|"))
     assert (name, form, own, words) == ("wer_whisper", "original", "0.000", "1") and float(transcript) >= 1
     assert "white noise, 10 dB SNR" in noisy
+
+
+def test_voicing(tmp_path: Path) -> None:
+    """The first row is the model as anybody uses it."""
+    model = CHECKOUT / "egs/speech24k/codec/start/model.safetensors"
+    clip = min((CHECKOUT / "egs/mini/codec/local/audio/it-flora").glob("*.flac"))
+    (tmp_path / "wav.scp").write_text(f"a {clip}\n")
+    rows = benchmark_table("voicing", tmp_path, model, tmp_path / "wav.scp", repeats=False)
+    assert [row["decoded"] for row in rows] == ["as it is", "not rotated", "true pitch"]
+    codec = audiocodec.load(model, runtime="torch")
+    channels, rate = soundfile.read(clip, dtype="float32", always_2d=True)
+    wav = resample(channels.mean(1), rate, codec.sample_rate)
+    decoded = codec.decode(codec.encode(wav, normalize=True))[0, 0, : len(wav)].numpy()
+    decoded = decoded * np.sqrt(np.mean(wav**2) / np.mean(decoded**2))
+    measured = pitch(reference=wav, estimate=decoded, sample_rate=codec.sample_rate)
+    assert float(rows[0]["V/UV F1"]) == pytest.approx(measured["vuv_f1"], abs=0.02)
+    assert float(rows[0]["F0 median, cents"]) == pytest.approx(measured["f0_median_cents"], abs=1)
+    assert float(rows[2]["F0 median, cents"]) < float(rows[0]["F0 median, cents"])
 
 
 @pytest.mark.slow
