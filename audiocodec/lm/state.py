@@ -1,6 +1,7 @@
 """Where the training of a language model stands: `training.safetensors` beside the model. No pickle.
 
-It holds the weights, both moments of AdamW for each, and the position in the data. It goes when the training ends.
+It holds the weights, both moments of AdamW for each, and the position in the data. When the training ends, `training.json` takes
+its place, which says how the model was trained.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from audiocodec.errors import LanguageModelError
-from audiocodec.files import replacing
+from audiocodec.files import read_text, replacing, write_text
+from audiocodec.lm import files
 from audiocodec.lm.network import LMConfig, TokenLM
 from audiocodec.records import from_json, parse
 
-STATE = "training.safetensors"
+STATE, FINISHED = "training.safetensors", "training.json"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -88,12 +90,37 @@ def load(folder: Path, begin: Progress, network: TokenLM, optimizer: torch.optim
         for name, parameter in network.named_parameters():
             with torch.no_grad():
                 parameter.copy_(tensors[f"weight/{name}"])
-            if f"{MOMENTS[0]}/{name}" in tensors:
+            if f"{MOMENTS[0]}/{name}" in tensors:  # weights without a gradient have none
                 moments = {key: tensors[f"{key}/{name}"].to(parameter) for key in MOMENTS}
                 optimizer.state[parameter] = {"step": torch.tensor(float(progress.step)), **moments}
     except (KeyError, RuntimeError) as error:
         raise LanguageModelError(f"{path}: {error}; remove it to begin anew") from None
     return progress
+
+
+def finish(folder: Path, progress: Progress) -> None:
+    """Say how a model was trained, in place of the state."""
+    write_text(folder / FINISHED, json.dumps(dataclasses.asdict(progress), indent=1) + "\n")
+    (folder / STATE).unlink()
+
+
+def is_finished(folder: Path, begin: Progress) -> bool:
+    """Whether the training that is asked for has ended there.
+
+    Raises:
+        LanguageModelError: another training has, or nothing says which one.
+    """
+    if (folder / STATE).exists() or not (folder / files.CONFIG).exists():
+        return False
+    path = folder / FINISHED
+    try:
+        found = parse(Progress, from_json(read_text(path)))
+    except (OSError, ValueError) as error:
+        raise LanguageModelError(
+            f"{path}: does not say how the model was trained: {error}; --force trains anew"
+        ) from None
+    _compare(path, begin, found)
+    return True
 
 
 def _compare(path: Path, wanted: Progress, found: Progress) -> None:

@@ -62,14 +62,11 @@ def train_lm(model: str | Path | None, tokens: Path, out: Path, settings: LMSett
         resume: go on where a killed training stood, if it left a state; a finished one stays as it is.
 
     Raises:
-        LanguageModelError: the state in `out` is damaged, or of another training.
+        LanguageModelError: what is in `out` is damaged, or of another training.
         UsageError: another process trains there.
         CorpusError, FingerprintMismatch, CheckpointError: the data set or the codec cannot be used.
         TrainingError: the loss is not finite.
     """
-    if resume and not (out / state.STATE).exists() and (out / files.CONFIG).exists():
-        log.info("%s: is finished", out)
-        return files.load(out)
     accelerator = Accelerator(log_with=None)
     codec = model_file.load(model)
     tables = [table.numpy(force=True) for table in codec.quantizer.tables()]
@@ -79,15 +76,19 @@ def train_lm(model: str | Path | None, tokens: Path, out: Path, settings: LMSett
     )
     sizes = data.vocabulary.codebook_sizes
     config = LMConfig(codec.fingerprint.hex(), sizes, settings.dim, settings.layers, settings.heads, settings.context)
+    begin = state.Progress(config, dataclasses.asdict(settings), len(data))
+    if resume and state.is_finished(out, begin):
+        log.info("%s: is finished", out)
+        return files.load(out)
     torch.manual_seed(settings.seed)
     network = TokenLM(config, tables[: len(sizes)])
     main = accelerator.is_main_process
     with locks.alone(out, "trained") if main else contextlib.nullcontext():
-        _fit(network, data, out, settings, accelerator, resume)
+        end = _fit(network, data, out, settings, accelerator, begin, resume)
         accelerator.wait_for_everyone()
         if main:
             files.save(network, out)
-            (out / state.STATE).unlink()
+            state.finish(out, end)
     return network.eval()
 
 
@@ -104,10 +105,16 @@ def check_tokens(tokens: Path, fingerprint: str) -> None:
 
 
 def _fit(
-    network: TokenLM, data: PackedTokens, out: Path, settings: LMSettings, accelerator: Accelerator, resume: bool
-) -> None:
+    network: TokenLM,
+    data: PackedTokens,
+    out: Path,
+    settings: LMSettings,
+    accelerator: Accelerator,
+    at: state.Progress,
+    resume: bool,
+) -> state.Progress:
+    """Train from `at` on, or from a state in `out`; where it ended."""
     optimizer = torch.optim.AdamW(_groups(network, settings), lr=settings.learning_rate, betas=(0.9, 0.98))
-    at = state.Progress(network.config, dataclasses.asdict(settings), len(data))
     if resume:
         at = state.load(out, at, network, optimizer)
         log.info("step %d, epoch %d: goes on after %.1f minutes", at.step, at.epoch, at.seconds / 60)
@@ -124,7 +131,7 @@ def _fit(
             seconds = time.monotonic() - begun
             done = seconds / (60 * settings.minutes)
             if done >= 1:
-                return
+                return at
             for group in prepared.param_groups:
                 group["lr"] = settings.learning_rate * _share(done)
             bits = _step(model, ids.to(accelerator.device), network, prepared, accelerator)

@@ -82,10 +82,16 @@ def test_a_killed_training_goes_on(tokens: Path, tiny_model_path: Path, tmp_path
 def test_a_finished_training_stays(tokens: Path, tiny_model_path: Path, tmp_path: Path) -> None:
     short = replace(SMALL, minutes=0.01)
     made = train_lm(tiny_model_path, tokens, tmp_path, short)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "training.json"]
     before = (tmp_path / "model.safetensors").read_bytes()
-    again = train_lm(tiny_model_path, tokens, tmp_path, replace(short, minutes=5), resume=True)
+    again = train_lm(tiny_model_path, tokens, tmp_path, short, resume=True)
     assert (tmp_path / "model.safetensors").read_bytes() == before and again.config == made.config
+    with pytest.raises(LanguageModelError, match=r"training\.json: is of another training: minutes was 0\.01, now 5"):
+        train_lm(tiny_model_path, tokens, tmp_path, replace(short, minutes=5), resume=True)
+    (tmp_path / "training.json").unlink()
+    with pytest.raises(LanguageModelError, match=r"training\.json: does not say how the model was trained: .*--force"):
+        train_lm(tiny_model_path, tokens, tmp_path, short, resume=True)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
 def test_a_second_start_does_not_take_up_an_older_one(tokens: Path, tiny_model_path: Path, tmp_path: Path, monkeypatch):
