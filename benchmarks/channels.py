@@ -16,7 +16,6 @@ import numpy as np
 import audiocodec
 from audiocodec.audio import io
 from audiocodec.codec.interface import BlockCodec
-from audiocodec.errors import PriorError
 from audiocodec.tokens import priors
 from audiocodec.tokens.token_file import TokenFile
 from benchmarks.cells import publish, report
@@ -60,16 +59,18 @@ def _rows(codec: BlockCodec, path: str, start: float, seconds: float) -> list[li
     (left_right, one), (mid_side, two) = (_coded(codec, pair) for pair in (wav, sides))
     again = np.stack([mid_side.sum(0), mid_side[0] - mid_side[1]])
     levels = " ".join(f"{20 * np.log10(np.sqrt(np.mean(x**2)) + 1e-9):.1f}" for x in (*wav, *sides))
-    kbps = " ".join(f"{bits / 1000 / seconds:.2f}" for bits in (*one, *two))
+    read = wav.shape[1] / codec.sample_rate  # a file may end before
+    kbps = " ".join("-" if bits is None else f"{bits / 1000 / read:.2f}" for bits in (*one, *two))
     found = (("left, right", _errors(wav, left_right)), ("mid, side", _errors(wav, again)))
     return [[Path(path).name, levels, kbps, how, *(f"{error:.2f}" for error in errors)] for how, errors in found]
 
 
-def _coded(codec: BlockCodec, pair: np.ndarray) -> tuple[np.ndarray, list[float]]:
+def _coded(codec: BlockCodec, pair: np.ndarray) -> tuple[np.ndarray, list[float | None]]:
     """A pair of signals after coding with one gain, and the bits of each."""
     stats = [io.level_of([signal], codec.sample_rate, codec.sample_rate) for signal in pair]
     gain = np.float32(io.level_gain(io.together(stats), codec.level_db))
-    made, bits = [], []
+    made: list[np.ndarray] = []
+    bits: list[float | None] = []
     for signal in pair * gain:
         codes = np.concatenate(list(codec.encode_blocks([signal])), 1)
         made.append(np.concatenate(list(codec.decode_blocks(codes, len(signal)))) / gain)
@@ -77,14 +78,13 @@ def _coded(codec: BlockCodec, pair: np.ndarray) -> tuple[np.ndarray, list[float]
     return np.stack(made), bits
 
 
-def _bits(codec: BlockCodec, codes: np.ndarray, samples: int) -> float:
+def _bits(codec: BlockCodec, codes: np.ndarray, samples: int) -> float | None:
+    """Of the compressed file; None: the model has no prior here."""
     rate = codec.sample_rate
     facts = rate, codec.hop_length, samples, rate, 1, samples, 1.0, codec.fingerprint
     tokens = TokenFile(codes, codec.codebook_sizes[: len(codes)], *facts)
-    try:
-        return 8 * len(tokens.to_bytes(priors.of_codec(codec.fingerprint)))
-    except PriorError:
-        return float("nan")
+    prior = priors.at_hand(codec.fingerprint)
+    return None if prior is None else 8 * len(tokens.to_bytes(prior))
 
 
 def _errors(reference: np.ndarray, estimate: np.ndarray) -> Sequence[float]:

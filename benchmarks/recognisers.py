@@ -25,6 +25,7 @@ from audiocodec.metrics.words import count_errors, words_of
 from audiocodec.tokens.token_file import TokenFile
 
 RATE, SNR_DB = 16_000, 10
+ORIGINAL = "original"
 HEADER = ("recogniser", "speech", "errors per word, transcript", "errors per word, original", "words", "CPU s per s")
 
 Wav = npt.NDArray[np.float32]
@@ -47,12 +48,12 @@ def main() -> None:
     for key, paths in sorted(list_scp(args.data / "wav.scp").items()):
         said = words_of(texts[key])
         for name in args.recogniser:
-            own: list[str] = []
             for form, wav in _forms(paths[0], codecs):
                 started = time.process_time()
                 heard = words_of(RECOGNISERS[name](wav))
                 seconds = time.process_time() - started
-                own = own or heard  # the original comes first
+                if form == ORIGINAL:  # which comes first
+                    own = heard
                 counts = [
                     count_errors(said, heard),
                     len(said),
@@ -74,7 +75,7 @@ def _forms(path: str, codecs: dict[str, audiocodec.Codec]) -> Iterator[tuple[str
     channels, rate = io.read(path)
     wav = channels.mean(0, dtype=np.float32)
     original = io.resample(wav, rate, RATE)
-    yield "original", original
+    yield ORIGINAL, original
     noise = np.random.default_rng(7).normal(size=len(original))
     noise *= np.sqrt(np.mean(original**2) / np.mean(noise**2)) * 10 ** (-SNR_DB / 20)
     yield f"white noise, {SNR_DB} dB SNR", (original + noise).astype(np.float32)

@@ -25,6 +25,7 @@ class EncoderConfig:
     true_skip: bool = False  # identity instead of a 1x1 convolution on the skip path
     lstm_layers: int = 0  # > 0 gives up chunked coding: files are coded whole
     convnext_layers: int = 0  # ConvNeXt blocks at the frame rate, after the strides
+    convnext_expansion: int = 3  # width inside such a block / its channels
     activation: str = "elu"  # elu | leaky_relu | snake
 
 

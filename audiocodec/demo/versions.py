@@ -11,7 +11,6 @@ from audiocodec.codec.files import decode_tokens
 from audiocodec.codec.interface import FloatArray
 from audiocodec.demo.recording import Recording
 from audiocodec.demo.watch import Watch
-from audiocodec.errors import PriorError
 from audiocodec.evaluation.systems.opus import Opus
 from audiocodec.loading import Model
 from audiocodec.tokens import priors
@@ -138,8 +137,5 @@ def numbered(versions: Sequence[Version]) -> dict[str, Version]:
 
 
 def _prior(model: Model, num_codebooks: int) -> Prior | None:
-    try:
-        prior = priors.of_codec(model.fingerprint)
-    except PriorError:
-        return None
-    return prior if len(prior.config.codebook_sizes) == num_codebooks else None
+    prior = priors.at_hand(model.fingerprint)
+    return prior if prior and len(prior.config.codebook_sizes) == num_codebooks else None

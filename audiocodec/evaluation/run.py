@@ -159,7 +159,7 @@ def _kept(entries: Sequence[Entry], folder: Path, options: Options) -> dict[str,
     for entry in entries:
         row = before.get(entry.id)
         if row is not None and not entry.problem and row.stamp == _stamp(entry, options):
-            other = {name for name, used in weights.items() if row.weights.get(name, used) != used}
+            other = {name for name, used in weights.items() if row.weights.get(name) != used}
             values = {name: value for name, value in row.values.items() if name in known and name not in other}
             failures = {
                 name: why for name, why in row.failures.items() if name in known and name not in {*row.again, *other}

@@ -12,7 +12,7 @@ from audiocodec.config.schema import Config, EncoderConfig
 from audiocodec.nn.plan import Layer, decoder_layers, encoder_layers
 
 Shape = tuple[int, ...]
-CONVNEXT_KERNEL, CONVNEXT_EXPANSION = 7, 3  # of blocks in an encoder
+CONVNEXT_KERNEL = 7  # of blocks in an encoder
 
 
 def matrices(config: Config) -> dict[str, Shape]:
@@ -56,7 +56,7 @@ def _plan(part: str, layers: list[Layer], e: EncoderConfig, lstm_layers: int) ->
                 yield f"{name}.lstm.weight_ih_l{k}", (4 * channels, channels)
                 yield f"{name}.lstm.weight_hh_l{k}", (4 * channels, channels)
         elif layer.kind == "convnext":
-            yield from _convnext(name, channels, CONVNEXT_KERNEL, CONVNEXT_EXPANSION).items()
+            yield from _convnext(name, channels, CONVNEXT_KERNEL, e.convnext_expansion).items()
 
 
 def _convnext(name: str, dim: int, kernel_size: int, expansion: int) -> dict[str, Shape]:

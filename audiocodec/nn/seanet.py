@@ -181,7 +181,7 @@ def _layer(layer: Layer, e: EncoderConfig, lstm_layers: int, causal: bool, norm:
     if kind == "lstm":
         return SkipLSTM(channels, lstm_layers)
     if kind == "convnext":
-        return ConvNeXtBlock(channels, 3 * channels, 7, causal=causal)
+        return ConvNeXtBlock(channels, e.convnext_expansion * channels, 7, causal=causal)
     if kind == "up":
         return ConvTranspose1d(channels, out, stride, causal=causal, norm=norm)
     return Conv1d(channels, out, kernel_size, stride=stride, causal=causal, norm=norm)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from audiocodec import hub
 from audiocodec.errors import PriorError
+from audiocodec.records import from_json
 from audiocodec.tokens.prior import Prior
 
 PRIOR_FILE = hub.PRIOR_FILE
@@ -40,15 +41,26 @@ def of_codec(fingerprint: bytes) -> Prior:
     """A prior of the codec of that fingerprint: the first that is found.
 
     Raises:
-        PriorError: there is none.
+        PriorError: there is none, or it is damaged.
+    """
+    prior = at_hand(fingerprint)
+    if prior is None:
+        raise PriorError(
+            f"no prior of model {fingerprint.hex()} is at hand; audiocodec prior trains one, {ENVIRONMENT} names its file"
+        )
+    return prior
+
+
+def at_hand(fingerprint: bytes) -> Prior | None:
+    """As `of_codec`; None: there is none.
+
+    Raises:
+        PriorError: it is damaged.
     """
     for path in _places():
-        prior = _loaded(str(path))
-        if prior.config.codec == fingerprint.hex():
-            return prior
-    raise PriorError(
-        f"no prior of model {fingerprint.hex()} is at hand; audiocodec prior trains one, {ENVIRONMENT} names its file"
-    )
+        if _stated_codec(path) == fingerprint.hex():
+            return _loaded(str(path))
+    return None
 
 
 def _places() -> Iterator[Path]:
@@ -62,6 +74,15 @@ def _places() -> Iterator[Path]:
 @lru_cache(maxsize=4)
 def _loaded(path: str) -> Prior:
     return Prior.load(path)
+
+
+def _stated_codec(path: Path) -> str | None:
+    """The codec of a prior, as its file says."""
+    try:
+        found = from_json(_stated(path, "config") or "null")
+    except ValueError:
+        return None
+    return found.get("codec") if isinstance(found, dict) else None
 
 
 def _stated(path: Path, key: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
 from audiocodec.nn.conv import fold_weight_norm
 from audiocodec.nn.discriminator import gains
+from audiocodec.nn.plan import encoder_layers
 from audiocodec.training.checkpoints.lean import DISCRIMINATORS_FILE, discriminators_beside
 from audiocodec.training.losses import DiscriminatorBundle
 from audiocodec.training.setup import Parts
@@ -32,7 +33,7 @@ log = logging.getLogger("audiocodec.train")
 SHOWN = 8  # names in a line of the report
 # What a code means hangs on these, with the weights: the latents that come in, the rows, and what becomes of them.
 _OF_ROWS = "kind", "codebook_size", "codebook_dim", "distribution", "bias", "map", "zero_code", "first_stage", "low_dim"
-_OF_CODES = ("model.encoder", "model.latent_scale", *(f"quantizer.{key}" for key in _OF_ROWS))
+_OF_CODES = ("model.latent_scale", *(f"quantizer.{key}" for key in _OF_ROWS))
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Taken:
 
     Attributes:
         loaded: same name and shape.
-        resized: same name and number of dimensions; the common part was copied, the rest is fresh.
+        resized: same name and number of dimensions; the common part was copied. What its rows have beyond that is zero, so that a
+            network of more units begins as the narrower one; rows of its own are fresh.
         fresh: the run's own start.
         unused: only the source has them.
     """
@@ -94,6 +96,9 @@ def begin_with(parts: Parts, config: Config, source: str) -> tuple[str, bool]:
 def take_codec(codec: nn.Module, config: Config, model: Path) -> tuple[Taken, bool]:
     """Give `codec` the weights of a model: of its quantizer all or, where its codes would mean something else, none.
 
+    Latents lie in the few dimensions that their own quantizer had bits for (14 of 32 at 16 bits), and those that fell to
+    nothing stay there. Where the run has more bits than the model had, the layers into and out of the latents are fresh.
+
     Args:
         codec: of the run, as built.
         config: of the run.
@@ -108,6 +113,8 @@ def take_codec(codec: nn.Module, config: Config, model: Path) -> tuple[Taken, bo
     header = model_file.describe(model)
     goes_on = _goes_on(config, header.config, header.notes)
     left_out = (() if goes_on else ("quantizer.",)) + (() if config.model.latent_scale else ("scale.",))
+    if _at_work(header.config, header.notes) and config.bits_per_frame > header.config.bits_per_frame:
+        left_out += ("scale.", *_around_latents(config))
     tensors = model_file.load(model).state_dict()
     taken = take(codec, {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)})
     fits = [name for name in taken.loaded if name.startswith(("encoder.", "decoder.")) and tensors[name].dim() > 1]
@@ -148,6 +155,7 @@ def take(module: nn.Module, tensors: Mapping[str, Tensor]) -> Taken:
         else:
             common = tuple(slice(min(a, b)) for a, b in zip(found.shape, slot.tensor.shape))
             mixed = slot.tensor.detach().clone()
+            mixed[common[0]] = 0
             mixed[common] = found[common].to(mixed)
             slot.set(mixed)
             taken.resized.append(name)
@@ -195,12 +203,25 @@ def _slots(module: nn.Module) -> dict[str, _Slot]:
 def _goes_on(ours: Config, theirs: Config, notes: Mapping[str, Any]) -> bool:
     """Whether the source's quantizer was at work, and its codes mean the same here; further stages are left out.
 
+    An encoder whose blocks have more units begins as the narrower one (`take`), and its latents are the same.
     Models that do not say were made to be used, if they were not saved in the autoencoder's warm-up.
     """
-    step = notes.get("step", theirs.train.warmup_autoencoder_steps + 1)
-    at_work = notes.get("quantizer_started", step > theirs.train.warmup_autoencoder_steps)
-    same = all(attrgetter(key)(ours) == attrgetter(key)(theirs) for key in _OF_CODES)
-    return bool(at_work) and same and ours.quantizer.num_codebooks <= theirs.quantizer.num_codebooks
+    encoders = [replace(config.model.encoder, convnext_expansion=1) for config in (ours, theirs)]
+    same = encoders[0] == encoders[1] and all(attrgetter(key)(ours) == attrgetter(key)(theirs) for key in _OF_CODES)
+    return _at_work(theirs, notes) and same and ours.quantizer.num_codebooks <= theirs.quantizer.num_codebooks
+
+
+def _at_work(config: Config, notes: Mapping[str, Any]) -> bool:
+    """Whether a model was saved with its quantizer on."""
+    step = notes.get("step", config.train.warmup_autoencoder_steps + 1)
+    return bool(notes.get("quantizer_started", step > config.train.warmup_autoencoder_steps))
+
+
+def _around_latents(config: Config) -> tuple[str, str]:
+    """Prefixes of the layers into and out of the latents."""
+    last = len(encoder_layers(config.model.encoder, config.quantizer.codebook_dim)) - 1
+    first = "decoder.layers.0." if config.model.decoder.kind == "seanet" else "decoder.embed."
+    return f"encoder.layers.{last}.", first
 
 
 def _some(names: list[str], kind: str) -> str:
