@@ -129,7 +129,7 @@ def test_a_tree_that_is_too_heavy_is_refused(lease: Rehearsal) -> None:
 
 def test_too_little_time_is_refused(lease: Rehearsal) -> None:
     said = run(["./lease.sh", "calls", "--total-minutes", "4"], lease.recipe, 1).stderr
-    assert "s are left for each of 2 to train" in said
+    assert "s are left for one of 2 to train" in said
 
 
 @pytest.mark.parametrize(

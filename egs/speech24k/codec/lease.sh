@@ -14,7 +14,8 @@ shards=                     # tars to train on, separated by spaces (default: al
 train_set=data/train        # data folder; whatever lies in it travels
 valid_set=data/valid        # the same for validation
 config=speech_24k_lease     # a name in audiocodec/configs, or a file
-settings=                   # what to change in it, separated by spaces: "train.batch_size=64 data.segment_seconds=0.5"
+then=                       # configuration of a second run, which begins with what the first has made (default: none)
+settings=                   # what to change in them, separated by spaces: "train.batch_size=64 data.segment_seconds=0.5"
 init_from=                  # model to begin with, and the discriminators beside it (default: --start, if it is there)
 python_version=3.12         # of the card's machine
 wheels=                     # folder of soundfile, cffi, pycparser and soxr for it (default: from the package index)
@@ -22,7 +23,8 @@ call_mib=62                 # what a call may carry, the checkout included
 leave_out='*.safetensors'   # files of the checkout that will not travel, see README.md
 # calls
 there=/tmp/lease            # folder on the card's machine
-legs=2                      # calls that the training is spread over
+legs=2                      # calls that the training of --config is spread over
+then_share=0.45             # of the time to train, for --then
 total_minutes=15            # of the lease, from asking for the machine
 call_minutes=9.8            # the longest command
 start_seconds=120           # until the machine is there
@@ -32,6 +34,7 @@ starting_seconds=25         # of a training call, before its first step
 answer_seconds=6            # of a call besides its command, whatever travels
 mib_seconds=0.15            # for a MiB that travels
 # unpack
+run=config                  # whose state came back: config, or then
 start=start                 # where the next run begins: model.safetensors and discriminators.safetensors
 force=false                 # put a model in place of one of another shape
 # all
@@ -58,7 +61,8 @@ case $verb in
         for word in "${words[@]}"; do
             more+=(--set "$word")
         done
-        python local/lease/pack.py --config "$config" --train "$train_set" --valid "$valid_set" --out "$lease" --tree ../../.. \
+        [ -z "$then" ] || [ -f "../../../audiocodec/configs/$then.yaml" ] || [ -f "$then" ] || stop 2 "no such configuration: $then"
+        python local/lease/pack.py --config "$config" --then "$then" --train "$train_set" --valid "$valid_set" --out "$lease" --tree ../../.. \
             --init-from "$init_from" --python-version "$python_version" --wheels "$wheels" --call-mib "$call_mib" \
             --leave-out "$leave_out" "${more[@]}"
         ;;
@@ -67,7 +71,7 @@ case $verb in
         seconds() {
             awk -v minutes="$1" 'BEGIN {printf "%.0f", 60 * minutes}'
         }
-        python local/lease/plan.py --lease "$lease" --tree ../../.. --there "$there" --legs "$legs" \
+        python local/lease/plan.py --lease "$lease" --tree ../../.. --there "$there" --legs "$legs" --then-share "$then_share" \
             --total-seconds "$(seconds "$total_minutes")" --call-seconds "$(seconds "$call_minutes")" \
             --start-seconds "$start_seconds" --reserve-seconds "$reserve_seconds" --answer-seconds "$answer_seconds" \
             --mib-seconds "$mib_seconds" --smoke-seconds "$smoke_seconds" --starting-seconds "$starting_seconds"
@@ -79,7 +83,7 @@ case $verb in
             [[ $folder = /* ]] || folder=$here/$folder
             folders+=("$folder")
         done
-        python local/lease/unpack.py --lease "$lease" --start "$start" --force "$force" "${folders[@]}"
+        python local/lease/unpack.py --lease "$lease" --run "$run" --start "$start" --force "$force" "${folders[@]}"
         ;;
     *) stop 2 "usage: lease.sh pack|calls|unpack [--option value ...]; lease.sh pack --help lists the options" ;;
 esac

@@ -13,6 +13,7 @@ from pathlib import Path
 MIB = 1 << 20
 LIST = "pack.json"
 STREAM = "stream"  # the only file of a part
+FIRST, THEN = "config", "then"  # runs, by their configurations in base/: the first, and one that begins with what it made
 
 
 class LeaseError(Exception):
@@ -65,6 +66,11 @@ class Pack:
     def write(self, folder: Path) -> None:
         """Write it as `pack.json`."""
         (folder / LIST).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def runs(base: Path) -> list[str]:
+    """Names of the runs that are packed, in their order."""
+    return [name for name in (FIRST, THEN) if (base / f"{name}.yaml").exists()]
 
 
 def sha256_of(path: Path) -> str:

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from common import MIB, LeaseError, Pack, bytes_below, exit_status, in_mib
+from common import FIRST, MIB, THEN, LeaseError, Pack, bytes_below, exit_status, in_mib, runs
 from lean import send
 from receive import environment, receive
 from train import FILE_BYTES, Times, config_of, train
@@ -48,14 +48,14 @@ PHASES = {
 }
 
 
-def phases(there: Path, compiled: bool) -> int:
-    """Train through every phase on a few clips; the exit status of the trainer."""
-    exp = there / ("warm" if compiled else "smoke")
+def phases(there: Path, run: str, compiled: bool) -> int:
+    """Train a run through every phase on a few clips; the exit status of the trainer."""
+    exp = there / f"{'warm' if compiled else 'smoke'}-{run}"
     shutil.rmtree(exp, ignore_errors=True)
     wanted = {**PHASES, "data.train": "base/data", "data.valid": "base/data"} | (
         {} if compiled else {"train.compile": "false"}
     )
-    words = [sys.executable, "-m", "audiocodec", "train", "--config", "base/config.yaml", "--exp", exp.name]
+    words = [sys.executable, "-m", "audiocodec", "train", "--config", f"base/{run}.yaml", "--exp", exp.name]
     words += [word for key, value in wanted.items() for word in ("--set", f"{key}={value}")]
     return subprocess.run(words, cwd=there, env=environment(there), check=False).returncode
 
@@ -66,22 +66,28 @@ def smoke(there: Path) -> int:
     pack = Pack.read(there / "base")
     if subprocess.run([sys.executable, "-c", REPORT], cwd=there, env=environment(there), check=False).returncode:
         raise LeaseError("something that training needs cannot be imported here, see above")
-    if phases(there, compiled=False):
-        raise LeaseError("a step failed, see above; nothing was trained")
-    log = (there / "smoke" / "train.log").read_text()
+    for run in runs(there / "base"):
+        _try(there, run, pack)
+    if any(config_of(there, run).train.compile for run in runs(there / "base")):
+        _begin_warming(there)
+    print(f"all phases work ({time.monotonic() - begun:.0f} s); pack {pack.id}: {pack.summary}")
+    return 0
+
+
+def _try(there: Path, run: str, pack: Pack) -> None:
+    """Ten steps of a run, and what of them would come back."""
+    if phases(there, run, compiled=False):
+        raise LeaseError(f"a step of {run}.yaml failed, see above; nothing was trained")
+    log = (there / f"smoke-{run}" / "train.log").read_text()
     if "quantization on" not in log:
-        raise LeaseError("ten steps were taken, and quantization never began")
-    sent = send(there / "smoke" / "lean", there / "tried", pack.id, FILE_BYTES)
+        raise LeaseError(f"ten steps of {run}.yaml were taken, and quantization never began")
+    sent = send(there / f"smoke-{run}" / "lean", there / "tried" / run, pack.id, FILE_BYTES)
     if sent is None:
-        raise LeaseError("ten steps were taken, and no lean state was written")
+        raise LeaseError(f"ten steps of {run}.yaml were taken, and no lean state was written")
     size = bytes_below(sent)
     if size > BACK_BYTES:
         raise LeaseError(f"a lean state has {in_mib(size)}, {in_mib(BACK_BYTES)} can come back; pack a smaller model")
     print(f"a lean state has {in_mib(size)} in {len(list(sent.iterdir()))} files")
-    if config_of(there).train.compile:
-        _begin_warming(there)
-    print(f"all phases work ({time.monotonic() - begun:.0f} s); pack {pack.id}: {pack.summary}")
-    return 0
 
 
 def _begin_warming(there: Path) -> None:
@@ -95,7 +101,7 @@ def _begin_warming(there: Path) -> None:
 
 def warm(there: Path) -> int:
     """Every phase once more, compiled: the first compilation takes a minute, later ones find its results."""
-    status = phases(there, compiled=True)
+    status = max(phases(there, run, compiled=True) for run in runs(there / "base"))
     (there / "warmed").write_text(str(status))
     return status
 
@@ -111,12 +117,13 @@ def main() -> int:
     for name in ("--until", "--seconds", "--starting"):
         made["train"].add_argument(name, type=float, required=True, help="see train.Times")
     made["train"].add_argument("--later", type=float, nargs="*", default=[])
+    made["train"].add_argument("--run", choices=(FIRST, THEN), default=FIRST)
     args = parser.parse_args()
     there = args.there.absolute()
     if args.verb == "receive":
         return receive(there, args.folders)
     if args.verb == "train":
-        return train(there, _out(), Times(args.until, args.seconds, args.starting, args.later))
+        return train(there, _out(), Times(args.until, args.seconds, args.starting, args.later), args.run)
     return smoke(there) if args.verb == "smoke" else warm(there)
 
 

@@ -1,6 +1,6 @@
 """`pack.py`: everything that a lease needs, in parts small enough to travel beside the checkout.
 
-`OUT/base/` travels with the first call: the configuration, readers of audio as wheels, some clips to try things on and the
+`OUT/base/` travels with the first call: the configurations of the runs, readers of audio as wheels, some clips to try things on and the
 packing list. `OUT/part-<n>/` are stretches of one tar: audio under short names, data folders with all that lies in them, and
 the weights to begin with.
 """
@@ -17,7 +17,7 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from common import MIB, LeaseError, Pack, bytes_below, exit_status, in_mib, need_space
+from common import FIRST, MIB, THEN, LeaseError, Pack, bytes_below, exit_status, in_mib, need_space, runs
 from contents import get_wheels, make_start, refuse_scores
 from streams import Splitter
 from tree import heavy, travelling
@@ -42,14 +42,17 @@ def make(args: argparse.Namespace) -> None:
     Raises:
         LeaseError, AudioCodecError: something is wrong with what is to be packed, or does not fit.
     """
-    config = load_config(args.config, args.set)
-    refuse_scores(config)
+    configs = {
+        name: load_config(path, args.set) for name, path in ((FIRST, args.config), (THEN, args.then)) if path
+    }
+    for config in configs.values():
+        refuse_scores(config)
     if args.init_from:
         model_places.resolve(args.init_from)
     folders = {"train": Path(args.train), "valid": Path(args.valid)}
     sets = {name: read_folder(folder) for name, folder in folders.items()}
     room, out = _room(Path(args.tree), args.leave_out.split(), args.call_mib), Path(args.out)
-    if config.model.decoder.kind == "voiced":
+    if any(config.model.decoder.kind == "voiced" for config in configs.values()):
         pitch.tracks(folders["train"], sets["train"])  # what lacks is found here: there it cannot be
     made = out.with_name(f"{out.name}.tmp")
     shutil.rmtree(made, ignore_errors=True)
@@ -57,10 +60,10 @@ def make(args: argparse.Namespace) -> None:
     try:
         need_space(made, ROOM + sum(Path(u.path).stat().st_size for clips in sets.values() for u in clips))
         base = made / "base"
-        _fill_base(base, config, sets["train"], folders["train"])
+        _fill_base(base, configs, sets["train"], folders["train"])
         get_wheels(base / "wheels", args.wheels, args.python_version, Path(args.tree) / "constraints.txt")
         if args.init_from:
-            make_start(args.init_from, config, made / "start")
+            make_start(args.init_from, configs[FIRST], made / "start")
         first = room - bytes_below(base)
         if first < MIB:
             raise LeaseError(f"{base.name}/ has {in_mib(room - first)}, too much for the {in_mib(room)} left in a call")
@@ -91,10 +94,11 @@ def _room(tree: Path, left_out: Sequence[str], call_mib: float) -> int:
     return room
 
 
-def _fill_base(base: Path, config: Config, utterances: Sequence[Utterance], folder: Path) -> None:
-    """The configuration, and a data folder of clips of all lengths."""
+def _fill_base(base: Path, configs: dict[str, Config], utterances: Sequence[Utterance], folder: Path) -> None:
+    """The configurations, and a data folder of clips of all lengths."""
     base.mkdir()
-    (base / "config.yaml").write_text(dump_config(config))
+    for name, config in configs.items():
+        (base / f"{name}.yaml").write_text(dump_config(config))
     by_size = sorted(utterances, key=lambda u: Path(u.path).stat().st_size)
     clips = by_size[:: max(1, len(by_size) // SMOKE_CLIPS)][-SMOKE_CLIPS:]
     moved = _renamed(clips, "base/smoke/")
@@ -125,7 +129,7 @@ def _write_parts(
                 tar.add(Path(here.path).resolve(), there.path)
     summary = f"{len(sets['train'])} clips to train on, {len(sets['valid'])} to validate on, begins with "
     summary += args.init_from or "random weights"
-    digest = hashlib.sha256((made / "base" / "config.yaml").read_bytes())
+    digest = hashlib.sha256(b"".join((made / "base" / f"{name}.yaml").read_bytes() for name in runs(made / "base")))
     digest.update("".join(part.sha256 for part in splitter.parts).encode())
     unpacked = sum(part.bytes for part in splitter.parts)
     return Pack(digest.hexdigest()[:12], args.call_mib, unpacked, summary, splitter.parts)
@@ -146,7 +150,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     for name in ("--config", "--train", "--valid", "--out", "--tree", "--python-version"):
         parser.add_argument(name, required=True)
-    for name in ("--init-from", "--wheels", "--leave-out"):
+    for name in ("--then", "--init-from", "--wheels", "--leave-out"):
         parser.add_argument(name, default="")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--call-mib", type=float, required=True)

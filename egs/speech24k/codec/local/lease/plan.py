@@ -11,9 +11,10 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
-from common import MIB, LeaseError, Pack, bytes_below, exit_status, in_mib
+from common import FIRST, MIB, THEN, LeaseError, Pack, bytes_below, exit_status, in_mib, runs
 from tree import heavy, travelling
 
 COMMAND_CHARACTERS = 2000
@@ -56,7 +57,8 @@ class Terms:
         mib_seconds: for a MiB that travels.
         smoke_seconds: limit of the call that tries everything.
         starting_seconds: of a training call, before its first step.
-        legs: calls that the training is spread over.
+        legs: calls that the first run is spread over.
+        then_share: of the time to train, for a second run, which gets a call of its own.
         there: folder on the card's machine.
     """
 
@@ -69,6 +71,7 @@ class Terms:
     smoke_seconds: float
     starting_seconds: float
     legs: int
+    then_share: float
     there: str
 
 
@@ -115,30 +118,35 @@ def calls(pack: Pack, lease: Path, tree: Path, terms: Terms) -> list[Call]:
             words, seconds = f"{words} && python3 $job smoke --there {where}", int(terms.smoke_seconds)
             what += ", and whether everything works"
         planned.append(call(what, words, folders, seconds))
-    return [*planned, *_legs(planned, terms, weight, job, call)]
+    return [*planned, *_legs(planned, terms, runs(lease / "base"), weight, job, call)]
 
 
-def _legs(planned: Sequence[Call], terms: Terms, weight: int, job: str, call: Callable[..., Call]) -> list[Call]:
+def _legs(
+    planned: Sequence[Call], terms: Terms, names: Sequence[str], weight: int, job: str, call: Callable[..., Call]
+) -> list[Call]:
     """The training calls. Each ends at a moment counted from the first command, and so has the time that those before left over."""
     begins = sum(c.seconds + c.travel_seconds for c in planned)
     between = END_SECONDS + terms.answer_seconds + terms.mib_seconds * weight / MIB
-    whole = terms.total_seconds - terms.start_seconds - terms.reserve_seconds - begins
-    leg = int(min(whole / terms.legs - between, terms.call_seconds - END_SECONDS))
-    if leg - terms.starting_seconds < LEAST_SECONDS:
+    rest = terms.then_share if THEN in names else 0.0
+    legs = [(FIRST, (1 - rest) / terms.legs)] * terms.legs + [(THEN, rest)] * (THEN in names)
+    whole = terms.total_seconds - terms.start_seconds - terms.reserve_seconds - begins - between * len(legs)
+    lengths = [int(min(whole * share, terms.call_seconds - END_SECONDS)) for _, share in legs]
+    if min(lengths) - terms.starting_seconds < LEAST_SECONDS:
         raise LeaseError(
-            f"{len(planned)} calls bring everything there, and {leg} s are left for each of {terms.legs} to train; "
+            f"{len(planned)} calls bring everything there, and {min(lengths)} s are left for one of {len(legs)} to train; "
             "pack less (fewer clips), or leave large files out of the tree"
         )
-    ends = [int(begins + (leg + between) * number + leg) for number in range(terms.legs)]
+    ends = [int(begins + between * number + length) for number, length in enumerate(accumulate(lengths))]
     made = []
-    for number, end in enumerate(ends):
-        longest = int(min(terms.call_seconds, leg + END_SECONDS + (begins if number == 0 else between)))
+    for number, ((name, _), length, end) in enumerate(zip(legs, lengths, ends)):
+        longest = int(min(terms.call_seconds, length + END_SECONDS + (begins if number == 0 else between)))
         words = (
             f"python3 {job} train --there {shlex.quote(terms.there)} --until {end} --seconds {longest - END_SECONDS}"
         )
-        words += f" --starting {terms.starting_seconds:g}"
-        words += f" --later {' '.join(map(str, ends[number + 1 :]))}" if number + 1 < terms.legs else ""
-        made.append(call(f"training, {number + 1} of {terms.legs}", words, [], longest, end))
+        words += f" --starting {terms.starting_seconds:g}" + (f" --run {name}" if name != FIRST else "")
+        later = ends[number + 1 : terms.legs] if name == FIRST else []
+        words += f" --later {' '.join(map(str, later))}" if later else ""
+        made.append(call(f"training, {number + 1} of {len(legs)}", words, [], longest, end))
     return made
 
 
@@ -168,6 +176,7 @@ def main() -> int:
     parser.add_argument("--tree", type=Path, required=True)
     parser.add_argument("--there", required=True)
     parser.add_argument("--legs", type=int, required=True)
+    parser.add_argument("--then-share", type=float, required=True)
     for name in ("total", "call", "start", "reserve", "answer", "mib", "smoke", "starting"):
         parser.add_argument(f"--{name}-seconds", type=float, required=True)
     args = vars(parser.parse_args())

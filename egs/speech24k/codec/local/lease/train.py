@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from common import MIB, LeaseError, Pack, in_mib
+from common import FIRST, MIB, LeaseError, Pack, in_mib
 from lean import MODEL, send
 from receive import begun, environment, unpack
 
@@ -49,13 +49,14 @@ class Times:
     later: Sequence[float]
 
 
-def train(there: Path, out: Path, times: Times) -> int:
+def train(there: Path, out: Path, times: Times, run: str) -> int:
     """Train for the time that there is, going on where an earlier call ended.
 
     Args:
         there: what was received.
         out: what comes back.
         times: of this call.
+        run: one of `common.runs`.
 
     Returns:
         The trainer's exit status.
@@ -66,21 +67,21 @@ def train(there: Path, out: Path, times: Times) -> int:
     end = min(time.monotonic() + times.seconds, begun(there) + times.until)
     pack = Pack.read(there / "base")
     unpack(there, pack)
-    config = config_of(there)
+    config, start = config_of(there, run), start_of(there, run)
     compiles = config.train.compile and _warmed(there, end)
     left = end - time.monotonic() - SENDING_SECONDS
     if left < times.starting:
         raise LeaseError(f"{left:.0f} s are left, and starting alone takes {times.starting:g}")
-    used = _used_seconds(there / "exp")
+    used = _used_seconds(there / experiment(run))
     ends = [times.until, *times.later]
     legs = [left, *(after - before - BETWEEN_SECONDS for before, after in pairwise(ends))]
     budget = used + sum(max(0.0, leg - times.starting) for leg in legs)
     print(
-        f"pack {pack.id}: {pack.summary}\ntrains for {left:.0f} s, {used:.0f} are behind it: {_phases(config, budget, (there / 'start').exists())}",
+        f"pack {pack.id}: {pack.summary}\ntrains for {left:.0f} s, {used:.0f} are behind it: {_phases(config, budget, start)}",
         flush=True,
     )
-    process = subprocess.Popen(_words(there, left, budget, compiles), cwd=there, env=environment(there))
-    watcher = _Watcher(there / "exp", out, pack.id)
+    process = subprocess.Popen(_words(run, start, left, budget, compiles), cwd=there, env=environment(there))
+    watcher = _Watcher(there / experiment(run), out, pack.id)
     status = _wait(process, end, watcher)
     watcher.look()
     watcher.send_logs()
@@ -90,32 +91,43 @@ def train(there: Path, out: Path, times: Times) -> int:
     return status
 
 
-def config_of(there: Path) -> Any:
-    """The configuration that was packed."""
+def experiment(run: str) -> str:
+    """Name of a run's folder."""
+    return f"exp-{run}"
+
+
+def start_of(there: Path, run: str) -> Path | None:
+    """The model that a run begins with; None: random weights.
+
+    Raises:
+        LeaseError: a later run, and the first has left no state.
+    """
+    if run == FIRST:
+        path = there / "start" / MODEL
+        return path if path.exists() else None
+    path = there / experiment(FIRST) / "lean" / MODEL
+    if not path.exists():
+        raise LeaseError(f"{path}: the run that {run} begins with has left no state")
+    return path
+
+
+def config_of(there: Path, run: str) -> Any:
+    """The configuration of a run, as it was packed."""
     for name in ("site", "code"):
         if str(there / name) not in sys.path:
             sys.path.insert(0, str(there / name))
     from audiocodec.config.load import load_config
 
-    return load_config(there / "base" / "config.yaml")
+    return load_config(there / "base" / f"{run}.yaml")
 
 
-def _words(there: Path, left: float, budget: float, compiles: bool) -> list[str]:
+def _words(run: str, start: Path | None, left: float, budget: float, compiles: bool) -> list[str]:
     settings = [f"train.minutes={budget / 60:.4f}", "data.train=data/train", "data.valid=data/valid"]
     settings += [] if compiles else ["train.compile=false"]
-    words = [
-        sys.executable,
-        "-m",
-        "audiocodec",
-        "train",
-        "--config",
-        "base/config.yaml",
-        "--exp",
-        "exp",
-        "--resume",
-    ]
+    words = [sys.executable, "-m", "audiocodec", "train", "--config", f"base/{run}.yaml"]
+    words += ["--exp", experiment(run), "--resume"]
     words += ["--max-minutes", f"{left / 60:.4f}"] + [word for setting in settings for word in ("--set", setting)]
-    return words + (["--init-from", f"start/{MODEL}"] if (there / "start" / MODEL).exists() else [])
+    return words + (["--init-from", str(start)] if start else [])
 
 
 def _wait(process: subprocess.Popen[bytes], end: float, watcher: _Watcher) -> int:
@@ -162,14 +174,14 @@ def _used_seconds(exp: Path) -> float:
     return float(json.loads(states[-1].read_text())["seconds"]) if states else 0.0
 
 
-def _phases(config: Any, budget: float, goes_on: bool) -> str:
+def _phases(config: Any, budget: float, source: Path | None) -> str:
     """What begins when, on the clock of the schedule."""
     warm_up, start = config.train.warmup_autoencoder_steps, config.discriminator.start_step
-    begins = {"quantized, if it was not yet" if goes_on else "quantized": warm_up}
+    begins = {"quantized, if it was not yet" if source else "quantized": warm_up}
     if config.discriminator.kinds:
         begins |= {"discriminators alone": start, "against them": start + config.discriminator.alone_steps}
     begins = {what: budget * step / config.train.steps for what, step in begins.items() if step < config.train.steps}
-    words = ["0:00 goes on from start" if goes_on else "0:00 without quantization"]
+    words = [f"0:00 goes on from {source.parent.name}" if source else "0:00 without quantization"]
     for what, at in [*begins.items(), ("the end", budget)]:
         words.append(f"{int(at) // 60}:{int(at) % 60:02d} {what}")
     return ", ".join(words)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common import LeaseError, Pack, exit_status, in_mib
+from common import FIRST, THEN, LeaseError, Pack, exit_status, in_mib
 from lean import DISCRIMINATORS, MODEL, Returned, join, newest
 
 from audiocodec import model_file
@@ -29,7 +29,7 @@ LOGS = "logs.tar.gz"
 def unpack(args: argparse.Namespace) -> int:
     """Check what came back and take it over."""
     lease, start = Path(args.lease), Path(args.start)
-    pack, config = Pack.read(lease / "base"), load_config(lease / "base" / "config.yaml")
+    pack, config = Pack.read(lease / "base"), load_config(lease / "base" / f"{args.run}.yaml")
     state = newest([Path(folder) for folder in args.folders])
     if state.notes["pack"] != pack.id:
         raise LeaseError(f"{state.folder}: is of pack {state.notes['pack']}, {lease} is pack {pack.id}")
@@ -128,6 +128,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     for name in ("--lease", "--start"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--run", choices=(FIRST, THEN), required=True)
     parser.add_argument("--force", choices=("true", "false"), default="false")
     parser.add_argument("folders", nargs="+")
     try:
