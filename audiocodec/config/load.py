@@ -40,8 +40,8 @@ _STANDARD = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "time
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in _STANDARD}  # what PyYAML gives untagged nodes
 _MAX_PARENTS = 16  # files that extend one another
 _Pairs = list[tuple[yaml.Node, yaml.Node]]
-# What these files of recipes/conf were, whose names others have now.
-OF_RECIPES = {"speech_24k": "speech_24k_wide", "speech_24k_residual": "speech_24k_residual_wide"}
+# For a GPU, as these files of recipes/conf were, whose names others have now.
+OF_RECIPES = {"speech_24k": "speech_24k_gpu", "speech_24k_residual": "speech_24k_residual_gpu"}
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 

@@ -24,8 +24,8 @@ EXPECTED = {
     "simvq_24k_residual": {"num_codebooks": 8, "bits_per_frame": 80, "bitrate_kbps": 6.0},
     "speech_24k": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
     "speech_24k_residual": {"hop_length_samples": 320, "bits_per_frame": 80, "bitrate_kbps": 6.0},
-    "speech_24k_wide": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
-    "speech_24k_residual_wide": {"hop_length_samples": 320, "bits_per_frame": 80, "bitrate_kbps": 6.0},
+    "speech_24k_gpu": {"hop_length_samples": 320, "bits_per_frame": 16, "bitrate_kbps": 1.2},
+    "speech_24k_residual_gpu": {"hop_length_samples": 320, "bits_per_frame": 80, "bitrate_kbps": 6.0},
 }
 
 

@@ -346,7 +346,7 @@ def test_silence(recipe: Path) -> None:
     [
         ([], "speech_24k", []),
         (["--model", "residual"], "speech_24k_residual", []),
-        (["--profile", "gpu", "--max-minutes", "25"], "speech_24k_wide", ["--max-minutes", "25"]),
+        (["--profile", "gpu", "--max-minutes", "25"], "speech_24k_gpu", ["--max-minutes", "25"]),
         (
             [
                 "--profile",
@@ -358,7 +358,7 @@ def test_silence(recipe: Path) -> None:
                 "--train-options",
                 "--set seed=2",
             ],
-            "speech_24k_residual_wide",
+            "speech_24k_residual_gpu",
             ["--init-from", "my runs/speech_24k", "--set", "seed=2"],
         ),
     ],

@@ -18,7 +18,7 @@ from audiocodec.training.checkpoints.lean import discriminators_beside
 
 CHECKOUT = Path(__file__).parents[2]
 RECIPE = CHECKOUT / "egs" / "speech24k" / "codec"
-STARTS = {"start": "speech_24k_voiced", "start_residual": "speech_24k_residual_voiced"}
+STARTS = {"start": "speech_24k", "start_residual": "speech_24k_residual"}
 SPEECH = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
 
 

@@ -311,7 +311,7 @@ def test_what_has_moved_is_refused_with_its_new_name(given, name):
 
 @pytest.mark.parametrize(
     ("old", "name"),
-    [("mini", "mini"), ("speech_24k_residual_small", "speech_24k_residual"), ("speech_24k", "speech_24k_wide")],
+    [("mini", "mini"), ("speech_24k_residual_small", "speech_24k_residual"), ("speech_24k", "speech_24k_gpu")],
 )
 def test_the_old_folder_of_the_configurations_is_understood(old, name, tmp_path):
     assert load_config(tmp_path / f"recipes/conf/{old}.yaml") == load_config(name)

@@ -121,6 +121,7 @@ def test_what_overlaps_is_cut_out_and_all_is_reported() -> None:
     assert sorted(taken.fresh) == ["count", "linear.weight"] and taken.unused == ["gone.a", "gone.b"]
     assert module.conv.bias.tolist() == [1.0, 2.0, 3.0] and torch.equal(module.linear.weight, old_linear)
     expected = old_conv.clone()  # [3, 2, 3]
+    expected[:2] = 0  # the rows that were taken hear nothing else
     expected[:2, :2, :2] = tensors["conv.weight"][:, :2]
     torch.testing.assert_close(module.conv.weight.detach(), expected)
     lines = taken.lines()
@@ -145,6 +146,45 @@ def test_weights_of_the_same_shape_are_copies() -> None:
     assert torch.equal(source.conv.weight, before)
 
 
+WIDER = {
+    "model.encoder": "{strides: [4, 5], base_channels: 2, true_skip: true, convnext_layers: 1, convnext_expansion: 5}",
+    "model.decoder": "{kind: istft, dim: 8, layers: 1, expansion: 7}",
+}
+NARROWER = {name: value.replace("convnext_expansion: 5", "convnext_expansion: 2") for name, value in WIDER.items()}
+
+
+def test_a_wider_network_begins_as_the_narrower_one(tmp_path: Path) -> None:
+    """The same codes and sound before its first step, and all its units take part in the first."""
+    path, made = saved(tmp_path, NARROWER | {"model.decoder": "{kind: istft, dim: 8, layers: 1}"}), config(WIDER)
+    source, codec = model_file.load(path), build_codec(made)
+    taken, goes_on = take_codec(codec, made, path)
+    assert goes_on and not taken.fresh and len(taken.resized) == 6  # three tensors of each block
+    wav = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (1, 1, 4000)).astype("f4"))
+    codec.eval()
+    assert torch.equal(codec.encode(wav), source.encode(wav))
+    torch.testing.assert_close(codec.decoder(codec.embed(codec.encode(wav))), source.decode(source.encode(wav)))
+    codec.decoder(codec.encoder(wav)).square().mean().backward()
+    for block in (codec.decoder.blocks[0], next(m for m in codec.encoder.modules() if hasattr(m, "project"))):
+        assert bool((block.project.weight.grad != 0).all())
+
+
+@pytest.mark.parametrize("kind", ["istft", "seanet"])
+def test_latents_begin_afresh_where_there_are_more_bits(kind: str, tmp_path: Path) -> None:
+    """A quantizer leaves its latents no more dimensions than it has bits for; the layers around them are made anew for more."""
+    decoder = {"model.decoder": f"{{kind: {kind}, dim: 8, layers: 1, base_channels: 2}}"}
+    around = {"istft": "decoder.embed.", "seanet": "decoder.layers.0."}[kind]
+    for size, started, fresh in (("64", True, True), ("8", True, False), ("64", False, False)):
+        path = saved(tmp_path / size, decoder, {"quantizer_started": started})
+        made = config(decoder | {"quantizer.codebook_size": size})
+        taken, goes_on = take_codec(build_codec(made), made, path)
+        begun = {name for name in taken.fresh if not name.startswith("quantizer.")}
+        assert not goes_on and taken.loaded
+        assert {name.split(".conv.")[0] + "." for name in begun if ".conv." in name} == (
+            {"encoder.layers.8.", around} if fresh else set()
+        )
+        assert {"scale.mean", "scale.rms"} <= begun if fresh else not begun
+
+
 ANEW = {  # keys of what a code means, with another value
     "model.encoder": "{strides: [4, 5], base_channels: 2, true_skip: true, activation: leaky_relu}",
     "model.latent_scale": "false",
@@ -157,6 +197,7 @@ ANEW = {  # keys of what a code means, with another value
     "quantizer.zero_code": "true",
 }
 GOES_ON = {  # keys of how it is started and trained
+    "model.encoder": "{strides: [4, 5], base_channels: 2, true_skip: true, convnext_expansion: 4}",
     "quantizer.init": "isotropic",
     "quantizer.train_codebook": "true",
     "quantizer.train_map": "false",

@@ -13,7 +13,7 @@ corpus=                     # make data/train and data/valid of it first, as run
 shards=                     # tars to train on, separated by spaces (default: all that train.tsv names)
 train_set=data/train        # data folder; whatever lies in it travels
 valid_set=data/valid        # the same for validation
-config=speech_24k_lease     # a name in audiocodec/configs, or a file
+config=speech_24k_gpu       # a name in audiocodec/configs, or a file
 then=                       # configuration of a second run, which begins with what the first has made (default: none)
 settings=                   # what to change in them, separated by spaces: "train.batch_size=64 data.segment_seconds=0.5"
 init_from=                  # model to begin with, and the discriminators beside it (default: --start, if it is there)

@@ -12,7 +12,7 @@ CDPATH='' cd -- "$(dirname -- "$0")"
 corpus=           # folder with train.tsv, its tars, dev.tsv and dev/ (a relative path counts from this folder)
 shards=           # tars to train on, separated by spaces (default: all that train.tsv names)
 model=single      # single (one codebook of 65,536) or residual (eight of 1,024; begin with --init-from speech_24k)
-profile=cpu       # cpu (a few cores, hours) or gpu (one card, several half hours)
+profile=cpu       # cpu (a few cores, hours) or gpu (one card, an hour: train.minutes)
 max_minutes=      # save and stop training after so many; the same command goes on
 init_from=        # model to begin with: a name, a file, or an experiment, which brings its discriminators, too
 held_out=48       # clips taken from train, with their speakers, for validation; dev is only reported on
@@ -31,7 +31,7 @@ case $model in
 esac
 case $profile in
     cpu) size='' gpus=0 ;;
-    gpu) size=_wide gpus=1 ;;
+    gpu) size=_gpu gpus=1 ;;
     *) stop 2 "--profile is cpu or gpu, got '$profile'" ;;
 esac
 config=${config:-speech_24k$kind$size}
