@@ -84,7 +84,10 @@ class CodecSuperb:
     def _encode(self, data: Mapping[str, Any]) -> TokenFile:
         audio = data.get("audio") if isinstance(data, Mapping) else None
         if not isinstance(audio, Mapping) or audio.get("array") is None or not audio.get("sampling_rate"):
-            raise AudioError('need {"audio": {"array": samples, "sampling_rate": Hz}}, got ' + _said(audio if isinstance(audio, Mapping) else data))
+            raise AudioError(
+                'need {"audio": {"array": samples, "sampling_rate": Hz}}, got '
+                + _said(audio if isinstance(audio, Mapping) else data)
+            )
         coded = compress(self._codec, audio["array"], audio["sampling_rate"], num_codebooks=self.num_codebooks)
         tokens = TokenFile.from_bytes(coded)
         if tokens.coded_channels != 1:

@@ -17,6 +17,13 @@ import soundfile
 from safetensors.numpy import load_file
 from support.workspace import CHECKOUT, copy_of, fingerprint, run
 
+from audiocodec import model_file
+from audiocodec.build import build_discriminators
+from audiocodec.config.load import load_config
+from audiocodec.tokens.prior import Prior
+from audiocodec.training.checkpoints.initial import take_discriminators
+from audiocodec.training.losses import DiscriminatorBundle
+
 pytestmark = pytest.mark.recipe
 
 AUDIO = CHECKOUT / "egs" / "mini" / "codec" / "local" / "audio"
@@ -421,9 +428,13 @@ def test_into_the_package(recipe: Path, tmp_path: Path) -> None:
     options = " ".join(f"--set {pair}" for pair in (*sets, "quantizer.codebook_size=512"))
     train = ["./run.sh", "--stage", "2", "--stop-stage", "2", "--config", "mini", "--name", "tiny", "--train-options"]
     run([*train, options], folder)
-    command = ["./package.sh", "--exp", "exp/tiny", "--name", "tiny"]
+    command = ["./package.sh", "--exp", "exp/tiny", "--name", "tiny", "--prior-minutes", "0.02"]
     run(command, folder)
     assert {tensor.dtype for tensor in load_file(package / "model.safetensors").values()} == {np.dtype("float16")}
+    model, ours = package / "model.safetensors", DiscriminatorBundle(build_discriminators(load_config("mini")))
+    assert Prior.load(package / "prior.safetensors").config.codec == model_file.describe(model).fingerprint
+    taken = take_discriminators(ours, model)
+    assert taken and not taken.fresh and not taken.resized
     card = (package / "CARD.md").read_text()
     scores = {
         name: json.loads((folder / f"exp/tiny/package/{name}/summary.json").read_text())

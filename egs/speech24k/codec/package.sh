@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# From a trained experiment to a model of the package and its card: 16-bit weights, scores of that very file on dev and its changed copies
-# (run.sh --stop-stage 1 --conditions true makes them), the card with conf/about_<model>.md and conf/audio.md. Finished scores are
-# not made again; those of another file stop the card. The package is changed last, when all is there.
+# From a trained experiment to a model of the package and its card: 16-bit weights and the discriminators that were trained with them, a
+# prior for compressed token files, scores of that very file on dev and its changed copies (run.sh --stop-stage 1 --conditions true
+# makes them), the card with conf/about_<model>.md and conf/audio.md, and what tests/golden holds the model to. What is finished is
+# not made again; scores of another file stop the card. The package is changed last, when all is there.
 [ -n "${BASH_VERSION:-}" ] && [ "${BASH##*/}" = bash ] || exec bash "$0" "$@"
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")"
@@ -10,7 +11,8 @@ CDPATH='' cd -- "$(dirname -- "$0")"
 exp=                        # experiment (a relative path counts from this folder)
 model=single                # single or residual
 name=                       # of the model: a folder in audiocodec/pretrained (default: speech_24k, speech_24k_residual)
-baselines=                    # folder that audiocodec compare wrote, with results of other codecs on dev
+prior_minutes=20            # to train the prior; 0: none
+baselines=                  # folder that audiocodec compare wrote, with results of other codecs on dev
 repository=                 # org/name on a hub to push the model and its card to, too (default: nothing is pushed)
 license=unknown             # of the pushed model, such as apache-2.0
 . ../../../recipes/utils/parse_options.sh
@@ -44,17 +46,27 @@ made=$exp/package
 mkdir -p "$made"
 audiocodec export "$exp" --half --force --measure-error data/train/wav.scp -o "$made/model.safetensors"
 
+python local/discriminators.py "$exp" "$made/discriminators.safetensors"
+if [ "$prior_minutes" != 0 ] && [ ! -e "$made/prior.safetensors" ]; then
+    for set in valid train; do
+        audiocodec tokenize "data/$set" -m "$made/model.safetensors" -d "$made/tokens/$set" --quiet
+    done
+    audiocodec prior "$made/tokens/train" -m "$made/model.safetensors" --valid "$made/tokens/valid" --minutes "$prior_minutes" \
+        -o "$made/prior.safetensors"
+fi
+
 plain=pesq,stoi,mel
+full=$plain,dnsmos,level,pitch
 rows=()
 if [ "$model" = single ]; then
     condition='' options=()
-    score dev dev --metrics $plain,dnsmos
+    score dev dev --metrics $full
     rows+=(--evaluation "dev=$made/dev")
 else
     condition=', 4 of 8' options=(--num-codebooks 4)
     for count in 1 2 4 8; do
         metrics=$plain
-        [ "$count" != 4 ] || metrics+=,dnsmos
+        case $count in 4 | 8) metrics=$full ;; esac
         score "dev_$count" dev --num-codebooks "$count" --metrics "$metrics"
         rows+=(--evaluation "dev, $count of 8 codebooks=$made/dev_$count")
     done
@@ -73,5 +85,10 @@ audiocodec card "$exp" -m "$made/model.safetensors" --title "$name" "${rows[@]}"
     --picture "$made/training.png" -o "$made/CARD.md" --force
 package=../../../audiocodec/pretrained/$name
 mkdir -p "$package"
-cp "$made"/{model.safetensors,training.png,CARD.md} "$package"
+for file in model.safetensors discriminators.safetensors prior.safetensors training.png CARD.md; do
+    rm -f "$package/$file"
+    [ ! -e "$made/$file" ] || cp "$made/$file" "$package"
+done
+golden=../../../tests/golden/make_models.py
+[ ! -e "$golden" ] || python "$golden" "$name"
 [ -z "$repository" ] || audiocodec push "$made" "$repository" --license "$license"

@@ -13,7 +13,10 @@ from pathlib import Path
 MIB = 1 << 20
 LIST = "pack.json"
 STREAM = "stream"  # the only file of a part
-FIRST, THEN = "config", "then"  # runs, by their configurations in base/: the first, and one that begins with what it made
+FIRST, THEN = (
+    "config",
+    "then",
+)  # runs, by their configurations in base/: the first, and one that begins with what it made
 
 
 class LeaseError(Exception):

@@ -42,9 +42,7 @@ def make(args: argparse.Namespace) -> None:
     Raises:
         LeaseError, AudioCodecError: something is wrong with what is to be packed, or does not fit.
     """
-    configs = {
-        name: load_config(path, args.set) for name, path in ((FIRST, args.config), (THEN, args.then)) if path
-    }
+    configs = {name: load_config(path, args.set) for name, path in ((FIRST, args.config), (THEN, args.then)) if path}
     for config in configs.values():
         refuse_scores(config)
     if args.init_from:
