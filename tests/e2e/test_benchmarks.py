@@ -14,8 +14,10 @@ from support.corpora import write_corpus
 from support.workspace import CHECKOUT, benchmark_table, run
 
 import audiocodec
+from audiocodec import model_places
 from audiocodec.audio.resampling import resample
 from audiocodec.metrics.pitch import pitch
+from audiocodec.metrics.stoi import stoi
 
 
 def test_inference(tiny_model_path: Path, tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_recognisers(tmp_path: Path) -> None:
 
 def test_voicing(tmp_path: Path) -> None:
     """The first row is the model as anybody uses it."""
-    model = CHECKOUT / "egs/speech24k/codec/start/model.safetensors"
+    model = model_places.resolve("speech_24k")
     clip = min((CHECKOUT / "egs/mini/codec/local/audio/it-flora").glob("*.flac"))
     (tmp_path / "wav.scp").write_text(f"a {clip}\n")
     rows = benchmark_table("voicing", tmp_path, model, tmp_path / "wav.scp", repeats=False)
@@ -227,6 +229,24 @@ def test_voicing(tmp_path: Path) -> None:
     assert float(rows[0]["V/UV F1"]) == pytest.approx(measured["vuv_f1"], abs=0.02)
     assert float(rows[0]["F0 median, cents"]) == pytest.approx(measured["f0_median_cents"], abs=1)
     assert float(rows[2]["F0 median, cents"]) < float(rows[0]["F0 median, cents"])
+
+
+def test_latents(tmp_path: Path) -> None:
+    """The last row is the model as anybody uses it, and more codebooks are more bits."""
+    clip = min((CHECKOUT / "egs/mini/codec/local/audio/it-flora").glob("*.flac"))
+    (tmp_path / "wav.scp").write_text(f"a {clip}\n")
+    rows = benchmark_table("latents", tmp_path, "speech_24k_residual", tmp_path / "wav.scp", repeats=False)
+    assert [row["kbps"] for row in rows] == ["-", "0.75", "3.00", "6.00"]
+    codec = audiocodec.load("speech_24k_residual", runtime="torch")
+    channels, rate = soundfile.read(clip, dtype="float32", always_2d=True)
+    wav = resample(channels.mean(1), rate, codec.sample_rate)
+    decoded = codec.decode(codec.encode(wav, normalize=True))[0, 0, : len(wav)].numpy()
+    decoded = decoded * np.sqrt(np.mean(wav**2) / np.mean(decoded**2))
+    measured = stoi(reference=wav, estimate=decoded, sample_rate=codec.sample_rate)
+    assert float(rows[3]["STOI"]) == pytest.approx(measured, abs=0.002)
+    assert float(rows[1]["STOI"]) < float(rows[2]["STOI"]) < float(rows[3]["STOI"]) + 0.002
+    (row,) = benchmark_table("latents", tmp_path, "speech_24k", tmp_path / "wav.scp", "--unquantized", repeats=False)
+    assert row["latents"] == "unquantized"
 
 
 @pytest.mark.slow

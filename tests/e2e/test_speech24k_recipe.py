@@ -428,7 +428,7 @@ def test_into_the_package(recipe: Path, tmp_path: Path) -> None:
     options = " ".join(f"--set {pair}" for pair in (*sets, "quantizer.codebook_size=512"))
     train = ["./run.sh", "--stage", "2", "--stop-stage", "2", "--config", "mini", "--name", "tiny", "--train-options"]
     run([*train, options], folder)
-    command = ["./package.sh", "--exp", "exp/tiny", "--name", "tiny", "--prior-minutes", "0.02"]
+    command = ["./package.sh", "--exp", "exp/tiny", "--name", "tiny", "--prior-minutes", "0.02", "--prior-every", "2"]
     run(command, folder)
     assert {tensor.dtype for tensor in load_file(package / "model.safetensors").values()} == {np.dtype("float16")}
     model, ours = package / "model.safetensors", DiscriminatorBundle(build_discriminators(load_config("mini")))

@@ -12,6 +12,7 @@ exp=                        # experiment (a relative path counts from this folde
 model=single                # single or residual
 name=                       # of the model: a folder in audiocodec/pretrained (default: speech_24k, speech_24k_residual)
 prior_minutes=20            # to train the prior; 0: none
+prior_every=1               # on every so many clips of data/train
 baselines=                  # folder that audiocodec compare wrote, with results of other codecs on dev
 repository=                 # org/name on a hub to push the model and its card to, too (default: nothing is pushed)
 license=unknown             # of the pushed model, such as apache-2.0
@@ -48,8 +49,11 @@ audiocodec export "$exp" --half --force --measure-error data/train/wav.scp -o "$
 
 python local/discriminators.py "$exp" "$made/discriminators.safetensors"
 if [ "$prior_minutes" != 0 ] && [ ! -e "$made/prior.safetensors" ]; then
+    mkdir -p "$made/lists/train" "$made/lists/valid"
+    awk -v every="$prior_every" 'NR % every == 0' data/train/wav.scp >"$made/lists/train/wav.scp"
+    cp data/valid/wav.scp "$made/lists/valid"
     for set in valid train; do
-        audiocodec tokenize "data/$set" -m "$made/model.safetensors" -d "$made/tokens/$set" --quiet
+        audiocodec tokenize "$made/lists/$set" -m "$made/model.safetensors" -d "$made/tokens/$set" --quiet
     done
     audiocodec prior "$made/tokens/train" -m "$made/model.safetensors" --valid "$made/tokens/valid" --minutes "$prior_minutes" \
         -o "$made/prior.safetensors"
