@@ -36,7 +36,9 @@ def main() -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("scp", type=Path, metavar="WAV_SCP", help="list of recordings")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth recording")
-    parser.add_argument("--unquantized", action="store_true", help="nothing else: of a run whose quantization is not on")
+    parser.add_argument(
+        "--unquantized", action="store_true", help="nothing else: of a run whose quantization is not on"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table to FILE as well")
     args = parser.parse_args()
     codec = audiocodec.load(args.model, runtime="torch", threads=1)

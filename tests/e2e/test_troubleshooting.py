@@ -14,6 +14,7 @@ from support.workspace import CHECKOUT
 
 from audiocodec import loading
 from audiocodec.cli.main import main
+from audiocodec.model_file import describe
 
 PAGE = CHECKOUT / "docs/guide/troubleshooting.md"
 SPEECH = CHECKOUT / "egs/mini/codec/local/audio/it-flora/vm-mismatch.flac"
@@ -80,7 +81,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good = (folder / "good.act").read_bytes()
     (folder / "cut.act").write_bytes(good[:100])
     (folder / "bad.act").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    at = good.index(bytes.fromhex("7945de407d772dc5"))  # the fingerprint of speech_24k
+    at = good.index(bytes.fromhex(describe("speech_24k").fingerprint))
     foreign = good[:at] + bytes(8) + good[at + 8 : -4]
     (folder / "foreign.act").write_bytes(foreign + struct.pack("<I", zlib.crc32(foreign)))
     return folder

@@ -16,11 +16,12 @@ from audiocodec.errors import AudioCodecError, UsageError
 from audiocodec.evaluation.rows import Row
 from audiocodec.evaluation.summary import summarize
 from audiocodec.evaluation.summary_file import CodingSummary
+from audiocodec.model_file import describe
 from audiocodec.reporting import ranking
 from audiocodec.reporting.plots import axes, scatter
 from audiocodec.reporting.systems import System
 
-FINGERPRINTS = {"speech_24k": "7945de407d772dc5", "speech_24k_residual": "7666c5e3011fc8b1"}  # of the packaged files
+FINGERPRINTS = {name: describe(name).fingerprint for name in ("speech_24k", "speech_24k_residual")}
 SYSTEMS = {"loud": (12.0, 0.9), "cheap": (1.2, 0.6), "middle": (6.0, 0.8), "like": (6.1, 0.7)}  # kbps, STOI
 
 
