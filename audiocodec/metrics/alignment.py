@@ -23,6 +23,7 @@ MAX_LAG_SECONDS, MAX_SECONDS = 2.0, 60.0
 MAX_RATE = 12_000  # what is compared is resampled to it
 HOP_SECONDS, BANDS = 0.004, 24
 CLEAR_PEAK = 0.7  # normalised correlation that says: this is the same waveform
+CLEAR_DIFFERENCES = 0.4  # and that of the first differences: a hum alone, which a codec may shift by half a period, is not
 WAVE_MARGIN, RIVAL_MARGIN = 0.95, 0.95  # of the peak: without lag, or elsewhere, it must be lower
 NEAR_SECONDS = 0.002  # "elsewhere" begins here: a tone has as many peaks as periods, and no lag
 WAVE_SECONDS = 0.00075  # what a filter's group delay may be
@@ -76,7 +77,8 @@ def _wave_lag(reference: FloatArray, estimate: FloatArray, sample_rate: int) -> 
     curve, centre = np.abs(differences), len(differences) // 2
     peak, rough = int(np.argmax(curve)), int(np.argmax(np.abs(plain)))
     agreed = abs(peak - rough) <= near and differences[peak] * plain[rough] > 0
-    if not agreed or max(curve[peak], abs(plain[rough])) < CLEAR_PEAK:
+    clear = max(curve[peak], abs(plain[rough])) >= CLEAR_PEAK and curve[peak] >= CLEAR_DIFFERENCES
+    if not (agreed and clear):
         return 0.0, False, False
     rival = max(curve[: max(0, peak - near)].max(initial=0), curve[peak + near + 1 :].max(initial=0))
     late = max(curve[centre] / WAVE_MARGIN, rival / RIVAL_MARGIN) < curve[peak]
