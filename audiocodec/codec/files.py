@@ -187,7 +187,8 @@ def compress(
     if not 1 <= count <= original:
         raise AudioError(f"need audio of shape [S] or [C, S], got {list(channels.shape)}; of [S, C], give wav.T")
     rate = codec.sample_rate if sample_rate is None else whole_hertz(sample_rate)
-    signals, gain = prepare_each(channels, rate, codec, normalize)
+    level_db = codec.level_db if normalize else None
+    signals, gain = prepare_each(channels, rate, codec.sample_rate, level_db, codec.channels)
     coded = []
     for number, one in enumerate(signals):
         blocks = io.reblock([one], round(BLOCK_SECONDS * codec.sample_rate))
