@@ -11,7 +11,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,10 +161,8 @@ def _check_prior(path: Path, fingerprint: str) -> None:
 
 
 def _write_weights(codec: Codec, path: Path) -> None:
-    config = codec.config
-    public = replace(config, data=replace(config.data, train="", valid=""))
     half = all(bool((t.half().to(t) == t).all()) for t in codec.state_dict().values() if t.is_floating_point())
-    model_file.save(codec, public, path, half=half, notes=dict(codec.notes))
+    model_file.save(codec, model_file.public(codec.config), path, half=half, notes=dict(codec.notes))
     if half and codec.near_ties.error.seen:  # rounding has changed nothing
         model_file.state_latent_error(path, codec.near_ties.error)
 
