@@ -17,7 +17,7 @@ from audiocodec.codec.inputs import as_array, check_tokens, prepare_each
 from audiocodec.codec.interface import BlockCodec, CodeArray, FloatArray, float_samples, whole_hertz
 from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError, TokenFileError
-from audiocodec.tokens.token_file import CODED_CHANNELS, TokenFile
+from audiocodec.tokens.token_file import CODED_CHANNELS, TokenFile, row_sizes
 
 BLOCK_SECONDS = 5.0
 MEASURED_SECONDS = 30.0
@@ -253,7 +253,7 @@ def _token_file(
     codes = np.stack(coded, 1).reshape(-1, coded[0].shape[1])
     return TokenFile(
         codes=codes,
-        codebook_sizes=tuple(size for size in codec.codebook_sizes for _ in coded)[: len(codes)],
+        codebook_sizes=row_sizes(codec.codebook_sizes[: len(coded[0])], channels),
         sample_rate=codec.sample_rate,
         hop_length=codec.hop_length,
         num_samples=num_samples,

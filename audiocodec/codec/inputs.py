@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from audiocodec.audio import io
 from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
-from audiocodec.tokens.token_file import TokenFile
+from audiocodec.tokens.token_file import TokenFile, row_sizes
 
 MAX_CHANNELS = 8  # a last axis so short is one of channels
 
@@ -146,12 +146,12 @@ def check_tokens(tokens: TokenFile, codec: MadeBy) -> None:
             "give the right one with -m"
         )
     channels = tokens.coded_channels
-    sizes = [size for size in codec.codebook_sizes for _ in range(channels)][: len(tokens.codebook_sizes)]
+    sizes = row_sizes(codec.codebook_sizes[: tokens.num_codebooks], channels)
     facts = {
         "coded_channels": (channels, min(channels, codec.channels)),
         "sample_rate": (tokens.sample_rate, codec.sample_rate),
         "hop_length": (tokens.hop_length, codec.hop_length),
-        "codebook_sizes": (list(tokens.codebook_sizes), sizes),
+        "codebook_sizes": (list(tokens.codebook_sizes), list(sizes)),
     }
     wrong = [f"{name} {found}, its model has {need}" for name, (found, need) in facts.items() if found != need]
     if wrong:
