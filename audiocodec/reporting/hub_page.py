@@ -10,6 +10,7 @@ from audiocodec.errors import UsageError
 from audiocodec.evaluation.catalogue import METRICS
 from audiocodec.markdown import table
 from audiocodec.model_header import FileHeader
+from audiocodec.reporting.card import facts
 
 TAGS = "audio", "speech", "neural-audio-codec", "audio-tokenizer"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -54,17 +55,8 @@ def pictures(card: str) -> list[str]:
 
 
 def _short(header: FileHeader) -> str:
-    config = header.config
-    channels = "stereo" if config.channels > 1 else "mono"
-    rows = [
-        ("codec", f"{config.sample_rate / 1000:g} kHz {channels}, {config.frame_rate:g} frames a second"),
-        ("codes", f"{config.quantizer.num_codebooks} x {config.quantizer.codebook_size:,}, {config.quantizer.kind}"),
-        ("bitrate", f"{config.bitrate_bps / 1000:g} kbps"),
-        ("weights", f"{header.parameters:,} parameters, {header.bytes / 1e6:.1f} MB"),
-        ("fingerprint", header.fingerprint),
-    ]
     warning = f"Warning: {header.warning}.\n\n" if header.warning else ""
-    return f"# {config.name}\n\n{warning}{table(['', ''], rows)}"
+    return f"# {header.config.name}\n\n{warning}{table(['', ''], facts(header))}"
 
 
 def _use(header: FileHeader) -> str:

@@ -395,7 +395,10 @@ def test_push_and_load(server: Hub, tiny_model_path: Path, fingerprint: str) -> 
         "preprocessor_config.json",
     ]
     assert audiocodec.load(NAME).fingerprint.hex() == fingerprint
-    front = ModelCard(files["README.md"].decode()).data  # as a hub reads it
+    readme = ModelCard(files["README.md"].decode())  # as a hub reads it
+    assert "| codec | 24 kHz mono, 75 frames a second, 0.45 to 0.9 kbps |" in readme.text.splitlines()
+    assert "| quantizer | simvq, 2 x 64 codes of 16 dimensions |" in readme.text.splitlines()
+    front = readme.data
     assert (front.license, front.library_name, front.pipeline_tag) == ("apache-2.0", "audiocodec", "audio-to-audio")
     assert {"audiocodec", "simvq", "mine"} < set(front.tags) and front.metrics is None
 
