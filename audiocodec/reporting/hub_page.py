@@ -14,7 +14,8 @@ from audiocodec.reporting.card import facts
 
 TAGS = "audio", "speech", "neural-audio-codec", "audio-tokenizer"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_PICTURE = re.compile(r"!\[[^\]]*\]\(([A-Za-z0-9][A-Za-z0-9._-]*\.(?:png|svg|jpg))\)")
+_PICTURE = re.compile(r"!\[[^\]\n]*\]\((?![a-z]+:|#)([^)\s]+)[^)\n]*\)")
+_BESIDE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(?:png|svg|jpg)")
 _LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\((?![a-z]+:|#)[^)\n]*\)")  # to a file that no repository has
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
@@ -49,9 +50,9 @@ def check_words(license: str, tags: Sequence[str]) -> None:
             raise UsageError(f"{text!r} is no licence or tag: letters, digits and ._-")
 
 
-def pictures(card: str) -> list[str]:
-    """Files beside a card that it shows."""
-    return list(dict.fromkeys(_PICTURE.findall(card)))
+def pictures(card: str) -> dict[str, bool]:
+    """Files that a card shows, by the names that it has for them, and whether they can come along: those beside it can."""
+    return {name: _BESIDE.fullmatch(name) is not None for name in _PICTURE.findall(card)}
 
 
 def _short(header: FileHeader) -> str:
