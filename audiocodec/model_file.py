@@ -11,7 +11,7 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,11 @@ def save(
         metadata["latent_error"] = codec.near_ties.error.to_json()
     metadata["digest"] = _digest(metadata)
     write_atomically(path, lambda temporary: write_tensors(temporary, state, metadata))
+
+
+def public(config: Config) -> Config:
+    """A configuration as it is given away: without where the training data lay."""
+    return replace(config, data=replace(config.data, train="", valid=""))
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

@@ -8,10 +8,10 @@ classes; beside them, where there are such, the prior, and the discriminators fo
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,13 @@ from audiocodec.hub import CONFIG_FILE, DISCRIMINATORS_FILE, MODEL_FILE, MODEL_T
 from audiocodec.hub_errors import UPLOAD, needed
 from audiocodec.model_header import FileHeader
 from audiocodec.reporting import hub_page
+from audiocodec.terminal import printable
 from audiocodec.tokens.prior import Prior
 
 if TYPE_CHECKING:
     from audiocodec.codec.torch import Codec
 
+log = logging.getLogger("audiocodec.publishing")
 EXTRACTOR_FILE, CODE_FILE = "preprocessor_config.json", "modeling_audiocodec.py"
 CARD_FILE = "CARD.md"
 CODE = '''"""The classes of this repository for transformers: those of the installed package, `pip install "audiocodec[torch]"`."""
@@ -56,7 +58,8 @@ def save_pretrained(
             last.
         license: identifier as hubs have it, such as `apache-2.0`.
         tags: more than those that every codec gets.
-        card: Markdown file for README.md, whose pictures come along; None: a short one is written.
+        card: Markdown file for README.md, whose pictures come along if they lie beside it, and are named in a warning if
+            not; None: a short one is written.
 
     Returns:
         The folder.
@@ -162,10 +165,8 @@ def _check_prior(path: Path, fingerprint: str) -> None:
 
 
 def _write_weights(codec: Codec, path: Path) -> None:
-    config = codec.config
-    public = replace(config, data=replace(config.data, train="", valid=""))
     half = all(bool((t.half().to(t) == t).all()) for t in codec.state_dict().values() if t.is_floating_point())
-    model_file.save(codec, public, path, half=half, notes=dict(codec.notes))
+    model_file.save(codec, model_file.public(codec.config), path, half=half, notes=dict(codec.notes))
     if half and codec.near_ties.error.seen:  # rounding has changed nothing
         model_file.state_latent_error(path, codec.near_ties.error)
 
@@ -174,9 +175,12 @@ def _finish(folder: Path, license: str, tags: Sequence[str], card: str | Path | 
     """What goes beside the weights, `config.json` last."""
     header = model_file.describe(folder / MODEL_FILE)
     text = None if card is None else _text(card)
-    for name in hub_page.pictures(text or ""):
-        if (picture := Path(card or "").parent / name).is_file():
+    for name, may_come in hub_page.pictures(text or "").items():
+        if may_come and (picture := Path(card or "").parent / name).is_file():
             _copy(picture, folder / name)
+        else:
+            why = "no such file is beside it" if may_come else "only .png, .svg and .jpg files beside it come along"
+            log.warning("%s", printable(f"{card}: shows {name}, which is left out: {why}"))
     write_text(folder / "README.md", hub_page.page(header, text, license, tags))
     write_text(folder / EXTRACTOR_FILE, _json(_extractor(header)))
     write_text(folder / CODE_FILE, CODE)

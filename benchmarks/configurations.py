@@ -27,7 +27,7 @@ from audiocodec.lm.network import LMConfig, TokenLM
 from benchmarks.cells import Cell, arguments, publish, report, run_cells
 
 LM_SECONDS = 2.0  # to generate
-START_SECONDS = 4  # of noise that scale and codebooks are started with
+START_FRAMES = 300  # of noise that scale and codebooks start with: more than latents have dimensions, at any frame rate
 HEADER = (
     "configuration",
     "Hz",
@@ -90,7 +90,7 @@ def _started(config: Config) -> Codec:
     torch.manual_seed(1)
     codec = build_codec(config)
     with torch.no_grad():
-        raw = codec.encoder(torch.from_numpy(_noise(config, START_SECONDS * config.hop_length * 75))[None, None])
+        raw = codec.encoder(torch.from_numpy(_noise(config, START_FRAMES * config.hop_length))[None, None])
         codec.scale.calibrate([raw])
         codec.quantizer.initialize(codec.scale.running(raw)[0].T)
     return codec.freeze()

@@ -112,6 +112,5 @@ def _noise(decibels: float) -> Change:
 
 def _levelled(path: str, codec: Codec) -> Floats:
     """The whole file `[S]` at the codec's rate and level."""
-    stats = io.level(path, codec.sample_rate)
-    blocks = list(io.read_blocks(path, codec.sample_rate, codec.sample_rate))
-    return io.at_level(np.concatenate(blocks), stats, io.level_gain(stats, codec.level_db))
+    wav, stats = io.read_leveled(path, codec.sample_rate)
+    return io.at_level(wav, stats, io.level_gain(stats, codec.level_db))

@@ -170,9 +170,9 @@ def read_leveled(path: Path, sample_rate: int) -> tuple[np.ndarray, LevelStats]:
 
 
 def leveled(wav: np.ndarray, from_rate: int, to_rate: int) -> tuple[np.ndarray, LevelStats]:
-    """What `read_leveled` gives for a mono file that holds `wav [S]` at `from_rate` Hz."""
+    """What `read_leveled` gives for a file that holds `wav`, `[S]` or `[C, S]`, at `from_rate` Hz."""
     blocks: list[np.ndarray] = []
-    stats = level_of(mono_blocks(wav[None]), from_rate, to_rate, blocks.append)
+    stats = level_of(mono_blocks(np.atleast_2d(wav)), from_rate, to_rate, blocks.append)
     return np.concatenate(blocks), stats
 
 

@@ -17,7 +17,7 @@ from audiocodec.codec.inputs import as_array, check_tokens, prepare_each
 from audiocodec.codec.interface import BlockCodec, CodeArray, FloatArray, float_samples, whole_hertz
 from audiocodec.constants import MAX_RATE, MIN_RATE
 from audiocodec.errors import AudioError, TokenFileError
-from audiocodec.tokens.token_file import CODED_CHANNELS, TokenFile
+from audiocodec.tokens.token_file import CODED_CHANNELS, TokenFile, row_sizes
 
 BLOCK_SECONDS = 5.0
 MEASURED_SECONDS = 30.0
@@ -187,7 +187,8 @@ def compress(
     if not 1 <= count <= original:
         raise AudioError(f"need audio of shape [S] or [C, S], got {list(channels.shape)}; of [S, C], give wav.T")
     rate = codec.sample_rate if sample_rate is None else whole_hertz(sample_rate)
-    signals, gain = prepare_each(channels, rate, codec, normalize)
+    level_db = codec.level_db if normalize else None
+    signals, gain = prepare_each(channels, rate, codec.sample_rate, level_db, codec.channels)
     coded = []
     for number, one in enumerate(signals):
         blocks = io.reblock([one], round(BLOCK_SECONDS * codec.sample_rate))
@@ -252,7 +253,7 @@ def _token_file(
     codes = np.stack(coded, 1).reshape(-1, coded[0].shape[1])
     return TokenFile(
         codes=codes,
-        codebook_sizes=tuple(size for size in codec.codebook_sizes for _ in coded)[: len(codes)],
+        codebook_sizes=row_sizes(codec.codebook_sizes[: len(coded[0])], channels),
         sample_rate=codec.sample_rate,
         hop_length=codec.hop_length,
         num_samples=num_samples,

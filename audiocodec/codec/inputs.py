@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.audio import io
-from audiocodec.codec.interface import BlockCodec
 from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
-from audiocodec.tokens.token_file import TokenFile
+from audiocodec.tokens.token_file import TokenFile, row_sizes
 
 MAX_CHANNELS = 8  # a last axis so short is one of channels
 
@@ -87,44 +86,36 @@ def prepare(
     Raises:
         AudioError: samples that are not finite.
     """
-    item = np.asarray(channels[:, :num_samples], np.float32)
-    if not np.isfinite(item).all():
-        raise AudioError("audio holds NaN or infinite samples")
-    samples = io.resample(np.concatenate(list(io.mono_blocks(item))), from_rate, to_rate)
-    if level_db is None:
-        return Signal(samples, 1.0)
-    stats = io.level_of(io.mono_blocks(item), from_rate, to_rate)
-    gain = io.level_gain(stats, level_db)
-    return Signal(io.at_level(samples, stats, gain), gain)
+    (samples,), gain = prepare_each(channels[:, :num_samples], from_rate, to_rate, level_db)
+    return Signal(samples, gain)
 
 
 def prepare_each(
-    channels: npt.NDArray[Any], from_rate: int, codec: BlockCodec, normalize: bool
+    channels: npt.NDArray[Any], from_rate: int, to_rate: int, level_db: float | None, coded: int = 1
 ) -> tuple[list[FloatArray], float]:
     """What is coded of audio, one after the other, as of files: its mix, or each of its channels at one level.
 
     Args:
         channels: float samples `[C, S]` at `from_rate`.
-        from_rate: Hz.
-        codec: that codes them.
-        normalize: bring the audio to the codec's level.
+        from_rate, to_rate: Hz.
+        level_db: wanted RMS, dB full scale; None: the level stays.
+        coded: channels that the codec keeps.
 
     Returns:
-        (samples `[S']` at the codec's rate, of the mix or of each channel; the factor they were multiplied by).
+        (samples `[S']` at `to_rate`, of the mix or of each channel; the factor they were multiplied by).
 
     Raises:
-        AudioError: samples that are not finite, or more channels than a stereo codec codes.
+        AudioError: samples that are not finite, channels that cancel when mixed, or more than a stereo codec codes.
     """
-    chosen = io.coded_channels(len(channels), codec.channels)
-    if chosen == (None,):
-        signal = prepare(channels, from_rate, codec.sample_rate, codec.level_db if normalize else None)
-        return [signal.samples], signal.gain
-    plain = [prepare(one[None], from_rate, codec.sample_rate, None).samples for one in channels]
-    if not normalize:
-        return plain, 1.0
-    stats = [io.level_of(io.mono_blocks(one[None]), from_rate, codec.sample_rate) for one in channels]
-    gain = io.level_gain(io.together(stats), codec.level_db)
-    return [io.at_level(one, its, gain) for one, its in zip(plain, stats)], gain
+    item = np.asarray(channels, np.float32)
+    if not np.isfinite(item).all():
+        raise AudioError("audio holds NaN or infinite samples")
+    mixed = io.coded_channels(len(item), coded) == (None,)
+    found = [io.leveled(part, from_rate, to_rate) for part in ([item] if mixed else item[:, None])]
+    if level_db is None:
+        return [samples for samples, _ in found], 1.0
+    gain = io.level_gain(io.together([stats for _, stats in found]), level_db)
+    return [io.at_level(samples, stats, gain) for samples, stats in found], gain
 
 
 class MadeBy(Protocol):
@@ -155,12 +146,12 @@ def check_tokens(tokens: TokenFile, codec: MadeBy) -> None:
             "give the right one with -m"
         )
     channels = tokens.coded_channels
-    sizes = [size for size in codec.codebook_sizes for _ in range(channels)][: len(tokens.codebook_sizes)]
+    sizes = row_sizes(codec.codebook_sizes[: tokens.num_codebooks], channels)
     facts = {
         "coded_channels": (channels, min(channels, codec.channels)),
         "sample_rate": (tokens.sample_rate, codec.sample_rate),
         "hop_length": (tokens.hop_length, codec.hop_length),
-        "codebook_sizes": (list(tokens.codebook_sizes), sizes),
+        "codebook_sizes": (list(tokens.codebook_sizes), list(sizes)),
     }
     wrong = [f"{name} {found}, its model has {need}" for name, (found, need) in facts.items() if found != need]
     if wrong:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from audiocodec.audio import io
 from audiocodec.codec.files import compress
@@ -15,6 +16,7 @@ from audiocodec.demo.watch import Watch
 from audiocodec.errors import AudioError
 from audiocodec.loading import Model
 from audiocodec.metrics.pairs import SILENCE_RMS
+from audiocodec.reporting.plots.spectrogram import power
 from audiocodec.tokens.token_file import TokenFile
 
 MAX_BYTES = 100 << 20  # of a file: more is not taken
@@ -54,6 +56,11 @@ class Recording:
     def heard(self) -> FloatArray:
         """The samples at `heard_rate`."""
         return np.ascontiguousarray(io.resample(self.wav, self.sample_rate, self.heard_rate))
+
+    @cached_property
+    def spectrogram(self) -> npt.NDArray[np.floating]:
+        """Power of what is heard, by `spectrogram.power`."""
+        return power(self.heard, self.heard_rate)
 
     def encoded(self, model: Model, watch: Watch) -> TokenFile:
         """The tokens that `audiocodec encode` makes of a file of these seconds, with all codebooks; kept.

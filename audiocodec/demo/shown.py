@@ -7,6 +7,7 @@ import colorsys
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from audiocodec.codec.interface import CodeArray, FloatArray
 from audiocodec.demo.recording import Recording
@@ -30,7 +31,7 @@ def recording(given: Recording) -> dict[str, Any]:
         "goes_on": given.goes_on,
         "bytes": 2 * len(given.wav),
         "kbps": 16 * given.sample_rate / 1000,
-        **_sound(given.heard, given),
+        **_sound(given.heard, given.spectrogram, given),
     }
 
 
@@ -43,7 +44,7 @@ def coded(made: Coded, given: Recording) -> dict[str, Any]:
         "file": base64.b64encode(made.data).decode("ascii"),
         "extension": made.extension,
         "tokens": None if made.tokens is None else _tokens(made.tokens),
-        **_sound(made.wav, given),
+        **_sound(made.wav, power(made.wav, given.heard_rate), given),
     }
 
 
@@ -72,11 +73,14 @@ def _tokens(tokens: TokenFile) -> dict[str, Any]:
     }
 
 
-def _sound(wav: FloatArray, given: Recording) -> dict[str, Any]:
-    """What is played, and its spectrogram; 16 bits hold nothing past full scale, so that a gain brings it back."""
+def _sound(wav: FloatArray, spectrogram: npt.NDArray[np.floating], given: Recording) -> dict[str, Any]:
+    """What is played, and its spectrogram in the scale of the original's.
+
+    16 bits hold nothing past full scale, so that a gain brings it back.
+    """
     peak = max(1.0, float(np.abs(wav).max()))
-    loudest = max(float(power(given.heard, given.heard_rate).max()), 1e-12)
+    loudest = max(float(given.spectrogram.max()), 1e-12)
     return {
         "clip": {"gain": peak, "flac": flac(wav / np.float32(peak), given.heard_rate)},
-        "spectrogram": level_picture(power(wav, given.heard_rate), loudest),
+        "spectrogram": level_picture(spectrogram, loudest),
     }

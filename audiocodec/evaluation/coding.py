@@ -92,7 +92,7 @@ class TokenSet:
         self.fingerprints.add(tokens.fingerprint.hex())
         try:
             for codes in tokens.channel_codes:
-                self._counter.add(codes, tokens.codebook_sizes[:: tokens.coded_channels])
+                self._counter.add(codes, tokens.channel_sizes)
         except MetricUndefined as error:
             self._problem = str(error)
         return bitrate

@@ -43,12 +43,11 @@ def card(
         AudioCodecError: something of it is not there, or an evaluation is not of the model.
     """
     header = model_file.describe(model)
-    config = header.config
     runs = history.read(run)
     parts = [
         f"# {title}",
         *([f"Warning: {header.warning}."] if header.warning else []),
-        table(["", ""], [*_codec(config, header), *_training(config, runs)]),
+        table(["", ""], [*facts(header), *_training(header.config, runs)]),
     ]
     summaries = {label: _of_model(folder, header.fingerprint) for label, folder in evaluations.items()}
     usage = _usage(summaries) if summaries else []
@@ -65,15 +64,9 @@ def card(
     return "\n\n".join([*parts, about.strip()]).rstrip() + "\n"
 
 
-def _of_model(folder: Path, fingerprint: str) -> Summary:
-    summary = read_summary(folder)
-    if summary.codecs != (fingerprint,):
-        found = ", ".join(summary.codecs) or "no token files"
-        raise AudioCodecError(f"{folder}: scores of {found}, but the card is about {fingerprint}")
-    return summary
-
-
-def _codec(config: Config, header: FileHeader) -> list[tuple[str, str]]:
+def facts(header: FileHeader) -> list[tuple[str, str]]:
+    """What a model is, by what its header says: rows of the card's first table, and of a page without a card."""
+    config = header.config
     q, encoder, decoder = config.quantizer, config.model.encoder, config.model.decoder
     blocks = f", {encoder.convnext_layers} ConvNeXt blocks" if encoder.convnext_layers else ""
     width = f"{decoder.layers} x {decoder.dim}" if decoder.kind != "seanet" else f"{decoder.base_channels} channels"
@@ -88,6 +81,14 @@ def _codec(config: Config, header: FileHeader) -> list[tuple[str, str]]:
         ("fingerprint", header.fingerprint),
         ("configuration", f"{config.name}, {header.config_fingerprint}"),
     ]
+
+
+def _of_model(folder: Path, fingerprint: str) -> Summary:
+    summary = read_summary(folder)
+    if summary.codecs != (fingerprint,):
+        found = ", ".join(summary.codecs) or "no token files"
+        raise AudioCodecError(f"{folder}: scores of {found}, but the card is about {fingerprint}")
+    return summary
 
 
 def _training(config: Config, runs: Sequence[history.Run]) -> list[tuple[str, str]]:

@@ -10,10 +10,12 @@ from audiocodec.errors import UsageError
 from audiocodec.evaluation.catalogue import METRICS
 from audiocodec.markdown import table
 from audiocodec.model_header import FileHeader
+from audiocodec.reporting.card import facts
 
 TAGS = "audio", "speech", "neural-audio-codec", "audio-tokenizer"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_PICTURE = re.compile(r"!\[[^\]]*\]\(([A-Za-z0-9][A-Za-z0-9._-]*\.(?:png|svg|jpg))\)")
+_PICTURE = re.compile(r"!\[[^\]\n]*\]\((?![a-z]+:|#)([^)\s]+)[^)\n]*\)")
+_BESIDE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(?:png|svg|jpg)")
 _LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\((?![a-z]+:|#)[^)\n]*\)")  # to a file that no repository has
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
@@ -48,23 +50,14 @@ def check_words(license: str, tags: Sequence[str]) -> None:
             raise UsageError(f"{text!r} is no licence or tag: letters, digits and ._-")
 
 
-def pictures(card: str) -> list[str]:
-    """Files beside a card that it shows."""
-    return list(dict.fromkeys(_PICTURE.findall(card)))
+def pictures(card: str) -> dict[str, bool]:
+    """Files that a card shows, by the names that it has for them, and whether they can come along: those beside it can."""
+    return {name: _BESIDE.fullmatch(name) is not None for name in _PICTURE.findall(card)}
 
 
 def _short(header: FileHeader) -> str:
-    config = header.config
-    channels = "stereo" if config.channels > 1 else "mono"
-    rows = [
-        ("codec", f"{config.sample_rate / 1000:g} kHz {channels}, {config.frame_rate:g} frames a second"),
-        ("codes", f"{config.quantizer.num_codebooks} x {config.quantizer.codebook_size:,}, {config.quantizer.kind}"),
-        ("bitrate", f"{config.bitrate_bps / 1000:g} kbps"),
-        ("weights", f"{header.parameters:,} parameters, {header.bytes / 1e6:.1f} MB"),
-        ("fingerprint", header.fingerprint),
-    ]
     warning = f"Warning: {header.warning}.\n\n" if header.warning else ""
-    return f"# {config.name}\n\n{warning}{table(['', ''], rows)}"
+    return f"# {header.config.name}\n\n{warning}{table(['', ''], facts(header))}"
 
 
 def _use(header: FileHeader) -> str:

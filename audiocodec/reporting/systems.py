@@ -122,7 +122,7 @@ def code_counts(system: System) -> tuple[CodeCounter, str]:
         try:
             tokens = TokenFile.read(Path(row.tokens))
             for codes in tokens.channel_codes:
-                counter.add(codes, tokens.codebook_sizes[:: tokens.coded_channels])
+                counter.add(codes, tokens.channel_sizes)
         except (TokenFileError, MetricUndefined, OSError) as error:
             problem = problem or str(error)
     return counter, problem

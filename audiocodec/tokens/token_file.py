@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import operator
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -258,6 +258,16 @@ class TokenFile:
         return _channels_in(self.notes, len(self.codebook_sizes))
 
     @property
+    def channel_sizes(self) -> tuple[int, ...]:
+        """Entries of each codebook of a coded channel [K / C]."""
+        return self.codebook_sizes[:: self.coded_channels]
+
+    @property
+    def num_codebooks(self) -> int:
+        """Codebooks of each coded channel, K / C."""
+        return len(self.codebook_sizes) // self.coded_channels
+
+    @property
     def channel_codes(self) -> tuple[npt.NDArray[np.int32], ...]:
         """Codes `[K / C, T]` of each of the C coded channels, the left one first."""
         return tuple(self.codes[channel :: self.coded_channels] for channel in range(self.coded_channels))
@@ -274,9 +284,9 @@ class TokenFile:
         Raises:
             TokenFileError: there are not so many.
         """
-        held, rows = len(self.codebook_sizes) // self.coded_channels, num_codebooks * self.coded_channels
-        if not 1 <= num_codebooks <= held:
-            raise TokenFileError(f"cannot keep {num_codebooks} codebooks of {held}")
+        if not 1 <= num_codebooks <= self.num_codebooks:
+            raise TokenFileError(f"cannot keep {num_codebooks} codebooks of {self.num_codebooks}")
+        rows = num_codebooks * self.coded_channels
         return replace(self, codes=self.codes[:rows], codebook_sizes=self.codebook_sizes[:rows])
 
     def describe(self) -> dict[str, Any]:
@@ -292,6 +302,11 @@ class TokenFile:
         values = {name: getattr(self, name) for name in (*_INTEGERS, "codebook_sizes", "gain", "fingerprint")}
         notes_bytes = len(_notes_text(self.notes).encode()) if self.notes else 0
         return layout.Header(frames=int(self.codes.shape[1]), notes_bytes=notes_bytes, **values)
+
+
+def row_sizes(channel_sizes: Sequence[int], channels: int) -> tuple[int, ...]:
+    """`TokenFile.codebook_sizes` of so many coded channels, each with codebooks of these sizes."""
+    return tuple(size for size in channel_sizes for _ in range(channels))
 
 
 def describe_file(source: Path | str | BinaryIO) -> dict[str, Any]:

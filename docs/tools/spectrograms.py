@@ -1,29 +1,27 @@
 """The picture of the README: spectrograms of a recording and of what codecs make of it.
 
-    python -m tools.spectrograms OUT.png      in docs/, with matplotlib and opus-tools
+    python -m tools.spectrograms OUT.png      in docs/, with matplotlib and opus-tools or ffmpeg
 
 The recording is one of the repository's; none of the codecs has heard it.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 from matplotlib.figure import Figure
 from PIL import Image
 
 import audiocodec
+from audiocodec.audio import io
+from audiocodec.evaluation.systems.opus import Opus
+from audiocodec.reporting.plots.spectrogram import power
 
 RECORDING = Path(__file__).parents[2] / "egs/mini/codec/local/audio/ru-nsh/ru_0003.flac"
 SECONDS = 3.0
 RATE = 16_000
-WINDOW, HOP = 512, 64
 FLOOR = -80.0  # dB under the loudest value of the recording
 
 
@@ -34,39 +32,26 @@ def decoded(model: str, num_codebooks: int | None = None) -> np.ndarray:
     return audiocodec.decompress(codec, tokens.to_bytes(), RATE)[0]
 
 
-def through_opus(kbps: int) -> np.ndarray:
-    """The recording `[S]` as Opus gives it back, encoded as `audiocodec compare` does."""
-    with tempfile.TemporaryDirectory() as folder:
-        names = [Path(folder) / name for name in ("in.wav", "coded.opus", "out.wav")]
-        soundfile.write(names[0], *soundfile.read(RECORDING))
-        options = f"--quiet --bitrate {kbps} --vbr --speech --comp 10 --framesize 20 --padding 0".split()
-        subprocess.run(["opusenc", *options, *names[:2]], check=True)
-        subprocess.run(["opusdec", "--quiet", "--force-wav", *names[1:]], check=True)
-        wav, rate = soundfile.read(names[2], dtype="float32")
-    return soxr.resample(wav, rate, RATE)
-
-
-def decibels(wav: np.ndarray) -> np.ndarray:
-    """Power in dB `[F, T]`."""
-    frames = np.lib.stride_tricks.sliding_window_view(wav[: round(SECONDS * RATE)], WINDOW)[::HOP]
-    return 20 * np.log10(np.abs(np.fft.rfft(frames * np.hanning(WINDOW))).T + 1e-9)
+def shown(wav: np.ndarray) -> np.ndarray:
+    """Power `[F, T]` of what is shown."""
+    return power(wav[: round(SECONDS * RATE)], RATE)
 
 
 def draw(path: str) -> None:
     """Write the picture."""
-    original, rate = soundfile.read(RECORDING, dtype="float32")
+    (original,), rate = io.read(RECORDING)
     assert rate == RATE
     rows = {
         "recording, 256 kbps": original,
         "speech_24k, 1.2 kbps": decoded("speech_24k"),
         "speech_24k_residual, 3 kbps": decoded("speech_24k_residual", 4),
-        "Opus, 6 kbps": through_opus(6),
+        "Opus, 6 kbps": Opus(6).code(original, RATE).wav,
     }
-    top = decibels(original).max()
+    loudest = shown(original).max()
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     for axes, (name, wav) in zip(figure.subplots(2, 2, sharex=True, sharey=True).flat, rows.items()):
         axes.imshow(
-            decibels(wav) - top,
+            10 * np.log10(np.maximum(shown(wav) / loudest, 10 ** (FLOOR / 10))),
             origin="lower",
             aspect="auto",
             extent=(0, SECONDS, 0, RATE / 2000),

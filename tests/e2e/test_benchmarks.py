@@ -285,3 +285,33 @@ def test_channels(tiny_model_path: Path, tmp_path: Path) -> None:
     assert [row["coded as"] for row in rows] == ["left, right", "mid, side"]
     assert rows[0]["levels L R M S, dB"].endswith("-180.0")
     assert (rows[0]["level difference, dB"], rows[0]["coherence"]) == ("0.00", "0.00")
+
+
+def test_channels_of_known_levels(tiny_model_path: Path, tmp_path: Path) -> None:
+    """The right channel is the left one 20 dB lower: of mid and side 0.55 and 0.45 of it are left."""
+    left = 0.1 * np.random.default_rng(0).standard_normal(12_000)
+    soundfile.write(tmp_path / "apart.wav", np.stack([left, left / 10], 1), 24_000, "FLOAT")
+    words = [tmp_path / "apart.wav", "--model", tiny_model_path, "--seconds", "0.5"]
+    rows = benchmark_table("channels", tmp_path, *words, repeats=False)
+    whole = 20 * np.log10(np.sqrt(np.mean(left**2)))
+    expected = [whole + 20 * np.log10(share) for share in (1, 0.1, 0.55, 0.45)]
+    for row in rows:
+        assert [float(level) for level in row["levels L R M S, dB"].split()] == pytest.approx(expected, abs=0.06)
+
+
+def test_a_known_error_between_channels() -> None:
+    """Of two equal channels one comes back 6 dB too low."""
+    code = """if True:
+        import numpy as np
+        from benchmarks.channels import _errors
+
+        wav = np.repeat(0.1 * np.random.default_rng(0).standard_normal((1, 12_000)), 2, 0)
+        for gains in (1, 1), (1, 0.5), (0.5, 0.5):
+            print(*_errors(wav, wav * np.array(gains)[:, None]))
+    """
+    lines = run([sys.executable, "-c", code], CHECKOUT).stdout.splitlines()
+    none, lower, both = ([float(number) for number in line.split()] for line in lines)
+    half = 20 * np.log10(2)
+    assert none == [0, 0, 0, 0]  # of level difference, coherence, channel, mean
+    assert lower == pytest.approx([half, 0, half / 2, 20 * np.log10(4 / 3)], abs=0.03)
+    assert both == pytest.approx([0, 0, half, half], abs=0.03)

@@ -19,7 +19,7 @@ from audiocodec.codec.interface import BlockCodec
 from audiocodec.data.corpus import make_folder
 from audiocodec.errors import AudioError, FingerprintMismatch, TokenFileError
 from audiocodec.metrics.mel_distance import mel_distance
-from audiocodec.tokens.token_file import TokenFile
+from audiocodec.tokens.token_file import TokenFile, row_sizes
 
 RATE = 8_000
 FAR = 20.0  # dB between the two channels
@@ -134,7 +134,11 @@ def test_other_rates_and_formats(tmp_path: Path, run: Run) -> None:
 
 def test_fewer_codebooks_are_fewer_of_both_channels() -> None:
     codes = np.array([[0], [10], [1], [11], [2], [12]])  # left 0 1 2, right 10 11 12
-    tokens = TokenFile(codes, (16,) * 6, RATE, 20, 20, RATE, 2, 20, 1.0, bytes(8), {"coded_channels": 2})
+    sizes = (16, 16, 32, 32, 64, 64)
+    tokens = TokenFile(codes, sizes, RATE, 20, 20, RATE, 2, 20, 1.0, bytes(8), {"coded_channels": 2})
+    assert (tokens.num_codebooks, tokens.channel_sizes) == (3, (16, 32, 64))
+    assert row_sizes((16, 32, 64), 2) == sizes
+    assert (tokens.truncate(2).num_codebooks, tokens.truncate(2).channel_sizes) == (2, (16, 32))
     assert [rows[:, 0].tolist() for rows in tokens.truncate(2).channel_codes] == [[0, 1], [10, 11]]
     with pytest.raises(TokenFileError, match="cannot keep 4 codebooks of 3"):
         tokens.truncate(4)

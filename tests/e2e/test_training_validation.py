@@ -21,8 +21,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from audiocodec.cli.main import main
 from audiocodec.codec.torch import Codec
-from audiocodec.data.manifest import read_folder
-from audiocodec.errors import ManifestError
+from audiocodec.data.manifest import Utterance, read_folder
+from audiocodec.errors import AudioError, ManifestError
 from audiocodec.losses.spectral import SpectralLoss
 from audiocodec.metrics.level import level
 from audiocodec.training import schedule
@@ -55,6 +55,26 @@ def test_a_command_gives_what_its_file_gives(data: Path) -> None:
     ):
         assert torch.equal(piped, plain)
         assert float(plain.square().mean().sqrt()) == pytest.approx(10 ** (-24 / 20), rel=1e-3)
+
+
+def test_each_channel_of_stereo_is_validated_at_the_gain_of_both(tmp_path: Path) -> None:
+    made = config("channels=2 train.valid_utterances=1")
+    wav = np.random.default_rng(0).normal(0, 0.02, (made.sample_rate * 12, 2)) * [1, 0.1]
+    soundfile.write(path := str(tmp_path / "in.wav"), wav, made.sample_rate, "FLOAT")
+    read = dict(read_utterances([Utterance("u", path, "u", 0)], made))
+    assert {name: one.shape for name, one in read.items()} == dict.fromkeys(
+        ("u/left", "u/right"), (1, 1, 10 * made.sample_rate)
+    )
+    power = {name: float(one.square().mean()) for name, one in read.items()}
+    assert 10 * np.log10(power["u/left"] / power["u/right"]) == pytest.approx(20, abs=0.2)
+    assert 10 * np.log10(sum(power.values()) / 2) == pytest.approx(made.data.level_db, abs=0.2)
+
+
+def test_what_cannot_be_validated_is_named(tmp_path: Path) -> None:
+    made = config("channels=2 train.valid_utterances=1 data.skip_bad=false")
+    soundfile.write(path := str(tmp_path / "in.wav"), np.full((1_000, 3), 0.1), made.sample_rate)
+    with pytest.raises(AudioError, match="in.wav: has 3 channels, this model codes 2"):
+        read_utterances([Utterance("u", path, "u", 0)], made)
 
 
 def test_validation_on_commands(tmp_path: Path, data: Path, command: list[str]) -> None:

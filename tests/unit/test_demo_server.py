@@ -19,6 +19,7 @@ from PIL import Image  # matplotlib brings it
 from support.demo_server import ask, played, post, serving, wav_bytes
 
 from audiocodec.cli.main import main
+from audiocodec.demo import recording as recording_module
 from audiocodec.demo import shown
 from audiocodec.demo.desk import KEPT
 from audiocodec.demo.recording import MAX_BYTES, Recording
@@ -26,6 +27,7 @@ from audiocodec.demo.server import Server
 from audiocodec.demo.versions import Coded, OpusVersion, Version, all_versions, model_versions, numbered, opus_versions
 from audiocodec.demo.watch import Gone, Watch
 from audiocodec.errors import AudioError
+from audiocodec.reporting.plots import spectrogram
 from audiocodec.tokens.token_file import TokenFile
 
 RATE = 24_000
@@ -193,6 +195,27 @@ def test_equal_tokens_have_equal_colours_and_neighbours_others() -> None:
     assert pixels.shape == (2, 4, 3)
     assert (pixels[0, 0] == pixels[0, 2]).all() and (pixels[1, 0] == pixels[1, 3]).all()
     assert np.abs(pixels[0, 0] - pixels[0, 1]).max() > 60 and np.abs(pixels[1, 0] - pixels[1, 1]).max() > 60
+
+
+def test_the_spectrogram_of_the_original_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wav = noise(1)[:, 0].astype(np.float32)
+    given, quiet = Recording(wav, RATE, 1, False), Coded(wav / 100, b"", ".opus", 0)
+    heard: list[float] = []
+
+    def counted(one: np.ndarray, rate: int) -> np.ndarray:
+        heard.append(float(np.abs(one).max()))
+        return spectrogram.power(one, rate)
+
+    for module in (recording_module, shown):
+        monkeypatch.setattr(module, "power", counted)
+    pictures = [shown.recording(given), shown.coded(quiet, given), shown.coded(quiet, given)]
+    assert heard == pytest.approx([np.abs(wav).max(), *[np.abs(wav).max() / 100] * 2])
+    loud, low = (float(_pixels(one["spectrogram"]).mean()) for one in pictures[:2])
+    assert loud > low + 30  # 40 dB lower than the original, in whose scale it is
+
+
+def _pixels(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(memory.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L"), float)
 
 
 # Bad audio and bad requests

@@ -395,14 +395,21 @@ def test_push_and_load(server: Hub, tiny_model_path: Path, fingerprint: str) -> 
         "preprocessor_config.json",
     ]
     assert audiocodec.load(NAME).fingerprint.hex() == fingerprint
-    front = ModelCard(files["README.md"].decode()).data  # as a hub reads it
+    readme = ModelCard(files["README.md"].decode())  # as a hub reads it
+    assert "| codec | 24 kHz mono, 75 frames a second, 0.45 to 0.9 kbps |" in readme.text.splitlines()
+    assert "| quantizer | simvq, 2 x 64 codes of 16 dimensions |" in readme.text.splitlines()
+    front = readme.data
     assert (front.license, front.library_name, front.pipeline_tag) == ("apache-2.0", "audiocodec", "audio-to-audio")
     assert {"audiocodec", "simvq", "mine"} < set(front.tags) and front.metrics is None
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub, of its HTTP library
 def test_push_of_an_experiment(
-    server: Hub, tiny_model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Hub,
+    tiny_model_path: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Card, picture, prior and discriminators go along; where the training data lay does not."""
     experiment = tmp_path / "exp" / "first"
@@ -418,6 +425,7 @@ def test_push_of_an_experiment(
     )
     (experiment / "log.png").write_bytes(b"picture")
     assert main(["push", "exp/first", NAME, "--license", "cc0-1.0"]) == 0
+    assert not [record for record in caplog.records if record.name.startswith("audiocodec")]
     assert capsys.readouterr().out.startswith(f"{server.url}/{NAME}/commit/")
     (files,) = server.repos[NAME].commits
     said = json.loads(files["config.json"])
@@ -430,6 +438,25 @@ def test_push_of_an_experiment(
     path = hub.fetch(Repository(NAME), beside=(hub.DISCRIMINATORS_FILE,))
     assert {p.name for p in path.parent.iterdir()} == {"config.json", *said["files"]}
     assert [p.parent for p in hub.cached("prior.safetensors")] == [path.parent]
+
+
+def test_pictures_that_do_not_come_along_are_named(
+    tiny_model_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    card, folder = tmp_path / "card.md", tmp_path / "out"
+    shown = ("here.png", "gone.png", "figures/deep.png", 'here.tiff "a title"', "https://example.com/far.png")
+    card.write_text("# Card\n\n" + "\n".join(f"![what it is]({name})" for name in shown))
+    (tmp_path / "figures").mkdir()
+    for name in ("here.png", "figures/deep.png", "here.tiff"):
+        (tmp_path / name).write_bytes(b"picture")
+    audiocodec.load(tiny_model_path, runtime="torch").save_pretrained(folder, card=card)
+    assert {path.name for path in folder.iterdir() if path.suffix in (".png", ".tiff")} == {"here.png"}
+    only = "only .png, .svg and .jpg files beside it come along"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{card}: shows gone.png, which is left out: no such file is beside it",
+        f"{card}: shows figures/deep.png, which is left out: {only}",
+        f"{card}: shows here.tiff, which is left out: {only}",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import audiocodec
+
 PACKAGE = Path(__file__).parents[2] / "audiocodec"
 
 WORDS = re.compile(r"`([^`]+)`")
@@ -29,6 +31,12 @@ def _rooms(cell: str) -> tuple[str, ...]:
 # Longest prefix counts. A file imports lower layers and its own folder; only for types it may also name another room of its
 # own layer.
 LAYERS = {room: int(layer) for layer, cell in _table("layer | rooms") for room in _rooms(cell)}
+
+# Where the public names of the package are, which it finds when they are used.
+HOMES = {name: audiocodec._HOMES.get(name, "errors") for name in audiocodec.__all__ if name != "__version__"}
+
+# The one exception: methods of these modules that are shortcuts to verbs, which they import late, from the package.
+SHORTCUTS = {room: _rooms(verbs) for cell, verbs in _table("shortcuts in | to") for room in _rooms(cell)}
 
 # What only these may import, as prefixes of modules.
 OWNERS = {library.strip(): _rooms(cell) for names, cell in _table("library | only in") for library in names.split(",")}
@@ -82,6 +90,15 @@ def test_the_tables_name_what_there_is() -> None:
     assert idle == []
 
 
+def test_the_table_of_shortcuts_names_what_there_is() -> None:
+    used = {
+        module: {name for found in _imports(tree) if (name := _shortcut(module, found))} for module, tree in _modules()
+    }
+    assert SHORTCUTS and {module: names for module, names in used.items() if names} == {
+        module: set(verbs) for module, verbs in SHORTCUTS.items()
+    }
+
+
 def test_every_module_has_a_layer() -> None:
     homeless = [module for module, _ in _modules() if module and _layer(module) is None]
     assert homeless == []
@@ -123,6 +140,12 @@ def test_importing_the_package_imports_nothing_of_it() -> None:
         ("nn.conv", "from audiocodec.quantization import simvq", "nn.conv:1 imports quantization.simvq"),
         ("tokens.token_file", "def f():\n    import audiocodec.cli.main", "tokens.token_file:2 imports cli.main"),
         ("tokens.bitpack", "from ..codec import Codec", "tokens.bitpack:1 is a relative import"),
+        ("nn.conv", "def f():\n    from audiocodec import load", "nn.conv:2 imports loading"),
+        ("tokens.bitpack", "from audiocodec import CorruptFile, Codec", "tokens.bitpack:1 imports codec.torch"),
+        ("nn.conv", "import audiocodec\n\naudiocodec.load()", "nn.conv:3 imports loading"),
+        ("codec.torch", "from audiocodec import push", "codec.torch:1 imports publishing"),
+        ("codec.torch", "def f():\n    from audiocodec import train", "codec.torch:2 imports training.run"),
+        ("codec.torch", "def f():\n    from audiocodec.loading import load", "codec.torch:2 imports loading"),
     ],
 )
 def test_the_check_of_layers_sees(module: str, source: str, found: str) -> None:
@@ -173,14 +196,18 @@ def _imports(tree: ast.AST, at_import: bool = True, types_only: bool = False) ->
                 yield from _imports(ast.Module([inner], []), at_import, True)
             for inner in node.orelse:
                 yield from _imports(ast.Module([inner], []), at_import, types_only)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "audiocodec":
+            yield Import(f"audiocodec.{node.attr}", node.lineno, at_import and not types_only, types_only)
         else:
             inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
             yield from _imports(node, at_import and not inside, types_only)
 
 
 def _own(target: str) -> str:
-    """`audiocodec.a.b.Name` -> the module that it is in, without the package's name."""
+    """`audiocodec.a.b.Name` -> the module that it is in, without the package's name; '' for what the package itself defines."""
     parts = target.split(".")[1:]
+    if len(parts) == 1 and parts[0] in HOMES:
+        return HOMES[parts[0]]
     while parts:
         path = PACKAGE.joinpath(*parts)
         if path.with_suffix(".py").is_file() or path.is_dir():
@@ -204,8 +231,15 @@ def _upward(module: str, tree: ast.Module) -> Iterator[str]:
         if not found.target.startswith("audiocodec."):
             continue
         target = _own(found.target)
-        if target and not _may_import(module, target, found.for_types_only):
+        if target and not _shortcut(module, found) and not _may_import(module, target, found.for_types_only):
             yield f"{module}:{found.line} imports {target}"
+
+
+def _shortcut(module: str, found: Import) -> str | None:
+    """The verb to which an import is a shortcut that the table allows."""
+    verb = found.target.removeprefix("audiocodec.")
+    late = not found.at_import and not found.for_types_only
+    return verb if late and verb in SHORTCUTS.get(module, ()) else None
 
 
 def _may_import(module: str, target: str, for_types_only: bool) -> bool:

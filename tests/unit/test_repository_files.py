@@ -98,7 +98,15 @@ def test_every_python_that_is_promised_is_tested() -> None:
     tested = held["jobs"]["tests"]["strategy"]["matrix"]["python"]
     promised = re.findall(r"Python :: (3\.\d+)", setup_cfg()["metadata"]["classifiers"])
     assert tested == promised == ["3.10", "3.11", "3.12", "3.13", "3.14"]
-    assert any(step.get("run") == "make test" for step in steps(CHECKOUT / ".github/workflows/tests.yml"))
+
+
+def test_skips_are_checked_where_tests_run() -> None:
+    runs = [step.get("run", "") for step in steps(CHECKOUT / ".github/workflows/tests.yml")]
+    tested = [run.splitlines() for run in runs if "make test" in run]
+    assert [lines[0].split()[1] for lines in tested] == ["test", "test-recipes"]
+    for make, check in tested:
+        report = make.partition("PYTEST_ARGS=--junitxml=")[2]
+        assert report and check == f"python3 .ci/check_skips.py {report} .ci/allowed_skips.txt"
 
 
 def test_a_release_goes_to_testpypi_first_and_stores_no_token() -> None:

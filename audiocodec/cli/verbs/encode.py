@@ -176,7 +176,7 @@ def _verify(codec: BlockCodec, file: io.AudioFile, tokens: TokenFile, source: st
         AudioError: other tokens came out.
     """
     with codec.other_threads():
-        again = encode_file(codec, file, len(tokens.channel_codes[0]), chunk_seconds=VERIFY_CHUNK_SECONDS)
+        again = encode_file(codec, file, tokens.num_codebooks, chunk_seconds=VERIFY_CHUNK_SECONDS)
     different = int((again.codes != tokens.codes).any(0).sum())
     if different:
         raise AudioError(f"{source}: {different} of {tokens.codes.shape[1]} frames got other codes when encoded again")
@@ -188,7 +188,7 @@ def _is_finished(job: Job, model: Model, args: argparse.Namespace) -> bool:
     if tokens is None:
         return False
     wanted = args.num_codebooks or model.config.quantizer.num_codebooks
-    if tokens.fingerprint != model.fingerprint or len(tokens.channel_codes[0]) != wanted:
+    if tokens.fingerprint != model.fingerprint or tokens.num_codebooks != wanted:
         raise AudioError(f"{job.target}: was made by another model or with other codebooks; --force overwrites it")
     if tokens.notes.get("channel") != args.channel:
         raise AudioError(f"{job.target}: was made with another --channel; --force overwrites it")

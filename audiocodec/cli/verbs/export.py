@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from audiocodec import model_file
@@ -58,9 +57,7 @@ def run(args: argparse.Namespace) -> int:
     target = args.output or args.onnx
     arguments.refuse_existing([target], args.force)
     header = model_file.describe(args.model)
-    config = header.config
-    public = replace(config, data=replace(config.data, train="", valid=""))
-    (_write_model if args.output else _write_onnx)(args, public, dict(header.notes))
+    (_write_model if args.output else _write_onnx)(args, model_file.public(header.config), dict(header.notes))
     return 0
 
 

@@ -176,7 +176,7 @@ def _is_finished(entry: Entry, codec: Codec, num_codebooks: int | None) -> bool:
     assert entry.reference is not None and entry.tokens is not None and entry.estimate is not None
     tokens = valid_tokens(entry.tokens)
     wanted = (codec.fingerprint, num_codebooks or codec.num_codebooks)
-    if tokens is None or (tokens.fingerprint, len(tokens.channel_codes[0])) != wanted:
+    if tokens is None or (tokens.fingerprint, tokens.num_codebooks) != wanted:
         return False
     rate = tokens.original_sample_rate
     try:

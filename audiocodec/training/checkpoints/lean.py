@@ -8,7 +8,6 @@ behind: a second moment with a decay of 0.99 forgets within a hundred steps, and
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from audiocodec import hub, model_file, model_places
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.errors import CheckpointError
-from audiocodec.files import replacing
+from audiocodec.files import replacing, sha256
 
 DISCRIMINATORS_FILE = hub.DISCRIMINATORS_FILE
 COMING = "discriminators.next.safetensors"
@@ -55,7 +54,7 @@ def save(
                 unsound = (name for name, t in state.items() if not bool(t.isfinite().all()))
                 model_file.refuse_not_finite(unsound, f"{folder / DISCRIMINATORS_FILE} in float16")
                 with replacing(coming) as temporary:
-                    model_file.write_tensors(temporary, state, {BELONGS_TO: _digest(fresh)})
+                    model_file.write_tensors(temporary, state, {BELONGS_TO: sha256(fresh)})
         _tidy(folder)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot write the lean state: {error}") from error
@@ -73,7 +72,7 @@ def discriminators_beside(model: Path) -> Path | None:
             owner = _owner(path)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path}: cannot read the weights: {error}") from error
-        if owner is None or owner == _digest(model):
+        if owner is None or owner == sha256(model):
             return path
     if found:
         raise CheckpointError(
@@ -85,7 +84,7 @@ def discriminators_beside(model: Path) -> Path | None:
 def _tidy(folder: Path) -> None:
     """Put waiting discriminators in their place, if their model is in its own; delete what a killed process had begun."""
     model, coming = folder / model_places.MODEL_FILE, folder / COMING
-    if coming.is_file() and model.is_file() and _owner(coming) == _digest(model):
+    if coming.is_file() and model.is_file() and _owner(coming) == sha256(model):
         os.replace(coming, folder / DISCRIMINATORS_FILE)
     for left in folder.glob(".*.tmp"):
         left.unlink()
@@ -96,7 +95,3 @@ def _owner(path: Path) -> str | None:
     with safe_open(path, "numpy") as file:
         owner: str | None = (file.metadata() or {}).get(BELONGS_TO)
     return owner
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.audio import io
+from audiocodec.codec.inputs import prepare_each
 from audiocodec.codec.torch import Codec
 from audiocodec.config.schema import Config
 from audiocodec.data.manifest import Utterance
@@ -74,14 +75,13 @@ def read_utterances(
 def _levelled(name: str, path: str, config: Config) -> Iterator[tuple[str, Tensor]]:
     """What is validated of a file: the mean of its channels, or each of them."""
     wav, rate = io.read(path)
-    channels = io.coded_channels(len(wav), config.channels)
-    stats = [io.level(path, config.sample_rate, channel) for channel in channels]
-    gain = io.level_gain(io.together(stats), config.data.level_db)
-    for channel, its in zip(channels, stats):
-        one = wav.mean(0) if channel is None else wav[channel - 1]
-        one = io.resample(one, rate, config.sample_rate)[: int(MAX_SECONDS * config.sample_rate)]
-        said = name if channel is None else f"{name}/{'left' if channel == 1 else 'right'}"
-        yield said, torch.from_numpy(io.at_level(one, its, gain))[None, None]
+    try:
+        found, _ = prepare_each(wav, rate, config.sample_rate, config.data.level_db, config.channels)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from None
+    names = [name] if len(found) == 1 else [f"{name}/left", f"{name}/right"]
+    for said, one in zip(names, found):
+        yield said, torch.from_numpy(one[: int(MAX_SECONDS * config.sample_rate)])[None, None]
 
 
 def need_libraries(scores: Sequence[str]) -> None:

@@ -34,8 +34,8 @@ NOTES = """\
 Reconstruction: scores of decoded test utterances. Changed: codes that differ when the audio is shifted by a quarter of a hop, or
 gets white noise (stability). Bits per second of audio under the language model, teacher forced, on test speakers: the only
 number of predictability that compares codecs. Continuation: prompt and continuation against the recording itself; DNSMOS and
-speaker similarity of both together; median F0 and its standard deviation within a continuation ({f0:.0f} Hz and {f0_spread:.1f}
-semitones in the recordings' own); share of the continuation that a voice detector takes for speech ({speech:.0f} % of the
+speaker similarity of both together; median F0 and its standard deviation within a continuation ({f0} Hz and {f0_spread}
+semitones in the recordings' own); share of the continuation that a voice detector takes for speech ({speech} % of the
 recordings' own); 4-grams of codes that repeat within a continuation; 4-grams that occur in training."""
 
 
@@ -46,21 +46,24 @@ def main() -> None:
     parser.add_argument("--command", required=True)
     parser.add_argument("names", nargs="+")
     args = parser.parse_args()
-    rows = [_row(args.exp, name) for name in args.names]
-    first = json.loads((args.exp / args.names[0] / "continued" / "continuations.json").read_text(encoding="utf-8"))
-    truth = {key: _over(first, f"{key}_truth") for key in ("f0", "f0_spread")}
-    truth["speech"] = 100 * _over(first, "speech_truth")
+    continued = {name: _read(args.exp / name / "continued/continuations.json") for name in args.names}
+    rows = [_row(args.exp, name, found) for name, found in continued.items()]
+    first = continued[args.names[0]]
+    truth = {key: _over(first, f"{key}_truth", form) for key, form in (("f0", ".0f"), ("f0_spread", ".1f"))}
+    truth["speech"] = _share(first, "speech_truth")
     text = ["# Language models on tokens of several quantizers", "", "```", args.command.strip(), "```", ""]
-    text += [NOTES.format(**truth), "", f"{len(first)} continuations each.", "", table(HEAD, rows)]
+    counts = f"{len(first)} continuations each.{_unvoiced(continued)}"
+    text += [NOTES.format(**truth), "", counts, "", table(HEAD, rows)]
     write_text(args.exp / "RESULTS.md", "\n".join(text) + "\n")
 
 
-def _row(exp: Path, name: str) -> list[str]:
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _row(exp: Path, name: str, continued: list[dict[str, Any]]) -> list[str]:
     folder = exp / name
-    score, probe, continued = (
-        json.loads((folder / path).read_text(encoding="utf-8"))
-        for path in ("score.json", "probe.json", "continued/continuations.json")
-    )
+    score, probe = (_read(folder / path) for path in ("score.json", "probe.json"))
     coded, heard = (read_summary(path).measures for path in (folder / "reconstruction", exp / "page" / name))
     frame_rate = score["bits_per_second"] / sum(score["by_codebook"])
     raw = score["raw_bits_per_token"] * len(score["by_codebook"]) * frame_rate
@@ -72,16 +75,30 @@ def _row(exp: Path, name: str) -> list[str]:
         f"{score['bits_per_second']:.0f}",
         f"{score['bits_per_second'] / raw:.3f}",
         *(_mean(heard, measure, ".2f") for measure in ("dnsmos_ovrl", "speaker_similarity")),
-        f"{_over(continued, 'f0'):.0f}",
-        f"{_over(continued, 'f0_spread'):.1f}",
-        *(f"{100 * _over(continued, key):.0f}" for key in ("speech", "repeated", "copied")),
+        _over(continued, "f0", ".0f"),
+        _over(continued, "f0_spread", ".1f"),
+        *(_share(continued, key) for key in ("speech", "repeated", "copied")),
     ]
 
 
-def _over(rows: list[dict[str, Any]], key: str) -> float:
-    """Mean over the continuations that have a value."""
+def _over(rows: list[dict[str, Any]], key: str, form: str) -> str:
+    """Mean over the continuations that have a value; "-" where none has."""
     values = [row[key] for row in rows if row[key] is not None]
-    return fmean(values) if values else float("nan")
+    return format(fmean(values), form) if values else "-"
+
+
+def _share(rows: list[dict[str, Any]], key: str) -> str:
+    """Mean share in percent."""
+    return _over([{key: None if row[key] is None else 100 * row[key]} for row in rows], key, ".0f")
+
+
+def _unvoiced(continued: dict[str, list[dict[str, Any]]]) -> str:
+    """How many have no F0, which is in no mean then; nothing where all have one."""
+    counts = {name: sum(row["f0"] is None for row in rows) for name, rows in continued.items()}
+    first = next(iter(continued.values()))
+    counts["the recordings"] = sum(row["f0_truth"] is None for row in first)
+    found = [f"{count} of {name}" for name, count in counts.items() if count]
+    return f" Without a voiced frame, and in no mean of F0: {', '.join(found)}." if found else ""
 
 
 def _mean(measures: Any, name: str, form: str) -> str:
