@@ -15,8 +15,10 @@ from audiocodec.markdown import table
 from audiocodec.model_header import FileHeader
 from audiocodec.training.monitor import history
 
-SHOWN = ("kbps_payload", "pesq", "stoi", "estoi", "mel_distance", "dnsmos_ovrl", "visqol", "speaker_similarity")
-SHOWN += ("vuv_f1", "f0_median_cents", *(f"level_{band}_khz" for band in ("0_1", "1_2", "2_4", "4_8")))
+SHOWN = (
+    *("kbps_payload", "pesq", "stoi", "estoi", "mel_distance", "dnsmos_ovrl", "visqol", "speaker_similarity"),
+    *("vuv_f1", "f0_median_cents", *(f"level_{band}_khz" for band in ("0_1", "1_2", "2_4", "4_8"))),
+)
 
 
 def card(
