@@ -21,7 +21,7 @@ from audiocodec.model_places import resolve
 from audiocodec.training.batches.feeder import Feeder
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
-OTHER = "quantizer.codebook_size=32"
+OTHER = "quantizer.codebook_size=8"  # of the 16: with fewer bits the latents are kept
 
 
 @pytest.fixture(scope="module")
