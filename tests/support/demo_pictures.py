@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from support.browser import Browser, wait_until
-from support.demo_server import serving
 
 from audiocodec import model_places
 from audiocodec.demo.versions import model_versions, numbered, opus_versions
+from support.browser import Browser, wait_until
+from support.demo_server import serving
 
 HEIGHTS = {"light": 1290, "dark": 695}  # pixels; the dark one begins at the spectrograms
 TO_SPECTROGRAMS = """
