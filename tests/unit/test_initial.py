@@ -185,6 +185,19 @@ def test_latents_begin_afresh_where_there_are_more_bits(kind: str, tmp_path: Pat
         assert {"scale.mean", "scale.rms"} <= begun if fresh else not begun
 
 
+def test_a_filter_of_nothing_stays_one_and_can_learn() -> None:
+    """float16 rounds what a filter has left to zero; a normalised weight has no direction then."""
+    source, module = Small(out=3, width=4, norm=False), Small(out=3, width=4)
+    with torch.no_grad():
+        source.conv.weight[1] = 0
+    take(module, dict(source.state_dict()))
+    x = torch.randn(1, 2, 9)
+    torch.testing.assert_close(module.conv(x), source.conv(x))
+    module.conv(x).sum().backward()
+    gradient = module.conv.parametrizations.weight.original0.grad
+    assert gradient is not None and bool(gradient.isfinite().all()) and float(gradient[1].abs()) > 0
+
+
 ANEW = {  # keys of what a code means, with another value
     "model.encoder": "{strides: [4, 5], base_channels: 2, true_skip: true, activation: leaky_relu}",
     "model.latent_scale": "false",

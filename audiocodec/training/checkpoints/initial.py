@@ -181,7 +181,9 @@ class _Slot:
             self.tensor.copy_(value)
             return
         normalised: Any = self.module.get_submodule(f"parametrizations.{self.name}")
-        parts = normalised[0].right_inverse(value.to(self.tensor))  # length and direction
+        length, direction = normalised[0].right_inverse(value.to(self.tensor))
+        silent = (direction == 0).flatten(1).all(1)  # a filter of nothing has no direction, and 0 / 0 is none
+        parts = length, torch.where(silent.view(-1, *[1] * (direction.dim() - 1)), 1.0, direction)
         for original, part in zip((normalised.original0, normalised.original1), parts):
             original.copy_(
                 part
