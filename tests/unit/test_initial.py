@@ -224,6 +224,11 @@ CASES = {
     "the same": ({}, {}, True),
     **{key: ({}, {key: value}, False) for key, value in ANEW.items()},
     **{key: ({}, {key: value}, True) for key, value in GOES_ON.items()},
+    "narrower blocks": (
+        {"model.encoder": "{strides: [4, 5], base_channels: 2, true_skip: true, convnext_expansion: 4}"},
+        {},
+        False,
+    ),
     "a bias less": ({"quantizer.bias": "true"}, {"quantizer.bias": "false"}, False),
     "a bend less": ({"quantizer.map": "mlp"}, {}, False),
     "low_dim": (FACTORISED, FACTORISED | {"quantizer.low_dim": "4"}, False),

@@ -208,8 +208,9 @@ def _goes_on(ours: Config, theirs: Config, notes: Mapping[str, Any]) -> bool:
     An encoder whose blocks have more units begins as the narrower one (`take`), and its latents are the same.
     Models that do not say were made to be used, if they were not saved in the autoencoder's warm-up.
     """
-    encoders = [replace(config.model.encoder, convnext_expansion=1) for config in (ours, theirs)]
-    same = encoders[0] == encoders[1] and all(attrgetter(key)(ours) == attrgetter(key)(theirs) for key in _OF_CODES)
+    wide, narrow = ours.model.encoder, theirs.model.encoder
+    grown = replace(narrow, convnext_expansion=max(wide.convnext_expansion, narrow.convnext_expansion))
+    same = wide == grown and all(attrgetter(key)(ours) == attrgetter(key)(theirs) for key in _OF_CODES)
     return _at_work(theirs, notes) and same and ours.quantizer.num_codebooks <= theirs.quantizer.num_codebooks
 
 
