@@ -22,15 +22,26 @@ pytestmark = [pytest.mark.recipe, pytest.mark.slow, pytest.mark.timeout(900)]  #
 
 SPEECH = AUDIO / "ru-nsh"
 LOCAL = CHECKOUT / RECIPE / "local" / "lease"
-# One training call of 25 seconds: its first state comes after 3, and it is killed at most 4 later. Time to start where much else runs.
-SHORT = ("--legs", "1", "--call-minutes", "3", "--starting-seconds", "135", "--smoke-seconds", "400")
+# Training calls of 25 seconds: the first state comes after 3, and it is killed at most 4 later. Time to start where much else runs.
+SHORT = (
+    "--legs",
+    "1",
+    "--total-minutes",
+    "30",
+    "--call-minutes",
+    "3",
+    "--starting-seconds",
+    "135",
+    "--smoke-seconds",
+    "400",
+)
 
 
 @pytest.fixture(scope="module")
 def lease(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """A pack of the sample speech, in parts, and a machine to which nothing has been brought."""
     rehearsal = Rehearsal(tmp_path_factory.mktemp("lease") / "rehearsal")
-    said = rehearsal.pack(None, *rehearsal.options())
+    said = rehearsal.pack(None, *rehearsal.options(), "--then", rehearsal.folder / "then.yaml")
     assert "begins with random weights; 2 parts" in said
     yield rehearsal
     rehearsal.machine.release()
@@ -43,9 +54,10 @@ def plan(lease: Rehearsal) -> list[Planned]:
 
 @pytest.fixture(scope="module")
 def results(lease: Rehearsal, plan: list[Planned]) -> list[Result]:
-    """What the calls brought back; the training call is killed at a random moment, and made again."""
-    *brought, training = plan
-    return [*(lease.call(planned) for planned in brought), lease.call(training, vanish=True), lease.call(training)]
+    """What the calls brought back; the first training call is killed at a random moment, and made again."""
+    *brought, training, then = plan
+    found = [*(lease.call(planned) for planned in brought), lease.call(training, vanish=True), lease.call(training)]
+    return [*found, lease.call(then)]
 
 
 def test_everything_is_tried_before_it_is_trained(results: list[Result]) -> None:
@@ -68,7 +80,7 @@ def test_the_card_has_no_readers_of_audio_and_metrics(lease: Rehearsal) -> None:
 def test_what_comes_back_is_of_use(
     lease: Rehearsal, results: list[Result], tiny_model_path: Path, tmp_path: Path
 ) -> None:
-    (killed, last), start = results[-2:], lease.recipe / "start"
+    (killed, last), start = results[-3:-1], lease.recipe / "start"
     assert re.search(
         r"0 are behind it: 0:00 without quantization, 0:\d\d quantized, 0:\d\d discriminators alone, 0:\d\d against them, 0:\d\d the end",
         killed.output,
@@ -91,6 +103,23 @@ def test_what_comes_back_is_of_use(
     assert log.count("training on cpu") == 2 and "resumed from" in log and "quantization on" in log
 
 
+def test_a_second_run_begins_with_what_the_first_has_made(lease: Rehearsal, results: list[Result]) -> None:
+    first, then = results[-2:]
+    assert "0:00 goes on from lean, 0:" in then.output
+    said = run(["./lease.sh", "unpack", then.back], lease.recipe, 1).stderr
+    assert "quantizer differs: num_codebooks is 2, packed was 1" in said
+    options = ["--run", "then", "--start", "second"]
+    said = run(["./lease.sh", "unpack", *options, first.back], lease.recipe, 1).stderr
+    assert "quantizer differs" in said and not (lease.recipe / "second").exists()
+    run(["./lease.sh", "unpack", *options, then.back], lease.recipe)
+    described = json.loads(run(["audiocodec", "info", "second", "--json"], lease.recipe).stdout)
+    assert described["num_codebooks"] == 2
+    log = (lease.recipe / "lease" / "logs" / "train.log").read_text()
+    assert f"begins with the weights of {lease.machine.there}/exp-config/lean/model.safetensors" in log
+    assert re.search(r"codec: fresh \d+: encoder\.layers\.14\.conv\.", log)  # the latents are made anew for more bits
+    shutil.rmtree(lease.recipe / "second")  # it would travel
+
+
 def step_of(folder: Path) -> int:
     described = json.loads(run(["audiocodec", "info", folder, "--json"], folder).stdout)
     return int(described["notes"]["step"])
@@ -102,12 +131,14 @@ def step_of(folder: Path) -> int:
 def test_a_lease_takes_less_than_fifteen_minutes(lease: Rehearsal) -> None:
     """Two minutes to start, 45 s that are not planned, 15 s for the last call to end after its job."""
     plan = lease.calls()
-    assert [len(planned.carry) for planned in plan] == [2, 1, 0, 0]
+    assert [len(planned.carry) for planned in plan] == [2, 1, 0, 0, 0]
     assert all(planned.seconds <= 590 and len(planned.command) < 2000 for planned in plan)
-    first, last = (int(re.findall(r"--until (\d+)", planned.command)[0]) for planned in plan[2:])
-    assert plan[2].command.endswith(f" --later {last}") and 850 - 20 < 120 + last + 15 <= 900 - 45
+    first, second, last = (int(re.findall(r"--until (\d+)", planned.command)[0]) for planned in plan[2:])
+    assert plan[2].command.endswith(f" --later {second}") and 850 - 20 < 120 + last + 15 <= 900 - 45
+    assert plan[4].command.endswith(" --run then") and " --later" not in plan[3].command + plan[4].command
     before = sum(planned.seconds for planned in plan[:2])
-    assert abs((last - first) - (first - before)) < 40
+    assert abs((second - first) - (first - before)) < 40
+    assert abs((last - second) - 0.45 * (last - before)) < 40  # --then-share
 
 
 def test_a_tree_that_is_too_heavy_is_refused(lease: Rehearsal) -> None:
@@ -129,7 +160,7 @@ def test_a_tree_that_is_too_heavy_is_refused(lease: Rehearsal) -> None:
 
 def test_too_little_time_is_refused(lease: Rehearsal) -> None:
     said = run(["./lease.sh", "calls", "--total-minutes", "4"], lease.recipe, 1).stderr
-    assert "s are left for one of 2 to train" in said
+    assert "s are left for one of 3 to train" in said
 
 
 @pytest.mark.parametrize(
@@ -237,7 +268,7 @@ def test_what_becomes_of_compiling_beside_the_calls(left: str, compiles: str, sa
 @pytest.fixture
 def back(results: list[Result], tmp_path: Path) -> Path:
     """What the first leg brought back, to damage."""
-    return shutil.copytree(results[-2].back, tmp_path / "back")
+    return shutil.copytree(results[-3].back, tmp_path / "back")
 
 
 def refused(lease: Rehearsal, back: Path, *options: str | Path) -> str:

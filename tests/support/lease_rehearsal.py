@@ -46,6 +46,11 @@ train:
   valid_utterances: 2
   log_interval: 50
 """
+THEN = """\
+extends: rehearsal.yaml
+name: then
+quantizer: {num_codebooks: 2}
+"""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ class Rehearsal:
             run(["audiocodec", "make-data", self.checkout / AUDIO, self.folder / "train"], self.folder)
             run(["audiocodec", "make-data", self.checkout / AUDIO / "ru-nsh", self.folder / "valid"], self.folder)
         (self.folder / "rehearsal.yaml").write_text(CONFIG)
+        (self.folder / "then.yaml").write_text(THEN)
         self.given = ["--config", self.folder / "rehearsal.yaml", *given, *options]
         return run(["./lease.sh", "pack", *self.given], self.recipe).stderr
 
