@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocodec.errors import PriorError
 from audiocodec.nn.exact.integers import LIMIT, NATS, ONE
 from audiocodec.nn.exact.layers import ExactEmbedding, ExactLinear, gate, rescale, rounded
 from audiocodec.tokens.address import addresses_of, digit_sizes, digits_of
@@ -48,6 +49,29 @@ class PriorNetwork(nn.Module):
             hidden = block(hidden)
         nats = [stage(hidden, vectors[..., : k * d], codes[..., k]) for k, stage in enumerate(stages)]
         return torch.stack(nats, -1)
+
+    def load(self, prior: Prior) -> None:
+        """Take over `prior`: weights, addresses and code vectors, which go on meaning what its weights have learned.
+
+        Raises:
+            PriorError: its network or its codebooks have other sizes.
+        """
+        if (theirs := prior.config.shapes()) != self.config.shapes():
+            differ = [name for name, shape in self.config.shapes().items() if theirs.get(name) != shape]
+            raise PriorError(
+                f"a prior of other sizes: {', '.join(differ[:3] or sorted(theirs.keys() - self.config.shapes()))}"
+            )
+        tensors = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in prior.tensors.items()}
+        with torch.no_grad():
+            for name, module in self.named_modules():
+                if isinstance(module, ExactLinear):
+                    module.weight.copy_(tensors[f"{name}.weight"] / module.scale)
+                    module.bias.copy_(tensors[f"{name}.bias"] / (module.scale * ONE))
+                elif isinstance(module, ExactEmbedding):
+                    module.weight.copy_(tensors[name] / ONE)
+                elif isinstance(module, _Stage):
+                    module.take_addresses(prior.tensors[f"{name}.address"].astype(np.int64))
+                    module.vectors.copy_(tensors[f"{name}.vectors"])
 
     def export(self) -> Prior:
         """The integers, as they are used by token files."""
@@ -97,12 +121,15 @@ class _Stage(nn.Module):
     def __init__(self, config: PriorConfig, k: int, table: FloatArray) -> None:
         super().__init__()
         sizes = digit_sizes(len(table))
-        address = addresses_of(table)
-        self.register_buffer("address", torch.from_numpy(address))
         self.register_buffer("vectors", torch.from_numpy(code_vectors(table, config.vector_dim)))
-        self.register_buffer("code_digits", torch.from_numpy(digits_of(address, sizes)))
+        self.take_addresses(addresses_of(table))
         self.body = ExactLinear(config.channels + k * config.vector_dim, config.hidden, WEIGHT_BITS)
         self.digits = nn.ModuleList(_Digit(config.hidden, sizes, j) for j in range(len(sizes)))
+
+    def take_addresses(self, address: npt.NDArray[np.int64]) -> None:
+        """Predict codes by these addresses `[V]`."""
+        self.register_buffer("address", torch.from_numpy(address))
+        self.register_buffer("code_digits", torch.from_numpy(digits_of(address, digit_sizes(len(address)))))
 
     def forward(self, hidden: Tensor, before: Tensor, codes: Tensor) -> Tensor:
         """Nats `[B, T]` of codes `[B, T]`, given the vectors of the codebooks before."""

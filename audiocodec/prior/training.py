@@ -38,6 +38,7 @@ class PriorSettings:
         learning_rate: largest.
         seed: of weights and pieces.
         device: torch's name of it.
+        init_from: file of a prior to begin with, of an earlier state of the codec, say; None: random weights.
     """
 
     channels: int = 192
@@ -50,6 +51,7 @@ class PriorSettings:
     learning_rate: float = 2e-3
     seed: int = 0
     device: str = "cpu"
+    init_from: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def train_prior(
 
     Raises:
         CorpusError, FingerprintMismatch, CheckpointError: see `read_codes` and `model_file.load`.
+        PriorError: `init_from` is no prior, or one of other sizes.
         TrainingError: the loss is not finite.
     """
     codec = model_file.load(model)
@@ -103,7 +106,10 @@ def train_prior(
         dilations=tuple(settings.dilations),
     )
     torch.manual_seed(settings.seed)
-    network = PriorNetwork(config, tables).to(settings.device)
+    network = PriorNetwork(config, tables)
+    if settings.init_from is not None:
+        network.load(Prior.load(settings.init_from))
+    network = network.to(settings.device)
     held_out = None if valid is None else read_codes(valid, codec.fingerprint.hex(), len(tables))
     _fit(network, codes, settings)
     return network.export(), None if held_out is None else score_prior(network, held_out)

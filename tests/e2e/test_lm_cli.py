@@ -164,6 +164,24 @@ def test_prior_of_another_codec(tokens: Path, other_model_path: Path, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+def test_prior_that_goes_on(prior: Path, tokens: Path, tiny_model_path: Path, tmp_path: Path, capsys) -> None:
+    """After a step or two it is as good as what it began with; from random weights it is not."""
+    small = ["--channels", "24", "--hidden", "32", "--minutes", "0.0001", "--valid", str(tokens)]
+    common = ["prior", str(tokens), "-m", str(tiny_model_path), *small]
+    shares = []
+    for name, begins in (("new", []), ("on", ["--init-from", str(prior)])):
+        capsys.readouterr()
+        assert main([*common, "-o", str(tmp_path / f"{name}.safetensors"), *begins]) == 0
+        shares.append(json.loads(capsys.readouterr().out)["share"])
+    assert shares[1] < 0.9 * shares[0]
+    failed = str(tmp_path / "failed.safetensors")
+    assert main([*common, "-o", failed, "--init-from", str(tmp_path / "none.safetensors")]) == 1
+    assert "none.safetensors: " in capsys.readouterr().err
+    assert main(["prior", str(tokens), "-m", str(tiny_model_path), "-o", failed, "--init-from", str(prior)]) == 1
+    assert "a prior of other sizes: enter.weight" in capsys.readouterr().err
+    assert not Path(failed).exists()
+
+
 def test_encode_compressed_and_salvage(
     prior: Path, audio: Path, tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -72,6 +72,23 @@ def test_file(tmp_path: Path) -> None:
     assert random_network((65, 9), seed=1).export().fingerprint != prior.fingerprint
 
 
+@pytest.mark.parametrize("sizes", SIZES)
+def test_a_network_goes_on_from_a_prior(sizes: tuple[int, ...]) -> None:
+    prior, other = random_network(sizes).export(), random_network(sizes, seed=1)
+    other.load(prior)
+    assert other.export().fingerprint == prior.fingerprint
+    codes = torch.from_numpy(codes_of(sizes, 9).T[None])
+    with torch.inference_mode():
+        assert torch.equal(other(codes), random_network(sizes)(codes))
+
+
+def test_a_prior_of_other_sizes_is_no_start() -> None:
+    with pytest.raises(PriorError, match=r"of other sizes: stages\.1"):
+        random_network((65, 9)).load(random_network((65, 10)).export())
+    with pytest.raises(PriorError, match=r"of other sizes: enter\.weight"):
+        random_network((65,)).load(random_network((65, 9)).export())
+
+
 def test_damaged_files(tmp_path: Path) -> None:
     path = tmp_path / "p.safetensors"
     random_network((65,)).export().save(path)

@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--valid", metavar="TOKENS", help="data set of other speakers: measure the bits it takes at the end"
     )
+    parser.add_argument(
+        "--init-from", type=Path, metavar="FILE", help="begin with this prior, of an earlier state of the model, say"
+    )
     parser.add_argument("--minutes", type=arguments.minutes, default=20.0, help="time to train (default: 20)")
     parser.add_argument("--channels", type=arguments.positive, default=192, help="width of the network (default: 192)")
     parser.add_argument("--hidden", type=arguments.positive, default=256, help="width of its heads (default: 256)")
@@ -47,7 +50,12 @@ def run(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     settings = PriorSettings(
-        channels=args.channels, hidden=args.hidden, minutes=args.minutes, seed=args.seed, device=args.device
+        channels=args.channels,
+        hidden=args.hidden,
+        minutes=args.minutes,
+        seed=args.seed,
+        device=args.device,
+        init_from=args.init_from,
     )
     valid = None if args.valid is None else Path(args.valid)
     prior, score = train_prior(args.model, Path(args.tokens), settings, valid)

@@ -13,6 +13,7 @@ model=single                # single or residual
 name=                       # of the model: a folder in audiocodec/pretrained (default: speech_24k, speech_24k_residual)
 prior_minutes=20            # to train the prior; 0: none
 prior_every=1               # on every so many clips of data/train
+prior_from=                 # prior to begin with: that of the model that EXP began with (default: random weights)
 baselines=                  # folder that audiocodec compare wrote, with results of other codecs on dev
 repository=                 # org/name on a hub to push the model and its card to, too (default: nothing is pushed)
 license=unknown             # of the pushed model, such as apache-2.0
@@ -56,7 +57,7 @@ if [ "$prior_minutes" != 0 ] && [ ! -e "$made/prior.safetensors" ]; then
         audiocodec tokenize "$made/lists/$set" -m "$made/model.safetensors" -d "$made/tokens/$set" --quiet
     done
     audiocodec prior "$made/tokens/train" -m "$made/model.safetensors" --valid "$made/tokens/valid" --minutes "$prior_minutes" \
-        -o "$made/prior.safetensors"
+        -o "$made/prior.safetensors" ${prior_from:+--init-from "$prior_from"}
 fi
 
 plain=pesq,stoi,mel
