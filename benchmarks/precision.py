@@ -68,7 +68,8 @@ def _scored(name: str, args: argparse.Namespace) -> list[Row]:
 
 
 def _run(words: list[str], fine: tuple[int, ...] = (0,)) -> None:
-    status = subprocess.run([sys.executable, "-m", "audiocodec", *words], check=False).returncode
+    command = [sys.executable, "-m", "audiocodec", *words]
+    status = subprocess.run(command, stdout=sys.stderr, check=False).returncode  # stdout is for the table
     if status not in fine:
         raise SystemExit(f"audiocodec {' '.join(words)} ended with status {status}")
 

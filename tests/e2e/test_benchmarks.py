@@ -315,3 +315,39 @@ def test_a_known_error_between_channels() -> None:
     assert none == [0, 0, 0, 0]  # of level difference, coherence, channel, mean
     assert lower == pytest.approx([half, 0, half / 2, 20 * np.log10(4 / 3)], abs=0.03)
     assert both == pytest.approx([0, 0, half, half], abs=0.03)
+
+
+def test_precision(tmp_path: Path) -> None:
+    """One run is made, two are there already; differences are those of the same clips."""
+    write_corpus(tmp_path / "audio")
+    run([sys.executable, "-m", "audiocodec", "make-data", "audio", "data"], tmp_path)
+    clips = sorted(line.split()[0] for line in (tmp_path / "data/wav.scp").read_text().splitlines())
+    for name, first in (("float32", 2.0), ("float32_seed", 3.0)):
+        scores = tmp_path / f"runs/{name}_scores"
+        scores.mkdir(parents=True)
+        rows = [json.dumps({"id": clip, "mel_distance": first + i}) for i, clip in enumerate(clips)]
+        (scores / "rows.jsonl").write_text("\n".join(rows))
+        (scores / "summary.json").write_text("{}")
+    words = [
+        "--train",
+        tmp_path / "data",
+        "--valid",
+        tmp_path / "data",
+        "--folder",
+        tmp_path / "runs",
+        "--config",
+        "mini",
+    ]
+    small = ["discriminator.kinds=[]", "train.batch_size=1", "model.decoder.layers=1"]
+    words += ["--steps", "3", "--metrics", "mel", *(word for setting in small for word in ("--set", setting))]
+    (row,) = benchmark_table("precision", tmp_path, *words, repeats=False)
+    made = [
+        json.loads(line)["mel_distance"] for line in (tmp_path / "runs/bf16_scores/rows.jsonl").read_text().splitlines()
+    ]
+    apart = np.array(made) - np.arange(2, 2 + len(clips))
+    assert float(row["float32"]) == pytest.approx(2 + (len(clips) - 1) / 2, abs=0.01)
+    assert float(row["bf16"]) == pytest.approx(np.mean(made), abs=0.01)
+    assert float(row["bf16 - float32"].split()[0]) == pytest.approx(apart.mean(), abs=0.01)
+    assert row["other seed - float32"] == "+1.00 [+1.00, +1.00]"
+    config = (tmp_path / "runs/bf16/config.yaml").read_text()
+    assert "precision: bf16" in config and "steps: 3" in config
