@@ -1,15 +1,15 @@
-"""A prior: a small network of integers that says how probable each next code is. This module computes it, on numpy.
+"""A prior: a small network of integers that says how probable each next code is. Its sizes, weights and file.
 
 A causal stack of dilated, gated convolutions reads the code vectors of the frames so far. Each codebook of the next frame is
-predicted digit by digit of its codes' addresses (`tokens.address`), given the codebooks and digits before it. All arithmetic is
-that of `nn.exact.integers`: the same counts on every machine, which is what makes it fit to drive an entropy coder.
+predicted digit by digit of its codes' addresses (`tokens.address`), given the codebooks and digits before it. `predictor`
+computes it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +22,9 @@ from safetensors.numpy import save
 
 from audiocodec.errors import PriorError
 from audiocodec.files import replacing
-from audiocodec.nn.exact.integers import FloatArray, check_sums, counts, gate, product, rescale
+from audiocodec.nn.exact.integers import FloatArray, check_sums
 from audiocodec.records import parse
-from audiocodec.tokens.address import address_of_digits, digit_sizes, digits_of
+from audiocodec.tokens.address import digit_sizes, digits_of
 
 FORMAT = "audiocodec-prior-1"
 WEIGHT_BITS = 8  # a weight of 1 is 2**8
@@ -33,7 +33,6 @@ LOGIT_BITS = 9  # to units of 1/16
 MAX_BYTES = 64 << 20
 
 IntArray = npt.NDArray[np.integer]
-Choose = Callable[[int, int, FloatArray], IntArray]
 
 
 @dataclass(frozen=True)
@@ -147,73 +146,6 @@ class Prior:
             inverse[self.tensors[f"stages.{k}.address"]] = np.arange(size)
             found.append(inverse)
         return found
-
-
-class Predictor:
-    """Several independent sequences of frames, predicted in step."""
-
-    def __init__(self, prior: Prior, count: int, num_codebooks: int) -> None:
-        """Begin without a past.
-
-        Args:
-            prior: what predicts.
-            count: sequences.
-            num_codebooks: of the tokens, counted from the first; K or fewer.
-        """
-        self._prior, self._weights, self._num_codebooks = prior, prior.weights, num_codebooks
-        config = prior.config
-        shape = count, config.channels
-        self._past = [np.zeros((dilation, *shape), np.float32) for dilation in config.dilations]
-        self._vectors = np.zeros((count, len(config.codebook_sizes) * config.vector_dim), np.float32)
-        self._step = 0
-
-    def frame(self, choose: Choose) -> npt.NDArray[np.int64]:
-        """Predict the next frame and take it.
-
-        Args:
-            choose: of (codebook, digit, counts `[count, values]`) the digits `[count]`.
-
-        Returns:
-            The codes chosen `[count, num_codebooks]`; -1 where digits are of no code.
-        """
-        config, d = self._prior.config, self._prior.config.vector_dim
-        hidden, found = self._hidden(), []
-        self._vectors[:] = 0
-        for k in range(self._num_codebooks):
-            digits: list[IntArray] = []
-            body = self._linear(f"stages.{k}.body", np.hstack([hidden, self._vectors[:, : k * d]]), WEIGHT_BITS)
-            for j in range(len(digit_sizes(config.codebook_sizes[k]))):
-                digits.append(choose(k, j, self._counts(k, j, body, digits)))
-            address = address_of_digits(np.stack(digits, -1), digit_sizes(config.codebook_sizes[k]))
-            found.append(self._prior.codes[k][address])
-            self._vectors[:, k * d : (k + 1) * d] = self._weights[f"stages.{k}.vectors"][found[-1]]
-        self._step += 1
-        return np.stack(found, -1)
-
-    def _hidden(self) -> FloatArray:
-        """What the frames so far say of the next `[count, channels]`."""
-        x = self._linear("enter", self._vectors, WEIGHT_BITS)
-        for i, past in enumerate(self._past):
-            place = self._step % len(past)
-            inner = self._sums(f"blocks.{i}.inner", np.hstack([past[place], x]))
-            past[place] = x
-            outer = self._linear(f"blocks.{i}.outer", gate(inner, WEIGHT_BITS), GATED_BITS)
-            x = rescale(x + outer, 0)
-        return x
-
-    def _counts(self, k: int, j: int, body: FloatArray, digits: list[IntArray]) -> FloatArray:
-        name = f"stages.{k}.digits.{j}"
-        state = body
-        for i, digit in enumerate(digits):
-            state = state + self._weights[f"{name}.given.{i}"][digit]
-        bias = self._weights[f"{name}.bias"][digits[-1] if digits else np.zeros(len(body), np.intp)]
-        return counts(product(rescale(np.maximum(state, 0), 0), self._weights[f"{name}.weight"], bias), LOGIT_BITS)
-
-    def _sums(self, name: str, x: FloatArray) -> FloatArray:
-        return product(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
-
-    def _linear(self, name: str, x: FloatArray, shift: int) -> FloatArray:
-        return rescale(self._sums(name, x), shift)
 
 
 def _check(config: PriorConfig, tensors: Mapping[str, IntArray]) -> None:

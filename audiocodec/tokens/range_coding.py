@@ -1,7 +1,8 @@
 """Codes to bytes near their entropy, and back: a range coder driven by a prior.
 
-Codes are cut into segments that do not depend on each other: a damaged one loses itself only. All segments of a file advance
-together, so that the prior computes one product for many.
+Codes are cut into segments that do not depend on each other: a damaged one loses itself only. An encoder knows the codes and has
+all frames of a segment predicted at once. A decoder does not; there all segments of a file advance together, frame by frame, so that
+the prior computes one product for many.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy.typing as npt
 
 from audiocodec.errors import PriorError
 from audiocodec.nn.exact.integers import FloatArray
-from audiocodec.tokens.prior import Predictor, Prior
+from audiocodec.tokens.predictor import Predictor, counts_of
+from audiocodec.tokens.prior import Prior
 
 TOGETHER = 64  # segments at most
 _WORD = np.dtype("<u4")
@@ -38,10 +40,8 @@ def encode(codes: IntArray, prior: Prior) -> list[bytes]:
     Returns:
         Bytes of each segment, whole words of 4.
     """
-    segments = np.split(
-        np.asarray(codes, np.int64), range(prior.config.segment_frames, codes.shape[1], prior.config.segment_frames), 1
-    )
-    return [data for group in _groups(segments) for data in _encode_together(group, prior)]
+    borders = range(prior.config.segment_frames, codes.shape[1], prior.config.segment_frames)
+    return [_encode_segment(segment, prior) for segment in np.split(np.asarray(codes, np.int64), borders, 1)]
 
 
 def decode(
@@ -62,22 +62,15 @@ def decode(
     return [codes for group in _groups(pairs) for codes in _decode_together(group, num_codebooks, prior)]
 
 
-def _encode_together(segments: Sequence[npt.NDArray[np.int64]], prior: Prior) -> list[bytes]:
+def _encode_segment(codes: npt.NDArray[np.int64], prior: Prior) -> bytes:
     model, queue = _constriction()
-    coders = [queue.RangeEncoder() for _ in segments]
-    predictor = Predictor(prior, len(segments), len(segments[0]))
-    for t in range(segments[0].shape[1]):
-        alive = [i for i, segment in enumerate(segments) if t < segment.shape[1]]
-        frame = np.stack([segment[:, min(t, segment.shape[1] - 1)] for segment in segments])
-
-        def choose(k: int, j: int, counts: FloatArray) -> IntArray:
-            digits: IntArray = prior.digits[k][frame[:, k], j]  # noqa: B023 - called in this turn of the loop only
-            for i in alive:  # noqa: B023
-                coders[i].encode(int(digits[i]), model(counts[i], perfect=False))
-            return digits
-
-        predictor.frame(choose)
-    return [coder.get_compressed().astype(_WORD).tobytes() for coder in coders]
+    coder = queue.RangeEncoder()
+    predicted = [(prior.digits[k][codes[k], j].tolist(), counts) for k, j, counts in counts_of(codes, prior)]
+    for t in range(codes.shape[1]):
+        for digits, counts in predicted:
+            coder.encode(digits[t], model(counts[t], perfect=False))
+    data: bytes = coder.get_compressed().astype(_WORD).tobytes()
+    return data
 
 
 def _decode_together(

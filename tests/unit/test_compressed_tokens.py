@@ -18,7 +18,8 @@ from audiocodec.errors import CorruptFile, PriorError, TokenFileError, Truncated
 from audiocodec.nn.exact.integers import FloatArray
 from audiocodec.tokens import priors, range_coding
 from audiocodec.tokens.bitpack import pack_frames
-from audiocodec.tokens.prior import Predictor, Prior
+from audiocodec.tokens.predictor import Predictor
+from audiocodec.tokens.prior import Prior
 from audiocodec.tokens.token_file import TokenFile
 
 SIZES = (300, 16)

@@ -12,7 +12,8 @@ from support.priors import random_network
 
 from audiocodec.errors import PriorError
 from audiocodec.nn.exact.integers import FloatArray
-from audiocodec.tokens.prior import Predictor, Prior
+from audiocodec.tokens.predictor import Predictor, counts_of
+from audiocodec.tokens.prior import Prior
 
 SIZES = [(65,), (300, 5), (8, 8, 8)]
 
@@ -42,6 +43,24 @@ def test_numpy_computes_what_torch_trains(sizes: tuple[int, ...]) -> None:
     usual = expected < 8  # a count is 1 at least
     assert usual.mean() > 0.5
     assert nats[usual] == pytest.approx(expected[usual], rel=5e-3, abs=5e-3)  # counts are rounded
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_known_codes_are_predicted_as_a_decoder_predicts_them(sizes: tuple[int, ...]) -> None:
+    prior = random_network(sizes).export()
+    codes = codes_of(sizes, 23)[: max(1, len(sizes) - 1)]
+    at_once = {(k, j): found for k, j, found in counts_of(codes, prior)}
+    predictor, seen = Predictor(prior, 1, len(codes)), 0
+    for t in range(23):
+
+        def choose(k: int, j: int, counts: FloatArray, t: int = t) -> np.ndarray:
+            nonlocal seen
+            seen += 1
+            assert np.array_equal(at_once[k, j][t], counts[0]), (t, k, j)
+            return prior.digits[k][codes[k, t : t + 1], j]
+
+        predictor.frame(choose)
+    assert seen == 23 * len(at_once) and len({counts.tobytes() for found in at_once.values() for counts in found}) > 20
 
 
 @pytest.mark.parametrize("used", [1, 2])

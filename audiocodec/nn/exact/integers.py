@@ -17,6 +17,7 @@ MAX_SUM = 1 << 24  # float32 holds every integer below
 ONE = 32  # the activation that stands for 1
 GATE_BITS = 7  # 128 stands for 1 in what a gate gives
 NATS = 16  # logits are in units of 1/16
+_HALF, _LEAST, _MOST = np.float32(0.5), np.float32(-LIMIT), np.float32(LIMIT)
 MAX_COUNT = 65_535  # of the most probable symbol; 256 such counts add up to less than 2**24
 
 FloatArray = npt.NDArray[np.float32]
@@ -30,8 +31,11 @@ def product(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
 
 def rescale(total: FloatArray, shift: int) -> FloatArray:
     """Sums divided by `2**shift`, rounded (halves up) and clipped to +-127."""
-    result: FloatArray = np.clip(np.floor(total * np.float32(2.0**-shift) + np.float32(0.5)), -LIMIT, LIMIT)
-    return result
+    result: FloatArray = total * np.float32(2.0**-shift)
+    result += _HALF
+    np.floor(result, out=result)
+    np.maximum(result, _LEAST, out=result)  # np.clip takes twice the time of both
+    return np.minimum(result, _MOST, out=result)
 
 
 def gate(total: FloatArray, shift: int) -> FloatArray:
