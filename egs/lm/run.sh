@@ -33,7 +33,7 @@ case $profile in
         minutes=${minutes:-0.3} prompts=${prompts:-2} seconds=0.8 prompt_seconds=0.8
         shape=(--dim 48 --layers 1 --heads 2 --context 48)
         ;;
-    cpu) minutes=${minutes:-60} prompts=${prompts:-20} ;;
+    cpu) minutes=${minutes:-60} prompts=${prompts:-20} shape=(--dim 192 --layers 4 --heads 4 --context 256 --batch 4) ;;
     gpu) minutes=${minutes:-2} prompts=${prompts:-20} shape=(--dim 512 --layers 8 --heads 8 --context 512 --batch 32) ;;
     *) stop 2 "--profile is smoke, cpu or gpu, got '$profile'" ;;
 esac
