@@ -31,10 +31,11 @@ def product(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
 
 def rescale(total: FloatArray, shift: int) -> FloatArray:
     """Sums divided by `2**shift`, rounded (halves up) and clipped to +-127."""
-    result: FloatArray = total * np.float32(2.0**-shift)
-    result += _HALF
-    np.floor(result, out=result)
-    np.maximum(result, _LEAST, out=result)  # np.clip takes twice the time of both
+    if shift:
+        total = total * np.float32(2.0**-shift)
+        total += _HALF
+        np.floor(total, out=total)
+    result: FloatArray = np.maximum(total, _LEAST)  # np.clip takes twice the time of both
     return np.minimum(result, _MOST, out=result)
 
 
