@@ -70,14 +70,16 @@ def test_coding_in_chunks_is_coding_the_whole(any_codec: Codec, samples: int, mo
     audio = any_codec.decode(codes, samples)
     monkeypatch.setattr(interface, "CHUNK_SECONDS", 5 / any_codec.frame_rate)  # 5 frames
     assert torch.equal(any_codec.encode(wav), codes)
-    torch.testing.assert_close(any_codec.decode(codes, samples), audio, rtol=0, atol=1e-5)
+    sings = isinstance(any_codec.decoder, voiced_decoder.VoicedDecoder)
+    within = 1e-3 if sings else 1e-5  # what docs/guide/streaming.md promises
+    torch.testing.assert_close(any_codec.decode(codes, samples), audio, rtol=0, atol=within)
     parts = list(any_codec.encode_blocks(blocks_of(wav, samples)))
     assert all(part.dtype == np.int32 and part.shape[1] <= 5 for part in parts)
     np.testing.assert_array_equal(np.concatenate(parts, 1), codes[0])
     pieces = list(any_codec.decode_blocks(codes[0].numpy(), samples))
     held_back = any_codec.decoder_context[1]  # by a stream, to its end
     assert max(len(piece) for piece in pieces) <= (5 + held_back) * HOP
-    np.testing.assert_allclose(np.concatenate(pieces), audio[0, 0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(pieces), audio[0, 0], rtol=0, atol=within)
 
 
 @pytest.mark.parametrize("kind", ["istft", "seanet"])
