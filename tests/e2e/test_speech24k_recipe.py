@@ -452,6 +452,10 @@ def test_into_the_package(recipe: Path, tmp_path: Path) -> None:
         )
     run([*command, "--baselines", "compared"], folder)
     assert "| dev, opus-6 | 4 |" in (package / "CARD.md").read_text()
+    prior = folder / "exp/tiny/package/prior.safetensors"
+    kept = prior.rename(prior.with_suffix(".kept"))
+    assert "nowhere.safetensors: " in run([*command, "--prior-from", "nowhere.safetensors"], folder, 1).stderr
+    kept.rename(prior)
     run([*train, options.replace("steps=1", "steps=2", 1)], folder)
     before = fingerprint(package)
     assert "but the card is about" in run(command, folder, 1).stderr
