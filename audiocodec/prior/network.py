@@ -56,11 +56,10 @@ class PriorNetwork(nn.Module):
         Raises:
             PriorError: its network or its codebooks have other sizes.
         """
-        if (theirs := prior.config.shapes()) != self.config.shapes():
-            differ = [name for name, shape in self.config.shapes().items() if theirs.get(name) != shape]
-            raise PriorError(
-                f"a prior of other sizes: {', '.join(differ[:3] or sorted(theirs.keys() - self.config.shapes()))}"
-            )
+        for name in ("codebook_sizes", "channels", "hidden", "vector_dim", "dilations"):
+            ours, theirs = getattr(self.config, name), getattr(prior.config, name)
+            if ours != theirs:
+                raise PriorError(f"a prior of other sizes: its {name} is {theirs}, not {ours}")
         tensors = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in prior.tensors.items()}
         with torch.no_grad():
             for name, module in self.named_modules():

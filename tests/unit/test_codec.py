@@ -71,7 +71,7 @@ def test_coding_in_chunks_is_coding_the_whole(any_codec: Codec, samples: int, mo
     monkeypatch.setattr(interface, "CHUNK_SECONDS", 5 / any_codec.frame_rate)  # 5 frames
     assert torch.equal(any_codec.encode(wav), codes)
     sings = isinstance(any_codec.decoder, voiced_decoder.VoicedDecoder)
-    within = 1e-3 if sings else 1e-5  # what docs/guide/streaming.md promises
+    within = 5e-5 if sings else 1e-5  # 2e-5 seen with AVX2; docs/guide/streaming.md promises 1e-3
     torch.testing.assert_close(any_codec.decode(codes, samples), audio, rtol=0, atol=within)
     parts = list(any_codec.encode_blocks(blocks_of(wav, samples)))
     assert all(part.dtype == np.int32 and part.shape[1] <= 5 for part in parts)

@@ -30,7 +30,7 @@ def product(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
 
 
 def rescale(total: FloatArray, shift: int) -> FloatArray:
-    """Sums divided by `2**shift`, rounded (halves up) and clipped to +-127."""
+    """Sums, which are integers, divided by `2**shift`, rounded (halves up) and clipped to +-127."""
     if shift:
         total = total * np.float32(2.0**-shift)
         total += _HALF
