@@ -1,7 +1,7 @@
-"""What a voiced decoder makes of voicing: with and without the rotated phases of its free spectrum, and with the true pitch.
+"""What a voiced decoder makes of voicing: with and without the scatter of its free spectrum, and with the true pitch.
 
-Every utterance is encoded once and decoded three times: as it is; with the rotation of unvoiced frames left out; and with a source
-that the recording's own pitch drives. Scores are means over the utterances. Frames that are voiced in the decoded audio alone
+Every utterance is encoded once and decoded four times: as it is; with unvoiced frames turned, but not moved in time; with
+unvoiced frames as the network says them; and with a source that the recording's own pitch drives. Scores are means over the utterances. Frames that are voiced in the decoded audio alone
 are counted, and among them those within 2 Hz of the frame rate, which a spectrum that repeats with each frame sounds like.
 """
 
@@ -20,6 +20,7 @@ import audiocodec
 from audiocodec.audio import f0, io
 from audiocodec.codec.torch import Codec
 from audiocodec.data.manifest import list_scp
+from audiocodec.dsp import noise
 from audiocodec.errors import MetricUndefined
 from audiocodec.metrics.dnsmos import dnsmos
 from audiocodec.metrics.pesq import pesq
@@ -62,14 +63,17 @@ def _forms(codec: Codec, decoder: VoicedDecoder, wav: Wav) -> Iterator[tuple[str
     """A recording decoded in each way, at its own level."""
     codes = codec.encode(wav, normalize=True)
     level = np.sqrt(np.mean(np.square(wav)))
-    rotations = decoder.head.rotations.clone()
-    for name in ("as it is", "not rotated", "true pitch"):
-        decoder.head.rotations.copy_(rotations * (name != "not rotated"))
+    head = decoder.head
+    scatter = head.scatter.clone()
+    turned = torch.from_numpy(noise.scatter(head.bins, head.n_fft // head.hop_length, 0))
+    tables = {"as it is": scatter, "turned only": turned, "not scattered": torch.zeros_like(scatter), "true pitch": scatter}
+    for name, table in tables.items():
+        head.scatter.copy_(table)
         given = _pitch(codec, wav, codes.shape[-1]) if name == "true pitch" else None
         with torch.inference_mode():
             decoded = decoder.voice(codec.embed(codes), given)[0][0, 0].numpy()
         yield name, decoded * (level / np.sqrt(np.mean(np.square(decoded))))
-    decoder.head.rotations.copy_(rotations)
+    head.scatter.copy_(scatter)
 
 
 def _pitch(codec: Codec, wav: Wav, frames: int) -> Pitch:

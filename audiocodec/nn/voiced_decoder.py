@@ -4,8 +4,8 @@ The network says a pitch and a voicing for each frame. All harmonics of that pit
 their short-time spectrum is multiplied by what the network says: a gain and a phase for each frequency. Noise of a gain of
 its own and a spectrum that is free, as in the inverse-STFT decoder, are added; the sum goes through the inverse STFT.
 In voiced frames the free spectrum ends at `free_hz`: above, it would be bars of buzz again, and the harmonics unused.
-In unvoiced frames its phases are rotated by a random angle: where the spectrum hardly changes, the same waveform would
-repeat with every frame, a hum at the frame rate.
+In unvoiced frames it is scattered, turned by a random angle and moved by a random time: where the spectrum hardly changes, the
+same waveform would repeat with every frame, a hum at the frame rate.
 While training the true pitch drives the source, and the predicted one learns from it.
 
 Source and filter: neural source-filter models (Wang, Takaki, Yamagishi, arXiv 1904.12088); a harmonic source with an
@@ -37,7 +37,7 @@ class VoicedHead(Head):
     fade: Tensor
     noise_cos: Tensor
     noise_sin: Tensor
-    rotations: Tensor
+    scatter: Tensor
 
     def __init__(self, dim: int, hop_length: int, overlap: int, sample_rate: int, free_hz: float) -> None:
         """Build the head.
@@ -59,7 +59,7 @@ class VoicedHead(Head):
         random = torch.from_numpy(noise.phases(self.bins)).double()
         self.register_buffer("noise_cos", random.cos().float(), persistent=False)
         self.register_buffer("noise_sin", random.sin().float(), persistent=False)
-        self.register_buffer("rotations", torch.from_numpy(noise.rotations()), persistent=False)
+        self.register_buffer("scatter", torch.from_numpy(noise.scatter(self.bins, overlap)), persistent=False)
 
     def start_quietly(self) -> None:
         """Set the biases."""
@@ -92,7 +92,7 @@ class VoicedHead(Head):
         return Filters(*parts), Pitch(out[..., -2], out[..., -1])
 
     def with_free_part(self, filters: Filters, voiced: Tensor, rows: Tensor) -> Filters:
-        """The filters with the free spectrum as it is used: up to `free_hz` in voiced frames, its phases rotated in the others.
+        """The filters with the free spectrum as it is used: up to `free_hz` in voiced frames, scattered in the others.
 
         Args:
             filters: as the network says them.
@@ -101,7 +101,7 @@ class VoicedHead(Head):
         """
         voiced = voiced[..., None]
         magnitude = filters.magnitude - voiced * self.fade
-        return filters._replace(magnitude=magnitude, angle=filters.angle + ~voiced * self.rotations[rows][..., None])
+        return filters._replace(magnitude=magnitude, angle=filters.angle + ~voiced * self.scatter[rows])
 
     def whole(self, pitch: Pitch) -> tuple[Tensor, Tensor]:
         """Whole frequencies `[B, T]` and which frames are voiced `[B, T]`."""

@@ -46,7 +46,7 @@ def voice(graph: Layers, features: str, sizes: Sizes, sample_rate: int, free_hz:
     sung = _product(graph, graph.polar(graph.exponential(gain), phase), spectra(graph, source, sizes))
     rows = graph.op("Mod", graph.op("Add", places, FRAME), graph.ints(noise.ROWS))
     magnitude = _limited(graph, magnitude, voiced, sizes, sample_rate, free_hz)
-    free = graph.polar(graph.exponential(magnitude), _rotated(graph, angle, voiced, rows))
+    free = graph.polar(graph.exponential(magnitude), _scattered(graph, angle, voiced, rows, sizes))
     hiss = _noise(graph, rows, graph.exponential(noise_gain), sizes.bins)
     real, imaginary = (graph.op("Sum", *parts) for parts in zip(sung, free, hiss))
     return Voice(real, imaginary, graph.op("Reshape", phases, graph.ints(-1)))
@@ -76,11 +76,12 @@ def _limited(graph: Layers, magnitude: str, voiced: str, sizes: Sizes, sample_ra
     return graph.op("Sub", magnitude, graph.op("Mul", _real(graph, voiced), fade))
 
 
-def _rotated(graph: Layers, angle: str, voiced: str, rows: str) -> str:
-    """The phases of the free spectrum, rotated in unvoiced frames."""
-    rotations = graph.op("Gather", graph.constant(noise.rotations()[:, None]), rows, axis=0)
+def _scattered(graph: Layers, angle: str, voiced: str, rows: str, sizes: Sizes) -> str:
+    """The phases of the free spectrum, scattered in unvoiced frames."""
+    table = noise.scatter(sizes.bins, sizes.overlap)
+    scatter = graph.op("Gather", graph.constant(table), rows, axis=0)
     unvoiced = _real(graph, graph.op("Sub", graph.ints(1), voiced))
-    return graph.op("Add", angle, graph.op("Mul", unvoiced, rotations))
+    return graph.op("Add", angle, graph.op("Mul", unvoiced, scatter))
 
 
 def _noise(graph: Layers, rows: str, gain: str, bins: int) -> tuple[str, str]:

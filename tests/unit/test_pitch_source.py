@@ -199,3 +199,19 @@ def test_the_table_is_uniform_and_no_two_rows_are_alike() -> None:
     assert np.max(alike - np.eye(len(table))) < 5.5 / np.sqrt(table.shape[1])
     across = np.abs(np.mean(turns[:, 1:] * turns[:, :-1].conj(), 0))
     assert across.max() < 4.5 / np.sqrt(noise.ROWS)
+
+
+def test_scatter_turns_a_click_by_any_angle_and_moves_it_by_up_to_a_fifth_of_a_hop() -> None:
+    overlap, bins = 4, 641
+    table = noise.scatter(bins, overlap).astype(np.float64)
+    assert table.shape == (noise.ROWS, bins) and table.min() >= 0 and table.max() <= 2 * np.pi
+    analytic = np.fft.ifft(np.exp(1j * table), 2 * (bins - 1))  # a click each, no negative frequencies
+    period = analytic.shape[1]
+    place = (np.abs(analytic).argmax(1) + period // 2) % period - period // 2
+    moved = place / (period / overlap)
+    assert np.abs(moved).max() <= 0.201
+    assert np.histogram(moved, 6, (-0.205, 0.205))[0].min() > noise.ROWS / 6 / 2
+    angle = np.angle(np.exp(1j * table[:, 0]))
+    assert np.histogram(angle, 6, (-np.pi, np.pi))[0].min() > noise.ROWS / 6 / 2
+    assert abs(np.corrcoef(moved, angle)[0, 1]) < 0.2
+    assert (np.abs(np.diff(np.exp(1j * noise.scatter(bins, overlap, 0)), axis=1)) < 1e-6).all()  # turned only

@@ -101,14 +101,14 @@ def test_where_no_frame_is_voiced_the_free_spectrum_is_that_of_an_inverse_stft_h
     weights |= {"head.linear.weight": head.linear.weight[: 2 * bins], "head.linear.bias": head.linear.bias[: 2 * bins]}
     plain.load_state_dict(weights)
     x = latents(40)
-    head.rotations.zero_()
+    head.scatter.zero_()
     np.testing.assert_allclose(made(x), plain(x), rtol=0, atol=1e-6)
-    head.rotations.fill_(math.pi)  # the opposite phase
+    head.scatter.fill_(math.pi)  # the opposite phase
     np.testing.assert_allclose(made(x), -plain(x), rtol=0, atol=1e-6)
 
 
 def test_a_free_spectrum_that_stays_the_same_does_not_hum_at_the_frame_rate() -> None:
-    """The correlation of the waveform with itself a frame later: 1 without rotation."""
+    """The correlation of the waveform with itself a frame later: 1 without scatter."""
 
     def repeated(made: VoicedDecoder) -> float:
         wav = made(latents(240))[0, 0, 10 * HOP : 230 * HOP]
@@ -116,7 +116,7 @@ def test_a_free_spectrum_that_stays_the_same_does_not_hum_at_the_frame_rate() ->
 
     made = clicking(voicing=-1.0)
     assert abs(repeated(made)) < 0.2
-    made.head.rotations.zero_()
+    made.head.scatter.zero_()
     assert repeated(made) > 0.99
 
 
