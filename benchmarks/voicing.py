@@ -66,7 +66,8 @@ def _forms(codec: Codec, decoder: VoicedDecoder, wav: Wav) -> Iterator[tuple[str
     head = decoder.head
     scatter = head.scatter.clone()
     turned = torch.from_numpy(noise.scatter(head.bins, head.n_fft // head.hop_length, 0))
-    tables = {"as it is": scatter, "turned only": turned, "not scattered": torch.zeros_like(scatter), "true pitch": scatter}
+    none = torch.zeros_like(scatter)
+    tables = {"as it is": scatter, "turned only": turned, "not scattered": none, "true pitch": scatter}
     for name, table in tables.items():
         head.scatter.copy_(table)
         given = _pitch(codec, wav, codes.shape[-1]) if name == "true pitch" else None
