@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,6 +105,20 @@ def need_space(folder: Path, wanted: int) -> None:
 def in_mib(count: int) -> str:
     """A size in words."""
     return f"{count / MIB:.1f} MiB"
+
+
+def extract(tar: tarfile.TarFile, folder: Path) -> None:
+    """Unpack files and folders into a folder and nowhere else; `extractall(filter="data")` is too new for Python 3.11.2, of Debian 12.
+
+    Raises:
+        tarfile.ExtractError: something else is in it.
+    """
+    tar.extraction_filter = getattr(tarfile, "data_filter", None)
+    inside = folder.resolve()
+    for member in tar:
+        if not (member.isreg() or member.isdir()) or not (inside / member.name).resolve().is_relative_to(inside):
+            raise tarfile.ExtractError(f"{member.name}: no file or folder inside {folder}")
+        tar.extract(member, folder)
 
 
 def exit_status(work: Callable[[], int]) -> int:

@@ -14,7 +14,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from common import LIST, MIB, STREAM, LeaseError, Pack, bytes_below, in_mib, need_space, sha256_of
+from common import LIST, MIB, STREAM, LeaseError, Pack, bytes_below, extract, in_mib, need_space, sha256_of
 from streams import Joined
 
 PACKAGE = Path(__file__).parents[5] / "audiocodec"
@@ -86,7 +86,7 @@ def unpack(there: Path, pack: Pack) -> None:
     for name in ("audio", "data", "start", "exp"):
         shutil.rmtree(there / name, ignore_errors=True)
     with io.BufferedReader(Joined(streams), MIB) as joined, tarfile.open(fileobj=joined, mode="r|") as tar:
-        tar.extractall(there, filter="data")
+        extract(tar, there)
     mark.write_text(pack.id)
     print(f"pack {pack.id}: unpacked {in_mib(pack.unpacked_bytes)}: {pack.summary}")
 

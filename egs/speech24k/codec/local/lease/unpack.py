@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common import FIRST, THEN, LeaseError, Pack, exit_status, in_mib
+from common import FIRST, THEN, LeaseError, Pack, exit_status, extract, in_mib
 from lean import DISCRIMINATORS, MODEL, Returned, join, newest
 
 from audiocodec import model_file
@@ -117,7 +117,7 @@ def _unpack_logs(state: Returned, into: Path) -> None:
     shutil.rmtree(into, ignore_errors=True)
     try:
         with tarfile.open(path) as tar:
-            tar.extractall(into, filter="data")
+            extract(tar, into)
         print(f"{into}: log and TensorBoard's files", file=sys.stderr)
     except (tarfile.TarError, OSError, EOFError) as error:
         print(f"{path}: the logs are damaged and left out: {error}", file=sys.stderr)
