@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -401,3 +402,21 @@ def test_whenever_it_is_killed_a_whole_state_is_there(tmp_path: Path) -> None:
         assert max(path.stat().st_size for path in shallow) <= 100_000
     assert 15 < len(steps) < 100 and steps == sorted(steps) and set(steps) == {1, 2}
     assert [path.name for path in out.iterdir()] == ["state-00000002"]
+
+
+@pytest.mark.parametrize("name", ["../beside", "/tmp/beside-{id}", "link"])
+def test_a_tar_leaves_nothing_outside_its_folder(name: str, tmp_path: Path) -> None:
+    """Neither by its names nor by a link; the file before is there, so that it is this member that is refused."""
+    name = name.format(id=tmp_path.name)
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for member in (tarfile.TarInfo("folder/first"), tarfile.TarInfo(name)):
+            if member.name == "link":
+                member.type, member.linkname = tarfile.SYMTYPE, "../beside"
+            tar.addfile(member)
+    code = (
+        f"import sys, tarfile; sys.path.insert(0, {str(LOCAL)!r}); from common import extract; from pathlib import Path"
+    )
+    done = run([sys.executable, "-c", f"{code}; extract(tarfile.open('a.tar'), Path('into'))"], tmp_path, status=1)
+    assert f"{name}: no file or folder inside into" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "into"]
+    assert [path.name for path in (tmp_path / "into").rglob("*") if not path.is_dir()] == ["first"]
