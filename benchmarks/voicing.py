@@ -1,8 +1,9 @@
 """What a voiced decoder makes of voicing: with and without the scatter of its free spectrum, and with the true pitch.
 
-Every utterance is encoded once and decoded four times: as it is; with unvoiced frames turned, but not moved in time; with
-unvoiced frames as the network says them; and with a source that the recording's own pitch drives. Scores are means over the utterances. Frames that are voiced in the decoded audio alone
-are counted, and among them those within 2 Hz of the frame rate, which a spectrum that repeats with each frame sounds like.
+Every utterance is encoded once and decoded four times: as it is; with unvoiced frames rotated, but not shifted in time; with
+unvoiced frames as the network says them; and with a source that the recording's own pitch drives. Scores are means over the
+utterances. Frames that are voiced in the decoded audio alone are counted, and among them those within 2 Hz of the frame rate,
+which a spectrum that repeats with each frame sounds like.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def _forms(codec: Codec, decoder: VoicedDecoder, wav: Wav) -> Iterator[tuple[str
     level = np.sqrt(np.mean(np.square(wav)))
     head = decoder.head
     scatter = head.scatter.clone()
-    turned = torch.from_numpy(noise.scatter(head.bins, head.n_fft // head.hop_length, 0))
+    rotated = torch.from_numpy(noise.scatter(head.bins, head.n_fft // head.hop_length, 0))
     none = torch.zeros_like(scatter)
-    tables = {"as it is": scatter, "turned only": turned, "not scattered": none, "true pitch": scatter}
+    tables = {"as it is": scatter, "rotated only": rotated, "not scattered": none, "true pitch": scatter}
     for name, table in tables.items():
         head.scatter.copy_(table)
         given = _pitch(codec, wav, codes.shape[-1]) if name == "true pitch" else None

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 ROWS = 251  # frames; prime, so that it is in step with nothing
-SCATTER = 0.2  # hops by which frames of a free spectrum are moved at most, forward or back
+SCATTER = 0.2  # hops by which frames of a free spectrum are shifted at most, forward or back
 
 
 def phases(bins: int) -> npt.NDArray[np.float32]:
@@ -31,14 +31,14 @@ def phases(bins: int) -> npt.NDArray[np.float32]:
     return (2 * np.pi * unit).astype(np.float32).reshape(ROWS, bins)
 
 
-def scatter(bins: int, overlap: int, most: float = SCATTER) -> npt.NDArray[np.float32]:
-    """Phases `[ROWS, bins]` in radians that turn each frame by a random angle and move it by a random time.
+def scatter(bins: int, overlap: int, max_shift: float = SCATTER) -> npt.NDArray[np.float32]:
+    """Phases `[ROWS, bins]` in radians that rotate each frame by a random angle and shift it by a random time.
 
     Args:
         bins: frequencies per frame, from 0 to the Nyquist frequency.
         overlap: hops per frame.
-        most: hops by which a frame is moved at most, forward or back.
+        max_shift: hops by which a frame is shifted at most, forward or back.
     """
     angle, time = np.split(phases(2).astype(np.float64), 2, axis=1)
-    hops = most * (time / np.pi - 1)
+    hops = max_shift * (time / np.pi - 1)
     return ((angle + 2 * np.pi / overlap * hops * np.arange(bins)) % (2 * np.pi)).astype(np.float32)

@@ -4,7 +4,7 @@ The network says a pitch and a voicing for each frame. All harmonics of that pit
 their short-time spectrum is multiplied by what the network says: a gain and a phase for each frequency. Noise of a gain of
 its own and a spectrum that is free, as in the inverse-STFT decoder, are added; the sum goes through the inverse STFT.
 In voiced frames the free spectrum ends at `free_hz`: above, it would be bars of buzz again, and the harmonics unused.
-In unvoiced frames it is scattered, turned by a random angle and moved by a random time: where the spectrum hardly changes, the
+In unvoiced frames it is scattered, rotated by a random angle and shifted by a random time: where the spectrum hardly changes, the
 same waveform would repeat with every frame, a hum at the frame rate.
 While training the true pitch drives the source, and the predicted one learns from it.
 

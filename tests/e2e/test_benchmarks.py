@@ -219,7 +219,7 @@ def test_voicing(tmp_path: Path) -> None:
     clip = min((CHECKOUT / "egs/mini/codec/local/audio/it-flora").glob("*.flac"))
     (tmp_path / "wav.scp").write_text(f"a {clip}\n")
     rows = benchmark_table("voicing", tmp_path, model, tmp_path / "wav.scp", repeats=False)
-    assert [row["decoded"] for row in rows] == ["as it is", "turned only", "not scattered", "true pitch"]
+    assert [row["decoded"] for row in rows] == ["as it is", "rotated only", "not scattered", "true pitch"]
     codec = audiocodec.load(model, runtime="torch")
     channels, rate = soundfile.read(clip, dtype="float32", always_2d=True)
     wav = resample(channels.mean(1), rate, codec.sample_rate)

@@ -201,17 +201,17 @@ def test_the_table_is_uniform_and_no_two_rows_are_alike() -> None:
     assert across.max() < 4.5 / np.sqrt(noise.ROWS)
 
 
-def test_scatter_turns_a_click_by_any_angle_and_moves_it_by_up_to_a_fifth_of_a_hop() -> None:
+def test_scatter_rotates_a_click_by_any_angle_and_shifts_it_by_up_to_a_fifth_of_a_hop() -> None:
     overlap, bins = 4, 641
     table = noise.scatter(bins, overlap).astype(np.float64)
     assert table.shape == (noise.ROWS, bins) and table.min() >= 0 and table.max() <= 2 * np.pi
     analytic = np.fft.ifft(np.exp(1j * table), 2 * (bins - 1))  # a click each, no negative frequencies
     period = analytic.shape[1]
     place = (np.abs(analytic).argmax(1) + period // 2) % period - period // 2
-    moved = place / (period / overlap)
-    assert np.abs(moved).max() <= 0.201
-    assert np.histogram(moved, 6, (-0.205, 0.205))[0].min() > noise.ROWS / 6 / 2
+    shift = place / (period / overlap)
+    assert np.abs(shift).max() <= 0.201
+    assert np.histogram(shift, 6, (-0.205, 0.205))[0].min() > noise.ROWS / 6 / 2
     angle = np.angle(np.exp(1j * table[:, 0]))
     assert np.histogram(angle, 6, (-np.pi, np.pi))[0].min() > noise.ROWS / 6 / 2
-    assert abs(np.corrcoef(moved, angle)[0, 1]) < 0.2
-    assert (np.abs(np.diff(np.exp(1j * noise.scatter(bins, overlap, 0)), axis=1)) < 1e-6).all()  # turned only
+    assert abs(np.corrcoef(shift, angle)[0, 1]) < 0.2
+    assert (np.abs(np.diff(np.exp(1j * noise.scatter(bins, overlap, 0)), axis=1)) < 1e-6).all()  # rotated only
