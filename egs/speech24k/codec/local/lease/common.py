@@ -122,9 +122,9 @@ def extract(tar: tarfile.TarFile, folder: Path) -> None:
 
 
 def exit_status(work: Callable[[], int]) -> int:
-    """Do some work; an error of ours, or of the disk, becomes one line and status 1."""
+    """Do some work; an error of ours, of a tar or of the disk becomes one line and status 1."""
     try:
         return work()
-    except (LeaseError, OSError) as error:
+    except (LeaseError, OSError, tarfile.TarError) as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         return 1
